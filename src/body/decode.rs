@@ -1,0 +1,1 @@
+//! Undoing a content encoding, for evidence.

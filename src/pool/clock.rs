@@ -1,0 +1,57 @@
+//! The pool's time: milliseconds since it was built.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            epoch: Instant::now(),
+        }
+    }
+
+    /// `wait` from now, rounded up to whole milliseconds: a key never returns early.
+    pub(super) fn deadline(self, now: Instant, wait: Duration) -> u64 {
+        ceil_millis(self.since_epoch(now).saturating_add(wait))
+    }
+
+    /// Whether `until` has come. At the deadline itself it has.
+    pub(super) fn has_come(self, until: u64, now: Instant) -> bool {
+        self.since_epoch(now) >= Duration::from_millis(until)
+    }
+
+    /// How long until `until`, if it is still to come. `now` is rounded as the deadline was, so
+    /// that a key marked for three seconds is never said to be out for longer than three.
+    pub(super) fn remaining(self, until: u64, now: Instant) -> Option<Duration> {
+        if self.has_come(until, now) {
+            return None;
+        }
+        let millis = until.saturating_sub(ceil_millis(self.since_epoch(now)));
+        Some(Duration::from_millis(millis.max(1)))
+    }
+
+    fn since_epoch(self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+}
+
+fn ceil_millis(duration: Duration) -> u64 {
+    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    whole.saturating_add(u64::from(duration.subsec_nanos() % 1_000_000 != 0))
+}
+
+/// The present, read when it is first needed and then kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LazyNow(Option<Instant>);
+
+impl LazyNow {
+    pub(super) fn get(&mut self) -> Instant {
+        *self.0.get_or_insert_with(Instant::now)
+    }
+}

@@ -1,0 +1,110 @@
+//! A key's text and what is prebuilt of it. All of it is wiped when the last handle goes.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+pub(super) struct Secret {
+    text: SecretString,
+    hint: Box<str>,
+    header_value: HeaderValue,
+    bearer: HeaderValue,
+}
+
+impl Secret {
+    /// `None` if the text is empty or not a legal header value.
+    pub(super) fn new(text: SecretString) -> Option<Self> {
+        let exposed = text.expose_secret();
+        // HTTP trims a header value: what the provider sees would be another key.
+        if exposed.is_empty() || exposed.trim_matches([' ', '\t']) != exposed {
+            return None;
+        }
+        Some(Self {
+            hint: hint(exposed).into(),
+            header_value: sensitive(&["", exposed])?,
+            bearer: sensitive(&["Bearer ", exposed])?,
+            text,
+        })
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
+    }
+
+    pub(super) fn header_value(&self) -> &HeaderValue {
+        &self.header_value
+    }
+
+    pub(super) fn bearer(&self) -> &HeaderValue {
+        &self.bearer
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Secret").field(&self.hint).finish()
+    }
+}
+
+/// A header value that shares one zeroizing buffer among its clones, is not printed, and is not
+/// put into HPACK's table.
+fn sensitive(parts: &[&str; 2]) -> Option<HeaderValue> {
+    // Allocated in one piece: a buffer that grew would leave its old copy behind.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(parts[0].len() + parts[1].len()));
+    for part in parts {
+        buffer.extend_from_slice(part.as_bytes());
+    }
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(buffer)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Enough of a key to tell it from its neighbours, and no more. Counted in characters.
+fn hint(text: &str) -> String {
+    let shown = match text.chars().count() {
+        0 => return String::new(),
+        1..5 => 0,
+        5..10 => 1,
+        10..20 => 2,
+        _ => 4,
+    };
+    let at = |mut ends: std::str::CharIndices<'_>, n: usize| ends.nth(n).map(|(at, _)| at);
+    let head = at(text.char_indices(), shown).unwrap_or(text.len());
+    let tail = match shown {
+        0 => text.len(),
+        _ => text
+            .char_indices()
+            .nth_back(shown - 1)
+            .map_or(text.len(), |(at, _)| at),
+    };
+    format!("{}...{}", &text[..head], &text[tail..])
+}
+
+#[cfg(all(test, not(tower_key_failover_loom)))]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn a_hint_shows_more_of_a_longer_key() {
+        for (text, expected) in [
+            ("", ""),
+            ("ab", "..."),
+            ("abcd", "..."),
+            ("abcde", "a...e"),
+            ("veryshort", "v...t"),
+            ("tencharsok", "te...ok"),
+            ("thisisquitelong", "th...ng"),
+            ("hélloworld🌍!", "hé...🌍!"),
+            ("sk-ant-api03-abcdefgh", "sk-a...efgh"),
+        ] {
+            assert_eq!(hint(text), expected, "{text}");
+        }
+    }
+}
