@@ -1,3 +1,16 @@
 //! How one request's body is played again, and how an answer's body is read and handed on.
 
+mod budget;
 mod decode;
+mod inspection;
+mod recording;
+mod request;
+mod response;
+mod tape;
+
+pub use self::budget::ReplayBudget;
+pub use self::request::{RequestBody, RequestBodyError};
+pub use self::response::ResponseBody;
+
+pub(crate) use self::inspection::Inspection;
+pub(crate) use self::tape::{Recorder, Unrepeatable};

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Response, request, response};
 
 pub use self::evidence::BodyEvidence;
+pub(crate) use self::verdict::MarkKind;
 pub use self::verdict::{Mark, Reason, Verdict};
 use crate::pool::{Exhausted, Key};
 

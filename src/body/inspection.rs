@@ -1,0 +1,212 @@
+//! An answer's body that is read for its policy, and then put together again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::decode::decode;
+use crate::policy::BodyEvidence;
+
+/// How much of a body is read, and shown, and for how long.
+const MAX_BYTES: usize = 64 * 1024;
+const MAX_TIME: Duration = Duration::from_secs(1);
+/// An endless run of empty frames is no evidence either.
+const MAX_FRAMES: usize = 2 * MAX_BYTES;
+
+pin_project! {
+    /// A body, and what was read of it. As a [`Body`] it is the whole again: what was read stands
+    /// in front, and an error that was met stands in its place.
+    pub(crate) struct Inspection<R>
+    where
+        R: Body,
+    {
+        #[pin]
+        body: R,
+        // Set when the body makes us wait, so that a body that is there needs no timer.
+        #[pin]
+        deadline: Option<Sleep>,
+        data: BytesMut,
+        frames: usize,
+        trailers: Option<HeaderMap>,
+        error: Option<R::Error>,
+        ended: bool,
+    }
+}
+
+impl<R> Inspection<R>
+where
+    R: Body<Data = Bytes>,
+{
+    pub(crate) fn new(body: R) -> Self {
+        Self {
+            body,
+            deadline: None,
+            data: BytesMut::new(),
+            frames: 0,
+            trailers: None,
+            error: None,
+            ended: false,
+        }
+    }
+
+    /// Reads until the end, or until size or time runs out.
+    ///
+    /// # Panics
+    ///
+    /// Where the body makes us wait outside a tokio runtime with time enabled.
+    pub(crate) fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        while self.data.len() < MAX_BYTES && self.frames < MAX_FRAMES && !self.is_over() {
+            if self.as_mut().poll_one(cx).is_pending() {
+                let mut this = self.project();
+                if this.deadline.is_none() {
+                    this.deadline.set(Some(sleep(MAX_TIME)));
+                }
+                let deadline = this.deadline.as_pin_mut().expect("just set");
+                return deadline.poll(cx);
+            }
+        }
+        self.project().deadline.set(None);
+        Poll::Ready(())
+    }
+
+    /// Reads what is there without waiting: one frame, or trailers. Says whether there was one.
+    pub(crate) fn peek(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let _ = self.as_mut().poll_one(cx);
+        !self.data.is_empty() || self.trailers.is_some()
+    }
+
+    fn poll_one(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let frame = std::task::ready!(this.body.poll_frame(cx));
+        *this.frames += 1;
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            None => *this.ended = true,
+            Some(Err(error)) => *this.error = Some(error),
+            Some(Ok(Ok(data))) if this.data.is_empty() => *this.data = data.into(),
+            Some(Ok(Ok(data))) => this.data.extend_from_slice(&data),
+            Some(Ok(Err(frame))) => *this.trailers = frame.into_trailers().ok(),
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether there is nothing more to read.
+    fn is_over(&self) -> bool {
+        self.ended || self.error.is_some() || self.trailers.is_some()
+    }
+
+    /// Shows what was read, decoded.
+    pub(crate) fn show<T>(
+        &self,
+        headers: &HeaderMap,
+        look: impl FnOnce(&BodyEvidence<'_>) -> T,
+    ) -> T {
+        let decoded = decode(headers, &self.data, MAX_BYTES);
+        let mut evidence = match &decoded {
+            Some(bytes) => BodyEvidence::new(bytes),
+            None => BodyEvidence::undecodable(),
+        };
+        let read_all = self.ended || self.trailers.is_some() || self.body.is_end_stream();
+        if !read_all || evidence.bytes().len() >= MAX_BYTES {
+            evidence = evidence.truncated();
+        }
+        if let Some(trailers) = &self.trailers {
+            evidence = evidence.with_trailers(trailers);
+        }
+        look(&evidence)
+    }
+
+    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
+    /// because it stands in an encoded body.
+    #[must_use]
+    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
+        let secret = secret.as_bytes();
+        let this = self.project();
+        for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
+            let mut text = BytesMut::from(value.as_bytes());
+            if overwrite(&mut text, secret) {
+                *value = text.as_ref().try_into().expect("as legal as it was");
+            }
+        }
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
+            return find(&decoded, secret).is_none();
+        }
+        overwrite(this.data, secret);
+        true
+    }
+}
+
+fn find(text: &[u8], secret: &[u8]) -> Option<usize> {
+    text.windows(secret.len())
+        .position(|window| window == secret)
+}
+
+/// Says whether there was anything to overwrite.
+fn overwrite(text: &mut [u8], secret: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(at) = find(&text[from..], secret) {
+        text[from + at..][..secret.len()].fill(b'*');
+        from += at + secret.len();
+    }
+    from > 0
+}
+
+impl<R> Body for Inspection<R>
+where
+    R: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let this = self.project();
+        if !this.data.is_empty() {
+            let data = this.data.split().freeze();
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(error) = this.error.take() {
+            *this.ended = true;
+            return Poll::Ready(Some(Err(error)));
+        }
+        if let Some(trailers) = this.trailers.take() {
+            *this.ended = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        if *this.ended {
+            return Poll::Ready(None);
+        }
+        this.body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty()
+            && self.error.is_none()
+            && self.trailers.is_none()
+            && (self.ended || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.data.len() as u64;
+        let rest = if self.is_over() {
+            SizeHint::with_exact(0)
+        } else {
+            self.body.size_hint()
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
+    }
+}

@@ -1,0 +1,189 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::tape::View;
+use crate::BoxError;
+use crate::info::Attempt;
+
+/// The request body that the inner service gets: the caller's, streamed through.
+///
+/// Where another key could follow, what passes is recorded, so that the next attempt can send it
+/// again and then go on with the caller's body. Of several attempts' bodies only the latest yields
+/// anything: a superseded one fails with an error that says so
+/// ([`RequestBodyError::is_superseded`]), and never ends as if it were complete.
+///
+/// A length is told only if the caller's body told one, so that a chunked upload stays chunked.
+pub struct RequestBody<B> {
+    kind: Kind<B>,
+    attempt: Option<Attempt>,
+}
+
+enum Kind<B> {
+    /// Nothing can follow: the caller's body itself.
+    Direct(B),
+    Recorded(View<B>),
+    Superseded,
+}
+
+impl<B> RequestBody<B> {
+    /// The caller's own request: no key of ours.
+    pub(crate) fn untouched(body: B) -> Self {
+        Self {
+            kind: Kind::Direct(body),
+            attempt: None,
+        }
+    }
+
+    /// The only attempt, or the last that was foreseen.
+    pub(crate) fn direct(body: B, attempt: Attempt) -> Self {
+        Self {
+            kind: Kind::Direct(body),
+            attempt: Some(attempt),
+        }
+    }
+
+    pub(crate) fn recorded(view: View<B>, attempt: Attempt) -> Self {
+        Self {
+            kind: Kind::Recorded(view),
+            attempt: Some(attempt),
+        }
+    }
+
+    /// The attempt that this body belongs to: its number and its key, for request signers and the
+    /// like. `None` where the request is not ours to play: it brought its own key, or there is no
+    /// pool.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let polled = match &mut self.kind {
+            Kind::Direct(body) => {
+                return Pin::new(body)
+                    .poll_frame(cx)
+                    .map_err(|error| RequestBodyError::source(Some(error.into())));
+            }
+            Kind::Recorded(view) => view.poll_frame(cx),
+            Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
+        };
+        if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {
+            // Keeps nothing alive while the client still holds it.
+            self.kind = Kind::Superseded;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Direct(body) => body.is_end_stream(),
+            Kind::Recorded(view) => view.is_end_stream(),
+            Kind::Superseded => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Direct(body) => body.size_hint(),
+            Kind::Recorded(view) => view.size_hint(),
+            Kind::Superseded => SizeHint::default(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Direct(_) => "direct",
+            Kind::Recorded(_) => "recorded",
+            Kind::Superseded => "superseded",
+        };
+        f.debug_struct("RequestBody")
+            .field("kind", &kind)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a [`RequestBody`] failed: another attempt took its place, or the caller's body failed.
+pub struct RequestBodyError {
+    kind: ErrorKind,
+}
+
+enum ErrorKind {
+    Superseded,
+    /// The caller's body failed. `None` where an earlier attempt was told the error itself.
+    Source(Option<BoxError>),
+    Lost,
+}
+
+impl RequestBodyError {
+    pub(super) fn superseded() -> Self {
+        Self {
+            kind: ErrorKind::Superseded,
+        }
+    }
+
+    pub(super) fn source(error: Option<BoxError>) -> Self {
+        Self {
+            kind: ErrorKind::Source(error),
+        }
+    }
+
+    pub(super) fn lost() -> Self {
+        Self {
+            kind: ErrorKind::Lost,
+        }
+    }
+
+    /// Whether the body failed because a later attempt took its place. This is how a refused
+    /// attempt's upload ends; it is no fault of anybody's, and no caller sees it.
+    pub fn is_superseded(&self) -> bool {
+        matches!(self.kind, ErrorKind::Superseded)
+    }
+}
+
+impl fmt::Display for RequestBodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.kind {
+            ErrorKind::Superseded => "the request is being sent again with another key",
+            ErrorKind::Source(_) => "the caller's request body failed",
+            ErrorKind::Lost => "the caller's request body panicked while an attempt read it",
+        })
+    }
+}
+
+impl fmt::Debug for RequestBodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ErrorKind::Superseded => f.write_str("RequestBodyError(Superseded)"),
+            ErrorKind::Source(error) => f.debug_tuple("RequestBodyError").field(error).finish(),
+            ErrorKind::Lost => f.write_str("RequestBodyError(Lost)"),
+        }
+    }
+}
+
+impl Error for RequestBodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            ErrorKind::Source(Some(error)) => Some(&**error),
+            _ => None,
+        }
+    }
+}

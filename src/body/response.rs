@@ -1,0 +1,154 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::inspection::Inspection;
+use crate::info::FailoverInfo;
+
+pin_project! {
+    /// The response body that the caller gets: the provider's, streamed through, or this layer's own
+    /// answer when no key is left.
+    ///
+    /// A forwarded body is always whole: what was read of it to judge the answer is put back in
+    /// front, and an error that was met while reading follows it in its place.
+    pub struct ResponseBody<R>
+    where
+        R: Body,
+    {
+        #[pin]
+        kind: Kind<R>,
+        failover: Option<FailoverInfo>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<R>
+    where
+        R: Body,
+    {
+        Upstream { #[pin] body: R },
+        // Boxed, since it was pinned while it was read and has to move on. That is also why the
+        // type asks for `R: Body`: it may hold an `R::Error`.
+        Inspected { body: Pin<Box<Inspection<R>>> },
+        Own { data: Bytes },
+    }
+}
+
+impl<R: Body> ResponseBody<R> {
+    pub(crate) fn upstream(body: R) -> Self {
+        Self::new(Kind::Upstream { body })
+    }
+
+    pub(crate) fn inspected(body: Pin<Box<Inspection<R>>>) -> Self {
+        Self::new(Kind::Inspected { body })
+    }
+
+    pub(crate) fn own(data: Bytes) -> Self {
+        Self::new(Kind::Own { data })
+    }
+
+    fn new(kind: Kind<R>) -> Self {
+        Self {
+            kind,
+            failover: None,
+        }
+    }
+
+    pub(crate) fn with_failover(mut self, failover: FailoverInfo) -> Self {
+        self.failover = Some(failover);
+        self
+    }
+
+    /// How this answer came about. `None` where the request was not ours to play: it brought its own
+    /// key, or there is no pool.
+    pub fn failover(&self) -> Option<&FailoverInfo> {
+        self.failover.as_ref()
+    }
+}
+
+impl<R: Body<Data = Bytes>> ResponseBody<R> {
+    /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
+    #[must_use]
+    pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str) -> bool {
+        match &mut self.kind {
+            Kind::Inspected { body } => body.as_mut().redact(headers, secret),
+            Kind::Upstream { .. } | Kind::Own { .. } => true,
+        }
+    }
+
+    /// Reads off what has already arrived, so that the connection can be used again. Never waits.
+    pub(crate) fn drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        const MAX_BYTES: usize = 64 * 1024;
+        const MAX_FRAMES: usize = 1024;
+
+        let mut bytes = 0;
+        for _ in 0..MAX_FRAMES {
+            match self.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => bytes += frame.data_ref().map_or(0, Bytes::len),
+                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
+            }
+            if bytes > MAX_BYTES {
+                return;
+            }
+        }
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Upstream { body } => body.poll_frame(cx),
+            KindProj::Inspected { body } => body.as_mut().poll_frame(cx),
+            KindProj::Own { data } if data.is_empty() => Poll::Ready(None),
+            KindProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Upstream { body } => body.is_end_stream(),
+            Kind::Inspected { body } => body.is_end_stream(),
+            Kind::Own { data } => data.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Upstream { body } => body.size_hint(),
+            Kind::Inspected { body } => body.size_hint(),
+            Kind::Own { data } => SizeHint::with_exact(data.len() as u64),
+        }
+    }
+}
+
+impl<R: Body + Default> Default for ResponseBody<R> {
+    fn default() -> Self {
+        Self::upstream(R::default())
+    }
+}
+
+impl<R: Body> fmt::Debug for ResponseBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Upstream { .. } => "upstream",
+            Kind::Inspected { .. } => "inspected",
+            Kind::Own { .. } => "own",
+        };
+        f.debug_struct("ResponseBody")
+            .field("kind", &kind)
+            .field("failover", &self.failover)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response, response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::BoxError;
+use crate::body::{Inspection, RequestBody, ResponseBody};
+use crate::play::{Play, Settled};
+use crate::policy::{ProviderPolicy, Verdict};
+
+pin_project! {
+    /// The future of [`KeyFailover`](crate::KeyFailover).
+    ///
+    /// # Panics
+    ///
+    /// A policy that answers [`Verdict::Inspect`] needs a tokio runtime with time enabled.
+    pub struct ResponseFuture<S, P, B, R>
+    where
+        S: Service<Request<RequestBody<B>>>,
+        P: ProviderPolicy,
+        R: Body<Data = Bytes>,
+    {
+        #[pin]
+        state: State<S::Future, R>,
+        // `None`: one attempt with the caller's own key.
+        play: Option<Play<S, P, B>>,
+    }
+
+    impl<S, P, B, R> PinnedDrop for ResponseFuture<S, P, B, R>
+    where
+        S: Service<Request<RequestBody<B>>>,
+        P: ProviderPolicy,
+        R: Body<Data = Bytes>,
+    {
+        /// An answer that is still being inspected is judged by what came.
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let (StateProj::Inspecting { answer }, Some(play)) = (this.state.project(), this.play)
+            {
+                if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
+                    let verdict = play.judge(head, body);
+                    play.mark(verdict);
+                }
+            }
+        }
+    }
+}
+
+/// An answer whose body is being read for the policy.
+type Inspected<R> = (response::Parts, Pin<Box<Inspection<R>>>);
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, R>
+    where
+        R: Body,
+    {
+        /// An attempt is under way.
+        Attempt { #[pin] future: F },
+        /// It was answered, and the head was not enough.
+        Inspecting { answer: Option<Inspected<R>> },
+        /// It was refused, and is being let go.
+        Refused { #[pin] body: ResponseBody<R> },
+        /// The inner service is being made ready for the next key.
+        Readying,
+        /// No key was to be had.
+        Answered { response: Option<Response<ResponseBody<R>>> },
+        Done,
+    }
+}
+
+impl<S, P, B, R> ResponseFuture<S, P, B, R>
+where
+    S: Service<Request<RequestBody<B>>>,
+    P: ProviderPolicy,
+    R: Body<Data = Bytes>,
+{
+    pub(crate) fn passthrough(future: S::Future) -> Self {
+        Self {
+            state: State::Attempt { future },
+            play: None,
+        }
+    }
+
+    pub(crate) fn playing(future: S::Future, play: Play<S, P, B>) -> Self {
+        Self {
+            state: State::Attempt { future },
+            play: Some(play),
+        }
+    }
+
+    pub(crate) fn answered(response: Response<ResponseBody<R>>) -> Self {
+        Self {
+            state: State::Answered {
+                response: Some(response),
+            },
+            play: None,
+        }
+    }
+}
+
+impl<S, P, B, R> Future for ResponseFuture<S, P, B, R>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    P: ProviderPolicy,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    R: Body<Data = Bytes>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let output = loop {
+            let (verdict, head, body) = match (this.state.as_mut().project(), this.play.as_mut()) {
+                (StateProj::Attempt { future }, play) => {
+                    let (head, body) = match ready!(future.poll(cx)) {
+                        Ok(response) => response.into_parts(),
+                        Err(error) => break Err(error),
+                    };
+                    let Some(play) = play else {
+                        let body = ResponseBody::upstream(body);
+                        break Ok(Response::from_parts(head, body));
+                    };
+                    match play.classify(&head) {
+                        Verdict::Inspect => {
+                            let answer = Some((head, Box::pin(Inspection::new(body))));
+                            this.state.set(State::Inspecting { answer });
+                            continue;
+                        }
+                        Verdict::Peek => {
+                            let mut body = Box::pin(Inspection::new(body));
+                            let verdict = match body.as_mut().peek(cx) {
+                                true => play.judge(&head, &body),
+                                false => Verdict::Forward,
+                            };
+                            (verdict, head, ResponseBody::inspected(body))
+                        }
+                        verdict => (verdict, head, ResponseBody::upstream(body)),
+                    }
+                }
+                (StateProj::Inspecting { answer }, Some(play)) => {
+                    if let Some((_, body)) = answer {
+                        ready!(body.as_mut().poll_read(cx));
+                    }
+                    let (head, body) = answer.take().expect("taken once");
+                    let verdict = play.judge(&head, &body);
+                    (verdict, head, ResponseBody::inspected(body))
+                }
+                (StateProj::Refused { body }, _) => {
+                    body.drain(cx);
+                    this.state.set(State::Readying);
+                    continue;
+                }
+                (StateProj::Readying, Some(play)) => {
+                    if let Err(error) = ready!(play.poll_ready(cx)) {
+                        break Err(error);
+                    }
+                    let future = play.again();
+                    this.state.set(State::Attempt { future });
+                    continue;
+                }
+                (StateProj::Answered { response }, _) => {
+                    break Ok(response.take().expect("taken once"));
+                }
+                (StateProj::Inspecting { .. } | StateProj::Readying, None)
+                | (StateProj::Done, _) => {
+                    panic!("`ResponseFuture` polled after completion")
+                }
+            };
+            let play = this.play.as_mut().expect("only a play is judged");
+            match play.settle(verdict, head, body) {
+                Settled::Answer(response) => break Ok(response),
+                // Lets go of the attempt's future, and with it of permits that it may hold.
+                Settled::Again(body) => this.state.set(State::Refused { body }),
+            }
+        };
+        this.state.set(State::Done);
+        *this.play = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<S, P, B, R> fmt::Debug for ResponseFuture<S, P, B, R>
+where
+    S: Service<Request<RequestBody<B>>>,
+    P: ProviderPolicy,
+    R: Body<Data = Bytes>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Attempt { .. } => "attempt",
+            State::Inspecting { .. } => "inspecting",
+            State::Refused { .. } => "refused",
+            State::Readying => "readying",
+            State::Answered { .. } => "answered",
+            State::Done => "done",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

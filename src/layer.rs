@@ -1,0 +1,146 @@
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use crate::body::ReplayBudget;
+use crate::pool::KeyPool;
+use crate::service::KeyFailover;
+
+/// Sends a request again with the next key of a pool when the provider refuses the one it was sent
+/// with.
+///
+/// See the [crate docs](crate) for what happens when, and for examples.
+pub struct KeyFailoverLayer<P> {
+    settings: Settings<P>,
+}
+
+/// What the layer's services and their futures share.
+pub(crate) struct Settings<P> {
+    pub(crate) policy: Arc<P>,
+    /// `None`: the inner service is used as it is.
+    pub(crate) pool: Option<Arc<KeyPool>>,
+    pub(crate) max_attempts: usize,
+    pub(crate) max_replay_bytes: usize,
+    pub(crate) replay_budget: ReplayBudget,
+    pub(crate) extensions: bool,
+}
+
+impl<P> KeyFailoverLayer<P> {
+    const MAX_REPLAY_BYTES: usize = 32 << 20;
+    const REPLAY_BUDGET: usize = 1 << 30;
+
+    /// Speaks the provider's dialect `policy`, with the keys of `pool`.
+    pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
+        Self::with_pool(policy, Some(pool))
+    }
+
+    /// A layer without keys: every request passes untouched.
+    ///
+    /// For services that are configured at run time and want one type for both cases.
+    pub fn disabled(policy: P) -> Self {
+        Self::with_pool(policy, None)
+    }
+
+    fn with_pool(policy: P, pool: Option<Arc<KeyPool>>) -> Self {
+        Self {
+            settings: Settings {
+                policy: Arc::new(policy),
+                pool,
+                max_attempts: usize::MAX,
+                max_replay_bytes: Self::MAX_REPLAY_BYTES,
+                replay_budget: ReplayBudget::new(Self::REPLAY_BUDGET),
+                extensions: false,
+            },
+        }
+    }
+
+    /// The largest request body that can be sent again, in bytes. Default: 32 MiB.
+    ///
+    /// A larger one streams through once: when its key is refused, no other is tried. A body of
+    /// exactly this size can be sent again.
+    #[must_use]
+    pub fn max_replay_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_replay_bytes = bytes;
+        self
+    }
+
+    /// A bound on what all requests together hold for replay, which other layers may share.
+    /// Default: 1 GiB for this layer alone.
+    #[must_use]
+    pub fn replay_budget(mut self, budget: ReplayBudget) -> Self {
+        self.settings.replay_budget = budget;
+        self
+    }
+
+    /// How many attempts one request makes at most. Default: each usable key once.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
+        self.settings.max_attempts = attempts.get();
+        self
+    }
+
+    /// Whether each attempt's request carries an [`Attempt`](crate::Attempt) in its extensions, and
+    /// each answer a [`FailoverInfo`](crate::FailoverInfo), even when nothing happened. Default:
+    /// `false`, since the first extension of a message costs three allocations. The bodies carry
+    /// both in any case.
+    #[must_use]
+    pub fn extensions(mut self, always: bool) -> Self {
+        self.settings.extensions = always;
+        self
+    }
+}
+
+impl<S, P> Layer<S> for KeyFailoverLayer<P> {
+    type Service = KeyFailover<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        KeyFailover::new(inner, Arc::new(self.settings.clone()))
+    }
+}
+
+impl<P> Clone for KeyFailoverLayer<P> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+        }
+    }
+}
+
+impl<P> fmt::Debug for KeyFailoverLayer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.debug("KeyFailoverLayer", f).finish()
+    }
+}
+
+impl<P> Settings<P> {
+    pub(crate) fn debug<'a, 'b>(
+        &self,
+        name: &str,
+        f: &'a mut fmt::Formatter<'b>,
+    ) -> fmt::DebugStruct<'a, 'b> {
+        let mut debug = f.debug_struct(name);
+        debug
+            .field("policy", &std::any::type_name::<P>())
+            .field("pool", &self.pool)
+            .field("max_attempts", &self.max_attempts)
+            .field("max_replay_bytes", &self.max_replay_bytes)
+            .field("replay_budget", &self.replay_budget)
+            .field("extensions", &self.extensions);
+        debug
+    }
+}
+
+impl<P> Clone for Settings<P> {
+    fn clone(&self) -> Self {
+        Self {
+            policy: Arc::clone(&self.policy),
+            pool: self.pool.clone(),
+            max_attempts: self.max_attempts,
+            max_replay_bytes: self.max_replay_bytes,
+            replay_budget: self.replay_budget.clone(),
+            extensions: self.extensions,
+        }
+    }
+}

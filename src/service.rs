@@ -1,0 +1,112 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::BoxError;
+use crate::body::{RequestBody, ResponseBody};
+use crate::future::ResponseFuture;
+use crate::info::{FailoverInfo, Outcome, Replay};
+use crate::layer::Settings;
+use crate::play::{self, Play};
+use crate::policy::ProviderPolicy;
+use crate::pool::LazyNow;
+
+/// Sends a request again with the next key of a pool when the provider refuses the one it was sent
+/// with.
+///
+/// See the [crate docs](crate).
+///
+/// # Clone
+///
+/// The inner service must be `Clone`: `call` uses the one that was made ready and, where another key
+/// could follow, keeps a clone for the attempts after it, which is made ready in its turn. Clones
+/// share the pool.
+///
+/// # Cancel safety
+///
+/// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
+/// permit of the inner service.
+pub struct KeyFailover<S, P> {
+    inner: S,
+    settings: Arc<Settings<P>>,
+}
+
+impl<S, P> KeyFailover<S, P> {
+    pub(crate) fn new(inner: S, settings: Arc<Settings<P>>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, mutably.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service itself.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, P, B, R> Service<Request<B>> for KeyFailover<S, P>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    P: ProviderPolicy,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, P, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let pool = match &self.settings.pool {
+            Some(pool) if !self.settings.policy.is_byok(&head) => pool,
+            _ => {
+                let body = RequestBody::untouched(body);
+                let future = self.inner.call(Request::from_parts(head, body));
+                return ResponseFuture::passthrough(future);
+            }
+        };
+        let Some(picked) = pool.pick(0, &mut LazyNow::default()) else {
+            let info = FailoverInfo::new(0, None, Outcome::Exhausted, Replay::NotNeeded);
+            return ResponseFuture::answered(play::exhausted(&self.settings, &[], info));
+        };
+        let mut play = Play::new(&self.settings, pool.key(picked));
+        let future = play.first(&mut self.inner, head, body);
+        ResponseFuture::playing(future, play)
+    }
+}
+
+impl<S: Clone, P> Clone for KeyFailover<S, P> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for KeyFailover<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings
+            .debug("KeyFailover", f)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}

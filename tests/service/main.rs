@@ -1,0 +1,6 @@
+//! The service over a mock, with time paused: what happens, in what order.
+
+#![allow(unreachable_pub)]
+mod support;
+
+mod failover;
