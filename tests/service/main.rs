@@ -1,6 +1,8 @@
 //! The service over a mock, with time paused: what happens, in what order.
-
 #![allow(unreachable_pub)]
+
+mod source;
 mod support;
 
 mod failover;
+mod replay;

@@ -1,0 +1,619 @@
+//! The body streams first and is replayed later.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body::SizeHint;
+use http_body_util::{Empty, Full};
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower_key_failover::{
+    KeyFailoverLayer, Outcome, Replay, ReplayBudget, RequestBody, ResponseBody, ResponseFuture,
+};
+use tower_test::mock::SendResponse;
+
+use crate::source::{Read, Reader, Source, Step, chunked, data, source};
+use crate::support::{Body, Handle, Inner, Plain, answer, layer, pool, stack};
+
+/// A call under way, and the attempts that the upstream has seen of it.
+struct Call<B = Source> {
+    future: task::Spawn<ResponseFuture<Inner<B>, Plain, B, Body>>,
+    handle: Handle<B>,
+}
+
+type Reply = SendResponse<http::Response<Body>>;
+
+impl<B> Call<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<tower_key_failover::BoxError>,
+{
+    fn start(layer: &KeyFailoverLayer<Plain>, body: B) -> Self {
+        let (mut service, handle) = stack(layer);
+        assert_ready_ok!(service.poll_ready());
+        let future = task::spawn(service.call(Request::new(body)));
+        Self { future, handle }
+    }
+
+    /// The next attempt.
+    async fn attempt(&mut self) -> (Reader<B>, Reply) {
+        assert_pending!(self.future.poll());
+        let (request, reply) = self.handle.next_request().await.unwrap();
+        (Reader::new(request.into_body()), reply)
+    }
+
+    /// What the caller is answered.
+    fn answer(&mut self) -> http::Response<ResponseBody<Body>> {
+        assert_ready_ok!(self.future.poll())
+    }
+}
+
+fn three_keys() -> KeyFailoverLayer<Plain> {
+    layer(&pool(["k0", "k1", "k2"]))
+}
+
+fn replay_of(response: &http::Response<ResponseBody<Body>>) -> (usize, Outcome, Replay) {
+    let info = response.body().failover().unwrap();
+    (info.attempts(), info.outcome(), info.replay())
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([("x-sum".parse().unwrap(), "42".parse().unwrap())])
+}
+
+#[tokio::test]
+async fn the_first_attempt_reads_each_frame_as_it_comes() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut reader, _reply) = call.attempt().await;
+    assert_eq!(reader.read(), Read::Pending);
+    remote.data("one");
+    assert!(reader.is_woken());
+    assert_eq!(reader.read(), data("one"));
+    assert_eq!(reader.read(), Read::Pending);
+    remote.data("two");
+    remote.push(Step::End);
+    assert_eq!(reader.read(), data("two"));
+    assert_eq!(reader.read(), Read::End);
+}
+
+#[tokio::test]
+async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_source() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("one");
+    remote.data("two");
+    assert_eq!(first.read(), data("one"));
+    assert_eq!(first.read(), data("two"));
+    assert_eq!(first.read(), Read::Pending);
+    reply.send_response(answer(429));
+
+    let (mut second, reply) = call.attempt().await;
+    assert_eq!(second.read(), data("one"));
+    assert_eq!(second.read(), data("two"));
+    assert_eq!(second.read(), Read::Pending);
+    remote.data("three");
+    assert!(second.is_woken());
+    assert_eq!(second.read(), data("three"));
+    reply.send_response(answer(401));
+
+    let (mut third, reply) = call.attempt().await;
+    remote.push(Step::End);
+    let mut seen = Vec::new();
+    while let Read::Data(frame) = third.read() {
+        seen.extend_from_slice(&frame);
+    }
+    assert_eq!(seen, b"onetwothree");
+    reply.send_response(answer(200));
+    assert_eq!(call.answer().status(), 200);
+}
+
+#[tokio::test]
+async fn a_superseded_view_is_woken_and_fails_and_leaves_the_source_alone() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(first.read(), data("one"));
+    assert_eq!(first.read(), Read::Pending);
+    let polls = remote.polls();
+    reply.send_response(answer(429));
+
+    let (mut second, _reply) = call.attempt().await;
+    assert!(first.is_woken());
+    assert!(!first.is_end_stream());
+    assert_eq!(first.hint(), (None, 0));
+    for _ in 0..2 {
+        assert_eq!(first.read(), Read::Superseded);
+        assert!(!first.is_end_stream());
+    }
+    assert_eq!(remote.polls(), polls);
+    assert_eq!(second.read(), data("one"));
+    assert_eq!(second.read(), Read::Pending);
+    assert_eq!(remote.polls(), polls + 1);
+}
+
+#[tokio::test]
+async fn a_view_superseded_before_it_was_ever_polled_fails_too() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    reply.send_response(answer(429));
+    let (mut second, _reply) = call.attempt().await;
+    assert_eq!(first.read(), Read::Superseded);
+    assert_eq!(remote.polls(), 0);
+    remote.data("one");
+    assert_eq!(second.read(), data("one"));
+}
+
+#[tokio::test]
+async fn what_comes_while_a_view_is_superseded_goes_to_the_view_after_it() {
+    for step in ["data", "trailers", "end", "error", "nothing"] {
+        let (body, remote) = chunked();
+        let mut call = Call::start(&three_keys(), body);
+        let (mut first, reply) = call.attempt().await;
+        remote.data("one");
+        assert_eq!(first.read(), data("one"));
+
+        // While the first view polls the source, the answer to it comes, and the second parks.
+        let call = Arc::new(Mutex::new(call));
+        let second = Arc::new(Mutex::new(None));
+        remote.push(Step::Meanwhile(Box::new({
+            let (call, second) = (Arc::clone(&call), Arc::clone(&second));
+            move || {
+                let mut call = call.lock().unwrap();
+                reply.send_response(answer(429));
+                let attempt = futures_util::FutureExt::now_or_never(call.attempt());
+                let (mut reader, reply) = attempt.unwrap();
+                assert_eq!(reader.read(), data("one"));
+                assert_eq!(reader.read(), Read::Pending);
+                assert_eq!(reader.read(), Read::Pending);
+                *second.lock().unwrap() = Some((reader, reply));
+            }
+        })));
+        match step {
+            "data" => remote.data("two"),
+            "trailers" => remote.push(Step::Trailers(trailers())),
+            "end" => remote.push(Step::End),
+            "error" => remote.push(Step::Error),
+            _ => {}
+        }
+        assert_eq!(first.read(), Read::Superseded, "{step}");
+
+        let (mut second, _reply) = second.lock().unwrap().take().unwrap();
+        assert!(second.is_woken(), "{step}");
+        let read = second.read();
+        match step {
+            "data" => assert_eq!(read, data("two")),
+            "trailers" => {
+                assert_eq!(read, Read::Trailers(trailers()));
+                assert_eq!(second.read(), Read::End);
+            }
+            "end" => assert_eq!(read, Read::End),
+            "error" => {
+                let text = "the caller's request body failed: the caller went away";
+                assert_eq!(read, Read::Failed(text.into()));
+            }
+            _ => {
+                assert_eq!(read, Read::Pending);
+                remote.data("two");
+                assert!(second.is_woken());
+                assert_eq!(second.read(), data("two"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_come_last_in_each_attempt() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    remote.data("one");
+    remote.push(Step::Trailers(trailers()));
+    for status in [429, 401, 200] {
+        let (mut reader, reply) = call.attempt().await;
+        assert!(!reader.is_end_stream());
+        assert_eq!(reader.read(), data("one"));
+        assert!(!reader.is_end_stream());
+        assert_eq!(reader.read(), Read::Trailers(trailers()));
+        assert!(reader.is_end_stream());
+        assert_eq!(reader.read(), Read::End);
+        reply.send_response(answer(status));
+    }
+    assert!(remote.is_dropped());
+}
+
+#[tokio::test]
+async fn a_body_of_trailers_alone_is_replayed() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    remote.push(Step::Trailers(trailers()));
+    for status in [429, 200] {
+        let (mut reader, reply) = call.attempt().await;
+        assert_eq!(reader.read(), Read::Trailers(trailers()));
+        assert_eq!(reader.read(), Read::End);
+        reply.send_response(answer(status));
+    }
+}
+
+#[tokio::test]
+async fn an_exact_length_is_told_and_true_in_each_attempt() {
+    let (body, remote) = source(SizeHint::with_exact(9));
+    let mut call = Call::start(&three_keys(), body);
+    remote.data("one");
+    remote.data("twothr");
+    for status in [429, 200] {
+        let (mut reader, reply) = call.attempt().await;
+        assert_eq!(reader.hint(), (Some(9), 9));
+        assert_eq!(reader.read(), data("one"));
+        assert_eq!(reader.hint(), (Some(6), 6));
+        assert!(!reader.is_end_stream());
+        assert_eq!(reader.read(), data("twothr"));
+        assert_eq!(reader.hint(), (Some(0), 0));
+        assert!(reader.is_end_stream());
+        reply.send_response(answer(status));
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_was_not_told_stays_untold_when_all_is_recorded() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    remote.data("one");
+    remote.push(Step::End);
+    for status in [429, 200] {
+        let (mut reader, reply) = call.attempt().await;
+        assert_eq!(reader.hint().0, None);
+        assert!(!reader.is_end_stream());
+        assert_eq!(reader.read(), data("one"));
+        assert_eq!(reader.read(), Read::End);
+        assert!(reader.is_end_stream());
+        reply.send_response(answer(status));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_is_at_its_end_from_the_start_only_if_it_said_so() {
+    let mut call = Call::start(&three_keys(), Empty::<Bytes>::new());
+    for status in [429, 200] {
+        let (reader, reply) = call.attempt().await;
+        assert!(reader.is_end_stream());
+        assert_eq!(reader.hint(), (Some(0), 0));
+        reply.send_response(answer(status));
+    }
+
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    remote.push(Step::End);
+    for status in [429, 200] {
+        let (mut reader, reply) = call.attempt().await;
+        assert!(!reader.is_end_stream());
+        assert_eq!(reader.hint().0, None);
+        assert_eq!(reader.read(), Read::End);
+        assert!(reader.is_end_stream());
+        reply.send_response(answer(status));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_failed_is_not_sent_again() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut reader, reply) = call.attempt().await;
+    remote.data("one");
+    remote.push(Step::Error);
+    assert_eq!(reader.read(), data("one"));
+    let text = "the caller's request body failed: the caller went away";
+    assert_eq!(reader.read(), Read::Failed(text.into()));
+    assert!(!reader.is_end_stream());
+    assert_eq!(
+        reader.read(),
+        Read::Failed("the caller's request body failed".into())
+    );
+    reply.send_response(answer(429));
+    let response = call.answer();
+    assert_eq!(response.status(), 429);
+    assert_eq!(
+        replay_of(&response),
+        (1, Outcome::Exhausted, Replay::BodyFailed)
+    );
+}
+
+#[tokio::test]
+async fn a_source_that_panics_never_looks_complete() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(first.read(), data("one"));
+    reply.send_response(answer(429));
+    let (mut second, reply) = call.attempt().await;
+    assert_eq!(second.read(), data("one"));
+    remote.push(Step::Panic);
+    assert!(catch_unwind(AssertUnwindSafe(|| second.read())).is_err());
+    assert!(remote.is_dropped());
+    let text = "the caller's request body panicked while an attempt read it";
+    assert_eq!(second.read(), Read::Failed(text.into()));
+    assert!(!second.is_end_stream());
+    reply.send_response(answer(429));
+    assert_eq!(
+        replay_of(&call.answer()),
+        (2, Outcome::Exhausted, Replay::BodyFailed)
+    );
+}
+
+#[tokio::test]
+async fn a_body_of_exactly_the_limit_is_sent_again_and_one_byte_more_is_not() {
+    for (more, attempts) in [(None, 2), (Some("x"), 1)] {
+        let budget = ReplayBudget::new(1 << 20);
+        let layer = three_keys()
+            .max_replay_bytes(8)
+            .replay_budget(budget.clone());
+        let (body, remote) = chunked();
+        let mut call = Call::start(&layer, body);
+        let (mut reader, reply) = call.attempt().await;
+        remote.data("four");
+        remote.data("more");
+        assert_eq!(reader.read(), data("four"));
+        assert_eq!(reader.read(), data("more"));
+        if let Some(more) = more {
+            assert!(budget.held() > 0);
+            remote.data(more);
+            assert_eq!(reader.read(), data(more));
+            assert_eq!(budget.held(), 0, "freed at once");
+            remote.data("and on");
+            assert_eq!(reader.read(), data("and on"));
+        }
+        remote.push(Step::End);
+        assert_eq!(reader.read(), Read::End);
+        reply.send_response(answer(429));
+
+        if attempts == 2 {
+            let (mut reader, reply) = call.attempt().await;
+            assert_eq!(reader.read(), data("four"));
+            assert_eq!(reader.read(), data("more"));
+            assert_eq!(reader.read(), Read::End);
+            reply.send_response(answer(200));
+            assert_eq!(
+                replay_of(&call.answer()),
+                (2, Outcome::Forwarded, Replay::Available)
+            );
+        } else {
+            let response = call.answer();
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers().get("retry-after"), None);
+            assert_eq!(
+                replay_of(&response),
+                (1, Outcome::Exhausted, Replay::TooLarge)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_over_the_limit_is_not_recorded_at_all() {
+    let budget = ReplayBudget::new(1 << 20);
+    let layer = three_keys()
+        .max_replay_bytes(2)
+        .replay_budget(budget.clone());
+    let mut call = Call::start(&layer, Full::from("one"));
+    let (mut reader, reply) = call.attempt().await;
+    assert_eq!(reader.hint(), (Some(3), 3));
+    assert_eq!(reader.read(), data("one"));
+    assert_eq!(budget.held(), 0);
+    reply.send_response(answer(401));
+    assert_eq!(
+        replay_of(&call.answer()),
+        (1, Outcome::Exhausted, Replay::TooLarge)
+    );
+}
+
+#[tokio::test]
+async fn a_budget_bounds_all_requests_of_the_layers_that_share_it() {
+    let budget = ReplayBudget::new(40_000);
+    let (one, other) = (
+        three_keys().replay_budget(budget.clone()),
+        three_keys().replay_budget(budget.clone()),
+    );
+    let frame = || Bytes::from(vec![7; 30_000]);
+    let (body, remote) = chunked();
+    let mut first = Call::start(&one, body);
+    let (mut reader, _reply) = first.attempt().await;
+    remote.data(frame());
+    assert_eq!(reader.read(), Read::Data(frame()));
+    assert_eq!(budget.held(), 30_000);
+
+    let (body, remote) = chunked();
+    let mut second = Call::start(&other, body);
+    let (mut reader, reply) = second.attempt().await;
+    remote.data(frame());
+    remote.data("more");
+    assert_eq!(reader.read(), Read::Data(frame()));
+    assert_eq!(reader.read(), data("more"), "the live attempt streams on");
+    assert_eq!(budget.held(), 30_000);
+    reply.send_response(answer(429));
+    assert_eq!(
+        replay_of(&second.answer()),
+        (1, Outcome::Exhausted, Replay::OverBudget)
+    );
+
+    drop(first);
+    assert_eq!(budget.held(), 0, "given back on cancel");
+}
+
+#[tokio::test]
+async fn an_answer_ends_the_recording_and_what_is_recorded_goes_as_it_is_read() {
+    let budget = ReplayBudget::new(1 << 20);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut first, reply) = call.attempt().await;
+    for frame in ["one", "two"] {
+        remote.data(frame);
+        assert_eq!(first.read(), data(frame));
+    }
+    reply.send_response(answer(429));
+    let (mut second, reply) = call.attempt().await;
+    assert_eq!(second.read(), data("one"));
+    let held = budget.held();
+    reply.send_response(answer(200));
+    let response = call.answer();
+    assert_eq!(
+        replay_of(&response),
+        (2, Outcome::Forwarded, Replay::Available)
+    );
+    assert!(budget.held() < held, "what was read is gone");
+    assert!(budget.held() > 0, "what is still to be read is there");
+    assert_eq!(second.read(), data("two"));
+    assert_eq!(budget.held(), 0);
+    remote.data("three");
+    assert_eq!(second.read(), data("three"));
+    assert_eq!(budget.held(), 0, "a stream that goes on holds nothing");
+}
+
+#[tokio::test]
+async fn nothing_is_recorded_where_no_other_key_could_follow() {
+    let budget = ReplayBudget::new(1 << 20);
+    let one_key = layer(&pool(["k0"]));
+    let one_attempt = three_keys().max_attempts(1.try_into().unwrap());
+    let disabled = KeyFailoverLayer::disabled(Plain);
+    for layer in [one_key, one_attempt, disabled] {
+        let (body, remote) = chunked();
+        let mut call = Call::start(&layer.replay_budget(budget.clone()), body);
+        let (mut reader, _reply) = call.attempt().await;
+        remote.data("one");
+        assert_eq!(reader.read(), data("one"));
+        assert_eq!(budget.held(), 0);
+    }
+
+    // Nor for the last of several attempts.
+    let layer = layer(&pool(["k0", "k1"])).replay_budget(budget.clone());
+    let (body, remote) = chunked();
+    let mut call = Call::start(&layer, body);
+    let (mut reader, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(reader.read(), data("one"));
+    assert!(budget.held() > 0);
+    reply.send_response(answer(429));
+    let (mut reader, _reply) = call.attempt().await;
+    assert_eq!(reader.read(), data("one"));
+    assert_eq!(budget.held(), 0);
+    remote.data("two");
+    assert_eq!(reader.read(), data("two"));
+    assert_eq!(budget.held(), 0);
+}
+
+#[tokio::test]
+async fn large_frames_and_the_first_are_kept_as_handles_and_small_ones_are_copied_together() {
+    let budget = ReplayBudget::new(1 << 20);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut reader, reply) = call.attempt().await;
+    let (first, large) = (Bytes::from(vec![1; 10]), Bytes::from(vec![2; 16 * 1024]));
+    let small: Vec<Bytes> = (0..5_000).map(|_| Bytes::from(vec![3; 1])).collect();
+    for frame in [&first].into_iter().chain(&small).chain([&large]) {
+        remote.data(frame.clone());
+        assert_eq!(reader.read(), Read::Data(frame.clone()));
+    }
+    let recorded = first.len() + small.len() + large.len();
+    assert!(
+        (recorded..=2 * recorded).contains(&budget.held()),
+        "{}",
+        budget.held()
+    );
+    reply.send_response(answer(429));
+
+    let (mut reader, _reply) = call.attempt().await;
+    let mut seen = Vec::new();
+    while let Read::Data(frame) = reader.read() {
+        seen.push(frame);
+    }
+    assert_eq!(seen.first().unwrap().as_ptr(), first.as_ptr());
+    assert_eq!(seen.last().unwrap().as_ptr(), large.as_ptr());
+    assert!(seen.len() < 10, "{} frames", seen.len());
+    assert_eq!(seen[1..seen.len() - 1].concat(), small.concat());
+}
+
+#[tokio::test]
+async fn frames_that_are_empty_pass_and_are_not_recorded() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut reader, reply) = call.attempt().await;
+    for frame in ["", "one", ""] {
+        remote.data(frame);
+        assert_eq!(reader.read(), data(frame));
+    }
+    reply.send_response(answer(429));
+    let (mut reader, _reply) = call.attempt().await;
+    assert_eq!(reader.read(), data("one"));
+    assert_eq!(reader.read(), Read::Pending);
+}
+
+#[tokio::test]
+async fn a_view_that_is_dropped_before_the_answer_leaves_the_recording_whole() {
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(first.read(), data("one"));
+    assert_eq!(first.read(), Read::Pending);
+    drop(first);
+    reply.send_response(answer(429));
+    let (mut second, _reply) = call.attempt().await;
+    assert_eq!(second.read(), data("one"));
+    remote.data("two");
+    assert_eq!(second.read(), data("two"));
+}
+
+#[tokio::test]
+async fn the_source_goes_with_its_last_reader_though_a_superseded_view_is_held() {
+    let budget = ReplayBudget::new(1 << 20);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut held, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(held.read(), data("one"));
+    reply.send_response(answer(429));
+    let (second, reply) = call.attempt().await;
+    reply.send_response(answer(200));
+    call.answer();
+    assert!(!remote.is_dropped());
+    drop(second);
+    assert!(remote.is_dropped());
+    assert_eq!(budget.held(), 0);
+    assert_eq!(held.read(), Read::Superseded);
+}
+
+#[tokio::test]
+async fn a_cancelled_call_frees_all_once_its_view_is_gone() {
+    let budget = ReplayBudget::new(1 << 20);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut reader, _reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(reader.read(), data("one"));
+    drop(call);
+    assert_eq!(budget.held(), 0);
+    assert!(
+        !remote.is_dropped(),
+        "the attempt itself is the inner service's to end"
+    );
+    drop(reader);
+    assert!(remote.is_dropped());
+}
+
+#[tokio::test]
+async fn each_attempt_tells_its_number_and_its_key() {
+    let mut call = Call::start(&three_keys(), Full::from("one"));
+    for (number, key) in [(1, "k0"), (2, "k1"), (3, "k2")] {
+        let (reader, reply) = call.attempt().await;
+        let attempt = RequestBody::attempt(reader.body()).unwrap();
+        assert_eq!(
+            (attempt.number(), attempt.key().expose_secret()),
+            (number, key)
+        );
+        assert_eq!((attempt.hint(), attempt.label()), ("...", None));
+        reply.send_response(answer(if number == 3 { 200 } else { 429 }));
+    }
+}
