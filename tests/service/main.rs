@@ -4,5 +4,9 @@
 mod source;
 mod support;
 
+mod cancel;
+mod exhaustion;
 mod failover;
+mod inspect;
+mod readiness;
 mod replay;

@@ -15,9 +15,9 @@ use tower_key_failover::{
 use tower_test::mock::{self, Mock};
 
 pub type Body = Full<Bytes>;
-pub type Inner<B = Body> = Mock<Request<RequestBody<B>>, Response<Body>>;
-pub type Handle<B = Body> = mock::Handle<Request<RequestBody<B>>, Response<Body>>;
-pub type Service<P = Plain, B = Body> = KeyFailover<Inner<B>, P>;
+pub type Inner<B = Body, R = Body> = Mock<Request<RequestBody<B>>, Response<R>>;
+pub type Handle<B = Body, R = Body> = mock::Handle<Request<RequestBody<B>>, Response<R>>;
+pub type Service<P = Plain, B = Body, R = Body> = KeyFailover<Inner<B, R>, P>;
 pub type Spawned<T> = mock::Spawn<T>;
 
 /// Keys in `x-key`; 429 with `retry-after` in whole seconds, 401 and 403 as every built-in has them.
@@ -95,7 +95,7 @@ pub fn layer(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
 }
 
 /// The layer over a mock.
-pub fn stack<P, B>(layer: &KeyFailoverLayer<P>) -> (Spawned<Service<P, B>>, Handle<B>)
+pub fn stack<P, B, R>(layer: &KeyFailoverLayer<P>) -> (Spawned<Service<P, B, R>>, Handle<B, R>)
 where
     P: ProviderPolicy,
 {

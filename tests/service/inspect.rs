@@ -1,0 +1,304 @@
+//! Where the head is not enough: Inspect, Peek, and putting the answer together again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::{Body as _, SizeHint};
+use http_body_util::{BodyExt, Full};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower_key_failover::pool::KeyState;
+use tower_key_failover::{KeyPool, Outcome, ResponseBody, ResponseFuture};
+use tower_test::mock::SendResponse;
+
+use crate::source::{Source, Step, chunked, source};
+use crate::support::{Body, Handle, Inner, Plain, layer, pool, request, stack};
+
+struct Call {
+    future: task::Spawn<ResponseFuture<Inner<Body, Source>, Plain, Body, Source>>,
+    handle: Handle<Body, Source>,
+}
+
+impl Call {
+    fn start(pool: &std::sync::Arc<KeyPool>) -> Self {
+        let (mut service, handle) = stack(&layer(pool));
+        assert_ready_ok!(service.poll_ready());
+        let future = task::spawn(service.call(request("one")));
+        Self { future, handle }
+    }
+
+    async fn attempt(&mut self) -> SendResponse<Response<Source>> {
+        assert_pending!(self.future.poll());
+        self.handle.next_request().await.unwrap().1
+    }
+
+    fn answer(&mut self) -> Response<ResponseBody<Source>> {
+        assert_ready_ok!(self.future.poll())
+    }
+}
+
+fn say(what: &str, body: Source) -> Response<Source> {
+    Response::builder()
+        .status(400)
+        .header("x-say", what)
+        .body(body)
+        .unwrap()
+}
+
+fn trailers(name: &'static str, value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
+}
+
+fn ended(text: &'static str) -> Source {
+    let (body, remote) = chunked();
+    remote.data(text);
+    remote.push(Step::End);
+    body
+}
+
+async fn text(response: Response<ResponseBody<Source>>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_tells_of_the_key_is_a_refusal() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    call.attempt()
+        .await
+        .send_response(say("inspect", ended("please refuse")));
+    call.attempt()
+        .await
+        .send_response(say("inspect", ended("fine")));
+    let response = call.answer();
+    assert_eq!(response.status(), 400);
+    assert_eq!(text(response).await, "fine");
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inspected_body_may_come_slowly() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(say("inspect", body));
+    assert_pending!(call.future.poll());
+    remote.data("ref");
+    assert!(call.future.is_woken());
+    assert_pending!(call.future.poll());
+    advance(Duration::from_millis(900)).await;
+    remote.data("use");
+    remote.push(Step::End);
+    assert!(call.future.is_woken());
+    let _second = call.attempt().await;
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_time_runs_out_what_came_is_judged_and_the_answer_is_whole() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.data("fi");
+    call.attempt().await.send_response(say("inspect", body));
+    assert_pending!(call.future.poll());
+    advance(Duration::from_millis(999)).await;
+    assert_pending!(call.future.poll());
+    advance(Duration::from_millis(2)).await;
+    assert!(call.future.is_woken());
+    let response = call.answer();
+    remote.data("ne");
+    remote.push(Step::Trailers(trailers("x-sum", "42")));
+    remote.push(Step::End);
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers(), Some(&trailers("x-sum", "42")));
+    assert_eq!(body.to_bytes(), "fine");
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_body_is_read_up_to_64_kib_and_no_further() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    for _ in 0..1_000 {
+        remote.data(vec![b'x'; 1024]);
+    }
+    call.attempt().await.send_response(say("inspect", body));
+    let response = call.answer();
+    assert_eq!(remote.polls(), 64);
+    remote.push(Step::End);
+    assert_eq!(text(response).await.len(), 1_000 * 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_run_of_empty_frames_comes_to_an_end() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    for _ in 0..200_000 {
+        remote.data("");
+    }
+    call.attempt().await.send_response(say("inspect", body));
+    call.answer();
+    assert!(remote.polls() < 200_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_met_while_inspecting_follows_in_its_place() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.data("fi");
+    remote.push(Step::Error);
+    call.attempt().await.send_response(say("inspect", body));
+    let mut body = call.answer().into_body();
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "fi"
+    );
+    assert!(!body.is_end_stream());
+    assert_eq!(
+        body.frame().await.unwrap().unwrap_err(),
+        "the caller went away"
+    );
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inspected_body_tells_its_length_as_before() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = source(SizeHint::with_exact(4));
+    remote.data("fine");
+    remote.push(Step::End);
+    call.attempt().await.send_response(say("inspect", body));
+    let mut body = call.answer().into_body();
+    assert_eq!(body.size_hint().exact(), Some(4));
+    assert!(!body.is_end_stream());
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(body.size_hint().exact(), Some(0));
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_body_that_is_there_is_inspected_without_a_timer() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            let pool = pool(["k0", "k1"]);
+            let mut call = Call::start(&pool);
+            call.attempt()
+                .await
+                .send_response(say("inspect", ended("fine")));
+            assert_eq!(text(call.answer()).await, "fine");
+        });
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_peek_sees_trailers_that_are_there() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.push(Step::Trailers(trailers("grpc-status", "refuse")));
+    call.attempt().await.send_response(say("peek", body));
+    let _second = call.attempt().await;
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test]
+async fn a_peek_never_waits_and_polls_once() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(say("peek", body));
+    let response = call.answer();
+    assert_eq!(remote.polls(), 1);
+    remote.data("refuse");
+    remote.push(Step::Trailers(trailers("grpc-status", "refuse")));
+    remote.push(Step::End);
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers(), Some(&trailers("grpc-status", "refuse")));
+    assert_eq!(body.to_bytes(), "refuse");
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
+
+#[tokio::test]
+async fn a_peek_shows_one_frame_and_the_answer_is_whole() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.data("fine");
+    remote.data("refuse");
+    remote.push(Step::End);
+    call.attempt().await.send_response(say("peek", body));
+    let response = call.answer();
+    assert_eq!(remote.polls(), 1);
+    assert_eq!(text(response).await, "finerefuse");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_keeps_the_key_moves_on_and_is_forwarded_when_none_can_follow() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    call.attempt()
+        .await
+        .send_response(say("inspect", ended("keep 0")));
+    call.attempt()
+        .await
+        .send_response(say("inspect", ended("keep 1")));
+    let response = call.answer();
+    assert_eq!(response.status(), 400);
+    assert_eq!(
+        response.body().failover().unwrap().outcome(),
+        Outcome::Forwarded
+    );
+    assert_eq!(text(response).await, "keep 1");
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_own_key_is_overwritten_in_what_was_inspected() {
+    let secret = "sk-canary-canary-canary";
+    for verdict in ["keep", "forward"] {
+        let pool = pool([secret]);
+        let mut call = Call::start(&pool);
+        let (body, remote) = chunked();
+        remote.data(format!("{verdict}: sk-canary-can"));
+        remote.data("ary-canary, sk-canary-canary-canary!");
+        remote.push(Step::Trailers(trailers("x-echo", secret)));
+        call.attempt().await.send_response(say("inspect", body));
+        let body = call.answer().into_body().collect().await.unwrap();
+        let stars = "*".repeat(secret.len());
+        assert_eq!(body.trailers().unwrap()["x-echo"], stars);
+        assert_eq!(body.to_bytes(), format!("{verdict}: {stars}, {stars}!"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_inspected_is_the_upstreams_own() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = source(SizeHint::with_exact(3));
+    call.attempt().await.send_response(say("forward", body));
+    let mut body = call.answer().into_body();
+    assert_eq!(remote.polls(), 0);
+    assert_eq!(body.size_hint().exact(), Some(3));
+    remote.data("one");
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "one"
+    );
+    assert!(body.is_end_stream());
+}
+
+#[test]
+fn a_default_body_is_the_default_of_the_upstreams() {
+    assert!(ResponseBody::<Full<Bytes>>::default().is_end_stream());
+}
