@@ -14,7 +14,7 @@ use crate::pool::{Exhausted, ExhaustedKind};
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// Timers of JavaScript clients run out at once when set for longer than 31 bits of milliseconds.
-const LONGEST_TIMER: Duration = Duration::from_millis(i32::MAX as u64);
+const LONGEST_TIMER: Duration = Duration::from_secs(i32::MAX as u64 / 1000);
 
 /// What the answer is to say.
 pub(super) struct Refusal {
