@@ -1,4 +1,5 @@
 //! Which requests bring a credential of their own.
+#![cfg(feature = "providers")]
 
 use http::{HeaderName, HeaderValue, Request, request};
 use serde_json::Value;

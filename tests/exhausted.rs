@@ -1,4 +1,5 @@
 //! What a caller is told when no key is left.
+#![cfg(feature = "providers")]
 
 use std::time::Duration;
 

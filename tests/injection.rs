@@ -1,4 +1,5 @@
 //! How a key goes into a request, and what goes out before it.
+#![cfg(feature = "providers")]
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, request};
 use tower_key_failover::KeyPool;

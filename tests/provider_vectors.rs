@@ -1,4 +1,5 @@
 //! What each built-in policy says of answers that providers give.
+#![cfg(feature = "providers")]
 
 mod answers;
 

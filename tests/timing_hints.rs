@@ -1,4 +1,5 @@
 //! How long a refused key is out: which hint counts, and what it says.
+#![cfg(feature = "providers")]
 
 mod answers;
 

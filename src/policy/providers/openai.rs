@@ -65,6 +65,7 @@ pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
 
 fn is_quota(code: &str) -> bool {
     matches!(code, "insufficient_quota" | "credit_balance_exhausted")
+        || code.starts_with("billing_")
         || code.ends_with("_spend_limit_exceeded")
         || code.ends_with("_usage_limit_exceeded")
 }

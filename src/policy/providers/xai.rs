@@ -23,12 +23,10 @@ fn finding(answer: &Answer<'_>) -> Option<Finding> {
     match answer.status().as_u16() {
         400 if begins("Incorrect API key") => Some(Finding::Dead),
         403 if begins("Content violates") => Some(Finding::NotTheKey),
-        403 | 429 if answer.says(&["out of credits", "used all available credits"]) => {
-            Some(Finding::Quota(None))
-        }
+        403 | 429 if answer.says(&["credits", "spending limit"]) => Some(Finding::Quota(None)),
         403 if answer.says(&["blocked", "disabled"]) => Some(Finding::Dead),
         // One model or endpoint that the key may not use.
-        403 if answer.says(&["model", "endpoint"]) => Some(Finding::Here),
+        403 if answer.says(&["permission", "model", "endpoint"]) => Some(Finding::Here),
         _ => None,
     }
 }
