@@ -3,9 +3,75 @@
 //!
 //! The layer asks a [`ProviderPolicy`] and acts on its [`Verdict`]; a policy knows nothing of the
 //! pool, of time, or of other requests.
+//!
+//! # The built-in policies
+//!
+//! They stand behind the feature `providers`, which is on by default. By status alone, **429 puts
+//! a key out for a while, 401 and 403 for good, and everything else is forwarded**. What the
+//! answer says beyond that refines the verdict; what it does not say, or what cannot be read,
+//! changes nothing. A 403 in HTML comes from an edge in front of the provider, and is forwarded.
+//!
+//! | Policy | Key travels in | The key's failure, beyond the status | Kept or forwarded, against the status | Wait, beyond the headers |
+//! |---|---|---|---|---|
+//! | `OpenAi` | bearer | 429 of type `insufficient_quota`: quota | 401 for a missing scope or network: kept; 403 for a model: kept; 403 for a country: forwarded | message |
+//! | `Anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: for good | 403 `permission_error`: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
+//! | `AzureOpenAi` | `api-key` | 403 for a blocked resource: quota | 401 `PermissionDenied`, 403 of a network rule: kept; 429 for high demand: forwarded | message |
+//! | `Gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`: for good; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
+//! | `Vertex` | bearer | as `Gemini`, but for the 402 | as `Gemini` | as `Gemini` |
+//! | `Bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota | 403 `AccessDenied`: kept; a signature, `ModelNotReady`: forwarded | none |
+//! | `Mistral` | bearer | 402: quota | 403 for a model: kept; 429 for a tier's capacity: forwarded | message |
+//! | `Groq` | bearer | as `OpenAi`; 400 `organization_restricted`: for good | 403 for a model: kept | message |
+//! | `DeepSeek` | bearer | as `OpenAi`; 402: quota | as `OpenAi` | message |
+//! | `OpenRouter` | bearer | 402, 403 with a budget: quota, or a short wait | 403 of moderation, 402 for the request, 429 of the provider behind it: forwarded | `resets_at`, the limit's headers in the body |
+//! | `Cohere` | bearer | 402, a trial's 429 per month: quota | | message |
+//! | `Xai` | bearer | 400 for an incorrect key: for good; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
+//! | `Together` | bearer | as `OpenAi`; 402: quota | 403 for the context's length: forwarded | message |
+//! | `Perplexity` | bearer | as `OpenAi` | as `OpenAi` | message |
+//! | `Copilot` | | its clients bring their own token: never asked | | |
+//! | `Bearer` | bearer | | | none |
+//! | `Header` | any header | | | none |
+//!
+//! "Bearer" is `authorization: Bearer <key>`. "Quota" is credit, plan or budget that is used up:
+//! the key is out until the reset that the answer names, else for
+//! [`quota_cooldown`](Provider::quota_cooldown).
+//!
+//! The wait is the first usable of: `retry-after-ms`; `retry-after` (seconds or an HTTP date);
+//! `x-amz-retry-after`; what the last column names; the reset header of a bucket whose remaining is
+//! 0 (not for a quota, which is no bucket). Zero, negative and unreadable values are passed over.
+//! Moments are measured against the answer's own `date`, and only without one against the clock
+//! here.
+//!
+//! What is not as one wishes can be changed for each:
+//!
+//! ```
+//! # #[cfg(feature = "providers")] {
+//! use std::time::Duration;
+//! use http::{Response, StatusCode};
+//! use tower_key_failover::policy::{Anthropic, Byok, Mark, ProviderPolicy, Verdict};
+//!
+//! // A burst of 401s is to cost no key, and some clients send `Bearer dummy`.
+//! let policy = Anthropic::new()
+//!     .on_unauthorized(Verdict::Failover(Mark::temporary(Some(Duration::from_secs(300)))))
+//!     .byok(Byok::prefixes(["sk-ant-"]));
+//!
+//! let mut answer = Response::new(());
+//! *answer.status_mut() = StatusCode::UNAUTHORIZED;
+//! assert_eq!(
+//!     policy.classify(&answer.into_parts().0),
+//!     Verdict::Failover(Mark::temporary(Some(Duration::from_secs(300)))),
+//! );
+//! # }
+//! ```
+//!
+//! [`map_verdict`](ProviderPolicy::map_verdict) puts a rule of one's own on top of any policy, and
+//! [`for_name`] finds one by its name in a configuration file.
 
 mod evidence;
+mod map_verdict;
 mod verdict;
+
+#[cfg(feature = "providers")]
+mod providers;
 
 use std::sync::Arc;
 
@@ -13,6 +79,9 @@ use bytes::Bytes;
 use http::{Response, request, response};
 
 pub use self::evidence::BodyEvidence;
+pub use self::map_verdict::MapVerdict;
+#[cfg(feature = "providers")]
+pub use self::providers::*;
 pub(crate) use self::verdict::MarkKind;
 pub use self::verdict::{Mark, Reason, Verdict};
 use crate::pool::{Exhausted, Key};
@@ -51,6 +120,37 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// It never carries an upstream's error body or one key's rate-limit headers, and never says
     /// 401: a client would renew *its* credential.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes>;
+
+    /// This policy with a rule of one's own on top, which sees each answer's head and final
+    /// verdict once, and says what is to count instead.
+    ///
+    /// A verdict is final where nothing is left to ask: [`Verdict::Inspect`] and [`Verdict::Peek`]
+    /// never reach the rule, and out of it they count as [`Verdict::Forward`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "providers")] {
+    /// use http::{Response, StatusCode};
+    /// use tower_key_failover::policy::{Bearer, Mark, ProviderPolicy, Verdict};
+    ///
+    /// // This upstream says 503 when a key's share of it is used up.
+    /// let policy = Bearer::new().map_verdict(|head, verdict| match head.status {
+    ///     StatusCode::SERVICE_UNAVAILABLE => Verdict::Failover(Mark::temporary(None)),
+    ///     _ => verdict,
+    /// });
+    ///
+    /// let mut answer = Response::new(());
+    /// *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    /// let (head, ()) = answer.into_parts();
+    /// assert_eq!(policy.classify(&head), Verdict::Failover(Mark::temporary(None)));
+    /// # }
+    /// ```
+    fn map_verdict<F>(self, rule: F) -> MapVerdict<Self, F>
+    where
+        Self: Sized,
+        F: Fn(&response::Parts, Verdict) -> Verdict + Send + Sync + 'static,
+    {
+        MapVerdict::new(self, rule)
+    }
 }
 
 macro_rules! delegate {

@@ -18,6 +18,16 @@ pub enum Verdict {
     Failover(Mark),
 }
 
+impl Verdict {
+    /// As a final verdict: once the body has been seen there is nothing left to ask for.
+    pub(super) fn or_forward(self) -> Self {
+        match self {
+            Self::Inspect | Self::Peek => Self::Forward,
+            verdict => verdict,
+        }
+    }
+}
+
 /// What a refusal does to the key that met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {

@@ -1,0 +1,136 @@
+//! An upstream's answer, as the built-in policies read it.
+
+use http::header::{CONTENT_TYPE, DATE};
+use http::{HeaderMap, StatusCode, response};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::hints;
+use crate::policy::BodyEvidence;
+
+/// The head, and the body where there is one and it is JSON.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    head: &'a response::Parts,
+    json: Value,
+    html: bool,
+    decodable: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer whose body is not known.
+    pub(super) fn of_head(head: &'a response::Parts) -> Self {
+        Self {
+            head,
+            json: Value::Null,
+            html: is_html_type(&head.headers),
+            decodable: true,
+        }
+    }
+
+    pub(super) fn new(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
+        // What does not parse is no evidence. The parser is linear, and gives up at 128 levels.
+        let json = match serde_json::from_slice(body.bytes()) {
+            // Gemini wraps a stream's error in an array of one.
+            Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
+            Ok(json) => json,
+            Err(_) => Value::Null,
+        };
+        Self {
+            html: is_html_type(&head.headers) || is_html(body.bytes()),
+            decodable: body.is_decodable(),
+            ..Self {
+                json,
+                ..Self::of_head(head)
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        let value = self.head.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
+            .trim()
+    }
+
+    pub(super) fn is_html(&self) -> bool {
+        self.html
+    }
+
+    pub(super) fn is_decodable(&self) -> bool {
+        self.decodable
+    }
+
+    /// What stands at a JSON pointer; `null` where nothing does.
+    pub(super) fn at(&self, pointer: &str) -> &Value {
+        self.json.pointer(pointer).unwrap_or(&Value::Null)
+    }
+
+    /// The string at a JSON pointer; empty where there is none.
+    pub(super) fn text(&self, pointer: &str) -> &str {
+        self.at(pointer).as_str().unwrap_or("")
+    }
+
+    /// The elements of the array at a JSON pointer.
+    pub(super) fn each(&self, pointer: &str) -> &[Value] {
+        self.at(pointer).as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// What the error says to people, wherever this provider puts it.
+    pub(super) fn message(&self) -> &str {
+        [
+            "/error/message",
+            "/message",
+            "/Message",
+            "/error",
+            "/detail",
+        ]
+        .into_iter()
+        .map(|pointer| self.text(pointer))
+        .find(|text| !text.is_empty())
+        .unwrap_or("")
+    }
+
+    /// Whether the message has one of these phrases, given in lower case.
+    ///
+    /// For what nothing structural tells, and never for words that the opposite case has too.
+    pub(super) fn says(&self, phrases: &[&str]) -> bool {
+        let message = self.message().to_ascii_lowercase();
+        phrases.iter().any(|phrase| message.contains(phrase))
+    }
+
+    /// When the answer was made: by its own clock, against which its absolute times are read, so
+    /// that no skew matters. Ours only where it does not say.
+    pub(super) fn now(&self) -> Timestamp {
+        hints::http_date(self.header(DATE.as_str())).unwrap_or_else(Timestamp::now)
+    }
+}
+
+fn is_html_type(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
+    [&b"text/html"[..], b"application/xhtml+xml"]
+        .iter()
+        .any(|html| starts_with_ignore_case(value.trim_ascii(), html))
+}
+
+fn is_html(body: &[u8]) -> bool {
+    [&b"<!doctype html"[..], b"<html"]
+        .iter()
+        .any(|html| starts_with_ignore_case(body.trim_ascii_start(), html))
+}
+
+fn starts_with_ignore_case(text: &[u8], start: &[u8]) -> bool {
+    text.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
+}

@@ -1,0 +1,157 @@
+//! The places of a request in which a credential may stand: finding a caller's own there, and
+//! clearing them before a key of the pool goes in.
+
+use http::header::HeaderValue;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Uri, request};
+
+use super::provider::Dialect;
+
+/// Removed for every provider: a client that talks to several may send any of them.
+const SHARED: [&str; 5] = [
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+];
+
+/// Every credential in a place where the provider accepts one, without its scheme. `header` is
+/// where a key of ours would go.
+pub(super) fn presented<'a>(
+    request: &'a request::Parts,
+    header: &'a HeaderName,
+    dialect: &'static Dialect,
+) -> impl Iterator<Item = &'a [u8]> {
+    let in_headers = std::iter::once(header.as_str())
+        .chain(dialect.accepts.iter().copied())
+        .flat_map(|name| {
+            let values = request.headers.get_all(name).into_iter();
+            values.map(move |value| match name {
+                "authorization" => after_scheme(value.as_bytes()),
+                _ => value.as_bytes(),
+            })
+        });
+    let in_query = items(&request.uri)
+        .filter(|item| is_named(item, dialect.accepts_in_query))
+        .filter_map(|item| Some(item.split_once('=')?.1.as_bytes()));
+    in_headers
+        .chain(in_query)
+        .map(<[u8]>::trim_ascii)
+        .filter(|credential| !credential.is_empty())
+}
+
+/// What follows the scheme. A known scheme alone brings nothing.
+fn after_scheme(value: &[u8]) -> &[u8] {
+    let value = value.trim_ascii();
+    match value.iter().position(u8::is_ascii_whitespace) {
+        Some(at) => &value[at..],
+        None if value.eq_ignore_ascii_case(b"bearer") => &[],
+        None => value,
+    }
+}
+
+/// Removes whatever the provider, or any other, takes for a credential, and what belongs to it.
+pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
+    let named = SHARED.iter().chain(dialect.accepts).chain(dialect.removes);
+    for name in named {
+        request.headers.remove(*name);
+    }
+    for (name, item) in dialect.removes_items {
+        remove_item(&mut request.headers, name, item);
+    }
+    remove_from_query(&mut request.uri, dialect.accepts_in_query);
+}
+
+/// Removes one item of a comma list that may be spread over several headers.
+fn remove_item(headers: &mut HeaderMap, name: &'static str, item: &str) {
+    let matches = |candidate: &[u8]| match item.strip_suffix('*') {
+        Some(prefix) => candidate.trim_ascii().starts_with(prefix.as_bytes()),
+        None => candidate.trim_ascii() == item.as_bytes(),
+    };
+    let holds = |value: &HeaderValue| value.as_bytes().split(|&byte| byte == b',').any(matches);
+    if !headers.get_all(name).iter().any(holds) {
+        return;
+    }
+    let name = HeaderName::from_static(name);
+    let values: Vec<_> = headers.get_all(&name).iter().cloned().collect();
+    headers.remove(&name);
+    for value in values {
+        if !holds(&value) {
+            headers.append(&name, value);
+            continue;
+        }
+        let kept: Vec<_> = value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .filter(|candidate| !matches(candidate))
+            .collect();
+        // Cut out of a legal value at its commas, it is one again.
+        if let Ok(rest) = HeaderValue::from_bytes(kept.join(&b',').trim_ascii()) {
+            if !rest.is_empty() {
+                headers.append(&name, rest);
+            }
+        }
+    }
+}
+
+/// Removes the items of these names. A query without one stays as it is, byte for byte.
+fn remove_from_query(uri: &mut Uri, names: &[&str]) {
+    if !items(uri).any(|item| is_named(item, names)) {
+        return;
+    }
+    let kept: Vec<_> = items(uri).filter(|item| !is_named(item, names)).collect();
+    let kept = match kept.join("&") {
+        rest if rest.is_empty() => uri.path().to_owned(),
+        rest => format!("{}?{rest}", uri.path()),
+    };
+    let mut parts = std::mem::take(uri).into_parts();
+    // Cut out of a legal query at its separators, it is one again.
+    parts.path_and_query = PathAndQuery::try_from(kept).ok();
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
+fn items(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().into_iter().flat_map(|query| query.split('&'))
+}
+
+fn is_named(item: &str, names: &[&str]) -> bool {
+    let name = item.split_once('=').map_or(item, |(name, _)| name);
+    names.iter().any(|wanted| decoded(name).eq(wanted.bytes()))
+}
+
+/// The bytes of a percent-encoded name.
+fn decoded(name: &str) -> impl Iterator<Item = u8> {
+    let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let mut rest = name.as_bytes();
+    std::iter::from_fn(move || {
+        let (&first, tail) = rest.split_first()?;
+        match (first, hex(tail.first()), hex(tail.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                rest = &tail[2..];
+                u8::try_from(high * 16 + low).ok()
+            }
+            _ => {
+                rest = tail;
+                Some(first)
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_however_it_is_encoded() {
+        assert!(is_named("key=secret", &["key"]));
+        assert!(is_named("%6bey=secret", &["key"]));
+        assert!(is_named("%6B%65%79=secret", &["key"]));
+        assert!(is_named("key", &["key"]));
+        assert!(!is_named("monkey=1", &["key"]));
+        assert!(!is_named("keys=1", &["key"]));
+        assert!(!is_named("k%ey=1", &["key"]));
+        assert!(!is_named("a=key", &["key"]));
+    }
+}

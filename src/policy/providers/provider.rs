@@ -1,0 +1,374 @@
+//! The built-in policies' one implementation. What differs between providers is a [`Dialect`].
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Response, StatusCode, request, response};
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::byok::Byok;
+use super::exhausted::{self, Refusal};
+use super::{credentials, hints};
+use crate::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+use crate::pool::{Exhausted, Key};
+
+/// What one provider does its own way. A provider like another is that one's dialect with a few
+/// fields replaced.
+#[derive(Clone, Copy)]
+pub(super) struct Dialect {
+    /// What configuration files call the provider.
+    pub(super) name: &'static str,
+    /// How a key travels.
+    pub(super) carrier: Carrier,
+    /// Whether every request brings its own credential, seen or not.
+    pub(super) byok_only: bool,
+    /// Further headers in which the provider accepts a credential: a caller's own may stand there.
+    pub(super) accepts: &'static [&'static str],
+    /// Items of the query in which the provider accepts a credential.
+    pub(super) accepts_in_query: &'static [&'static str],
+    /// Headers that are no credential themselves but belong to the caller's.
+    pub(super) removes: &'static [&'static str],
+    /// Items of comma lists that belong to the caller's credential: the header, and the item,
+    /// where a `*` at the end stands for anything.
+    pub(super) removes_items: &'static [(&'static str, &'static str)],
+    /// The statuses whose body can change the verdict.
+    pub(super) inspects: &'static [u16],
+    /// Whether the provider documents 402 as an exhausted quota.
+    pub(super) bills_with_402: bool,
+    /// What an answer of such a status says beyond it, where it says anything.
+    pub(super) finding: fn(&Answer<'_>) -> Option<Finding>,
+    /// The body, and headers if need be, of the answer when no key is left.
+    pub(super) exhausted: fn(&Refusal, &mut HeaderMap) -> Value,
+}
+
+/// How a key travels.
+#[derive(Clone, Copy)]
+pub(super) enum Carrier {
+    /// `authorization: Bearer <key>`.
+    Bearer,
+    /// The key alone, in the header of this name.
+    Header(&'static str),
+}
+
+/// What an answer says beyond its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The credential, or the account behind it, is dead.
+    Dead,
+    /// The key lives, but may not do this: another model, route or network would do.
+    Here,
+    /// It is not the key: the provider is overloaded, or the request or its origin is refused.
+    NotTheKey,
+    /// Credit, plan or budget is used up, until the reset if one is named.
+    Quota(Option<Duration>),
+    /// Too much in a short time; with the wait if one is named.
+    RateLimited(Option<Duration>),
+}
+
+/// A built-in policy, chosen by [`for_name`](super::for_name).
+///
+/// [`OpenAi`](super::OpenAi), [`Anthropic`](super::Anthropic) and the others are one of these
+/// each; what can be set is the same for all.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::{Response, StatusCode};
+/// use tower_key_failover::policy::{self, Mark, ProviderPolicy, Verdict};
+///
+/// let groq = policy::for_name("groq")
+///     .expect("a provider's name")
+///     .on_forbidden(Verdict::Failover(Mark::keep()))
+///     .quota_cooldown(Duration::from_secs(6 * 60 * 60));
+///
+/// let mut answer = Response::new(());
+/// *answer.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+/// // What a 429 means, and how long it lasts, stands in Groq's body.
+/// assert_eq!(groq.classify(&answer.into_parts().0), Verdict::Inspect);
+/// ```
+#[derive(Clone)]
+pub struct Provider {
+    dialect: &'static Dialect,
+    header: HeaderName,
+    settings: Settings,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    on_unauthorized: Option<Verdict>,
+    on_forbidden: Option<Verdict>,
+    quota_cooldown: Duration,
+    byok: Byok,
+}
+
+impl Provider {
+    pub(super) fn new(dialect: &'static Dialect) -> Self {
+        let header = match dialect.carrier {
+            Carrier::Bearer => AUTHORIZATION,
+            Carrier::Header(name) => HeaderName::from_static(name),
+        };
+        Self::in_header(dialect, header)
+    }
+
+    pub(super) fn in_header(dialect: &'static Dialect, header: HeaderName) -> Self {
+        Self {
+            dialect,
+            header,
+            settings: Settings {
+                on_unauthorized: None,
+                on_forbidden: None,
+                quota_cooldown: Duration::from_secs(60 * 60),
+                byok: Byok::Detect,
+            },
+        }
+    }
+
+    /// The name under which [`for_name`](super::for_name) finds the policy.
+    pub fn name(&self) -> &'static str {
+        self.dialect.name
+    }
+
+    /// What a 401 means, unless the answer says that the key lives. Default: the key is out for
+    /// good.
+    ///
+    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    #[must_use]
+    pub fn on_unauthorized(mut self, verdict: Verdict) -> Self {
+        self.settings.on_unauthorized = Some(verdict.or_forward());
+        self
+    }
+
+    /// What a 403 means, unless the answer says that the key lives. Default: the key is out for
+    /// good; where the body cannot be decoded, it is kept.
+    ///
+    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    #[must_use]
+    pub fn on_forbidden(mut self, verdict: Verdict) -> Self {
+        self.settings.on_forbidden = Some(verdict.or_forward());
+        self
+    }
+
+    /// How long a key is out whose credit, plan or budget is used up, where the answer names no
+    /// reset. Default: one hour.
+    #[must_use]
+    pub fn quota_cooldown(mut self, cooldown: Duration) -> Self {
+        self.settings.quota_cooldown = cooldown;
+        self
+    }
+
+    /// Which requests bring a credential of their own. Default: [`Byok::Detect`].
+    #[must_use]
+    pub fn byok(mut self, byok: Byok) -> Self {
+        self.settings.byok = byok;
+        self
+    }
+
+    fn judge(&self, answer: &Answer<'_>) -> Verdict {
+        let status = answer.status();
+        let mark = match self.finding(answer) {
+            Some(Finding::NotTheKey) => return Verdict::Forward,
+            Some(Finding::Here) => Mark::keep(),
+            Some(Finding::Quota(reset)) => {
+                let wait = hints::quota(answer, reset).unwrap_or(self.settings.quota_cooldown);
+                because(Reason::Quota, Mark::temporary(Some(wait)), status)
+            }
+            Some(Finding::RateLimited(reset)) => {
+                let wait = hints::rate_limit(answer, reset);
+                because(Reason::RateLimited, Mark::temporary(wait), status)
+            }
+            finding => match (status, finding) {
+                (StatusCode::UNAUTHORIZED, _) => return self.unauthorized(),
+                (StatusCode::FORBIDDEN, _) => return self.forbidden(answer),
+                (_, Some(Finding::Dead)) => Mark::permanent().because(Reason::Unauthorized),
+                (StatusCode::TOO_MANY_REQUESTS, _) => {
+                    Mark::temporary(hints::rate_limit(answer, None))
+                }
+                _ => return Verdict::Forward,
+            },
+        };
+        Verdict::Failover(mark)
+    }
+
+    fn finding(&self, answer: &Answer<'_>) -> Option<Finding> {
+        if answer.status() == StatusCode::FORBIDDEN && answer.is_html() {
+            // An edge in front of the provider, which never saw the key.
+            return Some(Finding::NotTheKey);
+        }
+        let finding = if self.inspects(answer.status()) {
+            (self.dialect.finding)(answer)
+        } else {
+            None
+        };
+        let unpaid = answer.status() == StatusCode::PAYMENT_REQUIRED && self.dialect.bills_with_402;
+        finding.or(unpaid.then_some(Finding::Quota(None)))
+    }
+
+    fn inspects(&self, status: StatusCode) -> bool {
+        self.dialect.inspects.contains(&status.as_u16())
+    }
+
+    fn unauthorized(&self) -> Verdict {
+        let default = Verdict::Failover(Mark::permanent());
+        self.settings.on_unauthorized.unwrap_or(default)
+    }
+
+    fn forbidden(&self, answer: &Answer<'_>) -> Verdict {
+        let default = if answer.is_decodable() {
+            Mark::permanent()
+        } else {
+            // Most bodies of a 403 say that the key lives, and this one could not be read.
+            Mark::keep()
+        };
+        self.settings
+            .on_forbidden
+            .unwrap_or(Verdict::Failover(default))
+    }
+}
+
+/// The mark with its reason, where the status does not give the same.
+fn because(reason: Reason, mark: Mark, status: StatusCode) -> Mark {
+    if mark.reason(status) == reason {
+        mark
+    } else {
+        mark.because(reason)
+    }
+}
+
+impl ProviderPolicy for Provider {
+    fn is_byok(&self, request: &request::Parts) -> bool {
+        let presented = credentials::presented(request, &self.header, self.dialect);
+        self.dialect.byok_only || self.settings.byok.applies(presented)
+    }
+
+    fn inject_key(&self, request: &mut request::Parts, key: &Key) {
+        credentials::remove(request, self.dialect);
+        let value = match self.dialect.carrier {
+            Carrier::Bearer => key.bearer(),
+            Carrier::Header(_) => key.header_value(),
+        };
+        request.headers.insert(self.header.clone(), value);
+    }
+
+    fn classify(&self, response: &response::Parts) -> Verdict {
+        let answer = Answer::of_head(response);
+        // HTML says no more than its status.
+        if self.inspects(response.status) && !answer.is_html() {
+            Verdict::Inspect
+        } else {
+            self.judge(&answer)
+        }
+    }
+
+    fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        self.judge(&Answer::new(response, body))
+    }
+
+    fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
+        exhausted::response(exhausted, self.dialect.exhausted)
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.dialect.name)
+            .field("header", &self.header)
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
+/// Declares a provider's policy: a name of its own for a [`Provider`] of one dialect.
+macro_rules! policy {
+    ($(#[$docs:meta])* $name:ident, $dialect:expr) => {
+        $(#[$docs])*
+        #[derive(Clone, Debug)]
+        pub struct $name($crate::policy::Provider);
+
+        impl $name {
+            /// The policy with every default.
+            pub fn new() -> Self {
+                static OWN: $crate::policy::providers::provider::Dialect = $dialect;
+                Self($crate::policy::Provider::new(&OWN))
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        $crate::policy::providers::provider::policy!(@impl $name);
+    };
+    (@impl $name:ident) => {
+        impl $name {
+            /// What a 401 means, unless the answer says that the key lives: see
+            /// [`Provider::on_unauthorized`](crate::policy::Provider::on_unauthorized).
+            #[must_use]
+            pub fn on_unauthorized(self, verdict: $crate::policy::Verdict) -> Self {
+                Self(self.0.on_unauthorized(verdict))
+            }
+
+            /// What a 403 means, unless the answer says that the key lives: see
+            /// [`Provider::on_forbidden`](crate::policy::Provider::on_forbidden).
+            #[must_use]
+            pub fn on_forbidden(self, verdict: $crate::policy::Verdict) -> Self {
+                Self(self.0.on_forbidden(verdict))
+            }
+
+            /// How long a key with an exhausted quota is out, where no reset is named: see
+            /// [`Provider::quota_cooldown`](crate::policy::Provider::quota_cooldown).
+            #[must_use]
+            pub fn quota_cooldown(self, cooldown: ::std::time::Duration) -> Self {
+                Self(self.0.quota_cooldown(cooldown))
+            }
+
+            /// Which requests bring a credential of their own: see
+            /// [`Provider::byok`](crate::policy::Provider::byok).
+            #[must_use]
+            pub fn byok(self, byok: $crate::policy::Byok) -> Self {
+                Self(self.0.byok(byok))
+            }
+        }
+
+        impl $crate::policy::ProviderPolicy for $name {
+            fn is_byok(&self, request: &http::request::Parts) -> bool {
+                self.0.is_byok(request)
+            }
+
+            fn inject_key(&self, request: &mut http::request::Parts, key: &$crate::pool::Key) {
+                self.0.inject_key(request, key);
+            }
+
+            fn classify(&self, response: &http::response::Parts) -> $crate::policy::Verdict {
+                self.0.classify(response)
+            }
+
+            fn classify_body(
+                &self,
+                response: &http::response::Parts,
+                body: &$crate::policy::BodyEvidence<'_>,
+            ) -> $crate::policy::Verdict {
+                self.0.classify_body(response, body)
+            }
+
+            fn exhausted_response(
+                &self,
+                exhausted: &$crate::pool::Exhausted,
+            ) -> http::Response<bytes::Bytes> {
+                self.0.exhausted_response(exhausted)
+            }
+        }
+
+        impl From<$name> for $crate::policy::Provider {
+            fn from(policy: $name) -> Self {
+                policy.0
+            }
+        }
+    };
+}
+
+pub(super) use policy;
