@@ -7,8 +7,8 @@ use super::word::{Stamp, Until, Word};
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    // Three threads are too many for all of them; two forced switches find what there is to find.
-    builder.preemption_bound = Some(2);
+    // Three threads are too many for all of them; three forced switches find what there is to find.
+    builder.preemption_bound = Some(3);
     builder.check(check);
 }
 
