@@ -1,7 +1,9 @@
 """Drives the official SDKs against a gateway that has this crate's layer in it.
 
     pip install -r tests/sdk/requirements.txt
-    python tests/sdk/run.py target/debug/examples/gateway [further arguments for the gateway]
+    python tests/sdk/drive.py target/debug/examples/gateway [further arguments for the gateway]
+
+`tests/sdk/run` does both.
 
 For each SDK there is a fake provider on loopback whose answer depends on the key, and a gateway in
 front of it. Four things are to hold:
