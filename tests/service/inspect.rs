@@ -416,10 +416,8 @@ async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
         response.headers_mut().insert("content-type", json);
         response
     };
-    let cases: [(
-        KeyFailoverLayer<Plain>,
-        fn(Response<Source>) -> Response<Source>,
-    ); 4] = [
+    type Change = fn(Response<Source>) -> Response<Source>;
+    let cases: [(_, Change); 4] = [
         (layer(&pool), |response| response),
         (gated(&pool), unnamed),
         (gated(&pool), compressed),

@@ -261,7 +261,11 @@ impl ProviderPolicy for Provider {
         if response.status.is_success() {
             let event = Answer::of_first_event(response, body);
             return match self.dialect.status_of_event.and_then(|of| of(&event)) {
-                Some(status) => self.judge(&event.with_status(status)),
+                // The answer's own status gives no reason.
+                Some(status) => match self.judge(&event.with_status(status)) {
+                    Verdict::Failover(mark) => Verdict::Failover(mark.because(mark.reason(status))),
+                    verdict => verdict,
+                },
                 None => Verdict::Forward,
             };
         }
