@@ -1,4 +1,149 @@
-//! Automatic API-key failover for tower HTTP clients and proxies.
+//! Tower middleware that fails over between API keys.
+//!
+//! A service that calls a provider (Anthropic, OpenAI, Gemini, any HTTP or gRPC API) often holds
+//! several keys for it. When the provider refuses a request *because of the key* (rate-limited,
+//! revoked, forbidden, out of quota), [`KeyFailoverLayer`] sends the same request again with the
+//! next key of a shared [`KeyPool`], marks the refused key for as long as the provider said, or for
+//! good, and the caller sees one good answer.
+//!
+//! ```
+//! use std::{convert::Infallible, sync::Arc};
+//!
+//! use http::{Request, Response};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_key_failover::pool::{KeyPool, KeyState};
+//! # #[cfg(feature = "providers")]
+//! use tower_key_failover::policy::Anthropic;
+//! use tower_key_failover::{KeyFailoverLayer, RequestBody};
+//! # type Body = http_body_util::Full<bytes::Bytes>;
+//!
+//! # #[cfg(not(feature = "providers"))] fn main() {}
+//! # #[cfg(feature = "providers")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A provider that has had enough of the first key. Anything that takes HTTP requests will do:
+//! // hyper-util's `Client`, a tonic channel, another stack of layers.
+//! let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
+//!     let refused = request.headers()["x-api-key"] == "sk-ant-first";
+//!     Ok::<_, Infallible>(match refused {
+//!         true => Response::builder().status(429).header("retry-after", "5"),
+//!         false => Response::builder().status(200),
+//!     }.body(Body::default()).unwrap())
+//! });
+//!
+//! let pool = Arc::new(KeyPool::new(["sk-ant-first", "sk-ant-second"])?);
+//! let service = KeyFailoverLayer::new(Anthropic::new(), pool.clone()).layer(provider);
+//!
+//! let request = Request::post("https://api.anthropic.com/v1/messages").body(Body::from("{}"))?;
+//! let response = service.oneshot(request).await?;
+//!
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.body().failover().unwrap().attempts(), 2);
+//! assert!(matches!(pool.states()[..], [KeyState::Temporary { .. }, KeyState::Valid]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What an answer does
+//!
+//! | The provider answers | The request | The key |
+//! |---|---|---|
+//! | 429 | is sent again with the next key | is out for as long as the answer says, else 60 s |
+//! | 401, 403 | is sent again with the next key | is out for good |
+//! | anything else | has its answer | is untouched |
+//! | nothing: a transport error | fails at once | is untouched |
+//!
+//! That is by status alone. Policies that know their provider read the evidence in head and body:
+//! a 403 for one model keeps the key, a 400 may be a dead one. See [`policy`] for what each says.
+//!
+//! Keys are tried in the pool's order, each at most once. When none is left the caller gets an
+//! error in the provider's own shape: 429 with the true `retry-after` where a key will return, 502
+//! where none will. A refusal that keeps the key is forwarded instead.
+//!
+//! A request that brings its own credential is not touched: one attempt, nothing injected, nothing
+//! marked. An outer layer should strip the tokens that are meant for the gateway itself.
+//!
+//! # The request body
+//!
+//! It streams: the first attempt starts before the upload has ended, and what passes is recorded
+//! while another key could follow. A later attempt sends the recording and then goes on with the
+//! upload. Nothing is recorded for a request that could not be sent again, and recording ends with
+//! the answer. [`max_replay_bytes`](KeyFailoverLayer::max_replay_bytes) bounds one recording and a
+//! [`ReplayBudget`] all of them; a body above a bound streams on, and is not sent again.
+//!
+//! The caller's body must be `Unpin`: map one that is not with `Box::pin`.
+//!
+//! # Configured
+//!
+//! ```
+//! use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
+//!
+//! use http::{HeaderName, Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! # #[cfg(feature = "providers")]
+//! use tower_key_failover::policy::{Byok, Header, Mark, Verdict};
+//! use tower_key_failover::{FailoverInfo, KeyFailoverLayer, KeyPool, Outcome, ReplayBudget};
+//! # type Body = http_body_util::Full<bytes::Bytes>;
+//!
+//! # #[cfg(not(feature = "providers"))] fn main() {}
+//! # #[cfg(feature = "providers")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = KeyPool::builder()
+//!     .name("search")
+//!     .labeled_key("team-a", "first-key-0123456789")
+//!     .labeled_key("team-b", "second-key-012345678")
+//!     .default_cooldown(Duration::from_secs(30))
+//!     .max_cooldown(Duration::from_secs(600))
+//!     .build()?;
+//!
+//! // A 401 of this provider is not to be trusted for longer than a minute.
+//! let doubtful = Verdict::Failover(Mark::temporary(Some(Duration::from_secs(60))));
+//! let policy = Header::new(HeaderName::from_static("x-token"))
+//!     .byok(Byok::Never)
+//!     .on_unauthorized(doubtful);
+//!
+//! let service = ServiceBuilder::new()
+//!     .layer(
+//!         KeyFailoverLayer::new(policy, Arc::new(pool))
+//!             .max_attempts(NonZeroUsize::MIN.saturating_add(1))
+//!             .max_replay_bytes(1 << 20)
+//!             .replay_budget(ReplayBudget::new(64 << 20)),
+//!     )
+//!     .service_fn(|_| async {
+//!         Ok::<_, Infallible>(Response::builder().status(401).body(Body::default()).unwrap())
+//!     });
+//!
+//! let response = service.oneshot(Request::new(Body::default())).await?;
+//! assert_eq!(response.status(), 429);
+//! assert_eq!(response.headers()["retry-after"], "60");
+//! let info: &FailoverInfo = response.extensions().get().unwrap();
+//! assert_eq!((info.attempts(), info.label()), (2, Some("team-b")));
+//! assert_eq!(info.outcome(), Outcome::Exhausted);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When not to use it
+//!
+//! Providers mostly limit an *account*, a project or a workspace, not a key: keys of one account
+//! share its limit, and a second one gains nothing on a 429. Some providers' terms restrict the use
+//! of several accounts to get around limits. This crate keeps a service alive when one of its keys
+//! fails; it is no way around what was agreed with the provider.
+//!
+//! # Secrets
+//!
+//! A key is never in a `Debug` or `Display`, in an error, or in an answer that was inspected; people
+//! are shown a hint, `sk-a...efgh`. A pool wipes its keys when the last handle to them goes. Copies
+//! that HTTP and TLS implementations make while they send are theirs.
+//!
+//! # Features
+//!
+//! - `providers` (default): the built-in policies, with decoders for compressed error bodies.
+//!   Without it the crate is the pool, the layer and the trait.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(not(feature = "providers"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod policy;
 pub mod pool;

@@ -8,6 +8,9 @@ mod request;
 mod response;
 mod tape;
 
+#[cfg(all(test, tower_key_failover_loom))]
+mod models;
+
 pub use self::budget::ReplayBudget;
 pub use self::request::{RequestBody, RequestBodyError};
 pub use self::response::ResponseBody;

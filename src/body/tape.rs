@@ -279,11 +279,13 @@ where
         state.polling = false;
         (state.hint, state.ended) = (hint, ended);
         let mut rest = Some(source);
-        if polled.is_pending() || matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_data())
-        {
-            if !state.is_abandoned() {
-                state.source = rest.take();
-            }
+        let goes_on = match &polled {
+            Poll::Pending => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_data(),
+            Poll::Ready(Some(Err(_)) | None) => false,
+        };
+        if goes_on && !state.is_abandoned() {
+            state.source = rest.take();
         }
         let (mut stale, mut waiting) = (None, None);
         let answer = if state.generation == self.generation {
@@ -435,7 +437,7 @@ impl<B> State<B> {
     fn size_hint(&self) -> SizeHint {
         let unread = self.recording.unread();
         let rest = match self.tail {
-            Tail::Open => self.hint.clone(),
+            Tail::Open => self.hint,
             _ => SizeHint::with_exact(0),
         };
         let lower = unread.saturating_add(rest.lower());

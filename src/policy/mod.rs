@@ -125,7 +125,8 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// verdict once, and says what is to count instead.
     ///
     /// A verdict is final where nothing is left to ask: [`Verdict::Inspect`] and [`Verdict::Peek`]
-    /// never reach the rule, and out of it they count as [`Verdict::Forward`].
+    /// never reach the rule, and out of it they count as [`Verdict::Forward`]. Nobody is asked of
+    /// an answer to a request with its own credential, or of one that was peeked at in vain.
     ///
     /// ```
     /// # #[cfg(feature = "providers")] {

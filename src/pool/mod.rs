@@ -52,6 +52,8 @@ mod secret;
 mod walker;
 mod word;
 
+#[cfg(all(test, tower_key_failover_loom))]
+mod models;
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests;
 

@@ -5,6 +5,8 @@ mod source;
 mod support;
 
 mod cancel;
+#[cfg(feature = "providers")]
+mod conformance;
 mod exhaustion;
 mod failover;
 mod inspect;

@@ -120,7 +120,7 @@ impl Body for Source {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap().hint.clone()
+        self.0.lock().unwrap().hint
     }
 }
 

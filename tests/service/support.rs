@@ -18,7 +18,7 @@ pub type Body = Full<Bytes>;
 pub type Inner<B = Body, R = Body> = Mock<Request<RequestBody<B>>, Response<R>>;
 pub type Handle<B = Body, R = Body> = mock::Handle<Request<RequestBody<B>>, Response<R>>;
 pub type Service<P = Plain, B = Body, R = Body> = KeyFailover<Inner<B, R>, P>;
-pub type Spawned<T> = mock::Spawn<T>;
+pub type Stack<P = Plain, B = Body, R = Body> = (mock::Spawn<Service<P, B, R>>, Handle<B, R>);
 
 /// Keys in `x-key`; 429 with `retry-after` in whole seconds, 401 and 403 as every built-in has them.
 /// A `x-say` header of the answer overrules that.
@@ -95,7 +95,7 @@ pub fn layer(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
 }
 
 /// The layer over a mock.
-pub fn stack<P, B, R>(layer: &KeyFailoverLayer<P>) -> (Spawned<Service<P, B, R>>, Handle<B, R>)
+pub fn stack<P, B, R>(layer: &KeyFailoverLayer<P>) -> Stack<P, B, R>
 where
     P: ProviderPolicy,
 {

@@ -29,20 +29,11 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn new(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
-        // What does not parse is no evidence. The parser is linear, and gives up at 128 levels.
-        let json = match serde_json::from_slice(body.bytes()) {
-            // Gemini wraps a stream's error in an array of one.
-            Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
-            Ok(json) => json,
-            Err(_) => Value::Null,
-        };
         Self {
+            head,
+            json: evidence(body.bytes()),
             html: is_html_type(&head.headers) || is_html(body.bytes()),
             decodable: body.is_decodable(),
-            ..Self {
-                json,
-                ..Self::of_head(head)
-            }
         }
     }
 
@@ -112,6 +103,17 @@ impl<'a> Answer<'a> {
     /// that no skew matters. Ours only where it does not say.
     pub(super) fn now(&self) -> Timestamp {
         hints::http_date(self.header(DATE.as_str())).unwrap_or_else(Timestamp::now)
+    }
+}
+
+/// The body's JSON. What does not parse is no evidence; the parser is linear, and gives up at 128
+/// levels.
+fn evidence(body: &[u8]) -> Value {
+    match serde_json::from_slice(body) {
+        // Gemini wraps a stream's error in an array of one.
+        Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
+        Ok(json) => json,
+        Err(_) => Value::Null,
     }
 }
 

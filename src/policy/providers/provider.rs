@@ -68,6 +68,9 @@ pub(super) enum Finding {
     RateLimited(Option<Duration>),
 }
 
+const PERMANENT: Verdict = Verdict::Failover(Mark::permanent());
+const KEEP: Verdict = Verdict::Failover(Mark::keep());
+
 /// A built-in policy, chosen by [`for_name`](super::for_name).
 ///
 /// [`OpenAi`](super::OpenAi), [`Anthropic`](super::Anthropic) and the others are one of these
@@ -125,7 +128,7 @@ impl Provider {
         }
     }
 
-    /// The name under which [`for_name`](super::for_name) finds the policy.
+    /// The provider's name, by which [`for_name`](super::for_name) finds the policy.
     pub fn name(&self) -> &'static str {
         self.dialect.name
     }
@@ -178,17 +181,24 @@ impl Provider {
                 let wait = hints::rate_limit(answer, reset);
                 because(Reason::RateLimited, Mark::temporary(wait), status)
             }
-            finding => match (status, finding) {
-                (StatusCode::UNAUTHORIZED, _) => return self.unauthorized(),
-                (StatusCode::FORBIDDEN, _) => return self.forbidden(answer),
-                (_, Some(Finding::Dead)) => Mark::permanent().because(Reason::Unauthorized),
-                (StatusCode::TOO_MANY_REQUESTS, _) => {
-                    Mark::temporary(hints::rate_limit(answer, None))
-                }
-                _ => return Verdict::Forward,
-            },
+            // A 401 and a 403 say it by themselves, and there the user may see it otherwise.
+            Some(Finding::Dead) if !matches!(status.as_u16(), 401 | 403) => {
+                because(Reason::Unauthorized, Mark::permanent(), status)
+            }
+            Some(Finding::Dead) | None => return self.by_status(answer),
         };
         Verdict::Failover(mark)
+    }
+
+    fn by_status(&self, answer: &Answer<'_>) -> Verdict {
+        match answer.status().as_u16() {
+            401 => self.settings.on_unauthorized.unwrap_or(PERMANENT),
+            // Most bodies of a 403 say that the key lives: one that cannot be read may too.
+            403 if !answer.is_decodable() => self.settings.on_forbidden.unwrap_or(KEEP),
+            403 => self.settings.on_forbidden.unwrap_or(PERMANENT),
+            429 => Verdict::Failover(Mark::temporary(hints::rate_limit(answer, None))),
+            _ => Verdict::Forward,
+        }
     }
 
     fn finding(&self, answer: &Answer<'_>) -> Option<Finding> {
@@ -207,23 +217,6 @@ impl Provider {
 
     fn inspects(&self, status: StatusCode) -> bool {
         self.dialect.inspects.contains(&status.as_u16())
-    }
-
-    fn unauthorized(&self) -> Verdict {
-        let default = Verdict::Failover(Mark::permanent());
-        self.settings.on_unauthorized.unwrap_or(default)
-    }
-
-    fn forbidden(&self, answer: &Answer<'_>) -> Verdict {
-        let default = if answer.is_decodable() {
-            Mark::permanent()
-        } else {
-            // Most bodies of a 403 say that the key lives, and this one could not be read.
-            Mark::keep()
-        };
-        self.settings
-            .on_forbidden
-            .unwrap_or(Verdict::Failover(default))
     }
 }
 
