@@ -107,6 +107,8 @@ fn a_402_is_a_quota_only_where_it_is_documented() {
 
 type Seen = Arc<Mutex<Vec<(u16, Verdict)>>>;
 
+type Seen = Arc<Mutex<Vec<(u16, Verdict)>>>;
+
 /// A rule that notes what it sees and says `says`.
 fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, Seen) {
     let seen = Seen::default();

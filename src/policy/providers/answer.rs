@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::hints;
 use crate::policy::BodyEvidence;
+use crate::sse;
 
 /// The head, and the body where there is one and it is JSON.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     head: &'a response::Parts,
+    status: StatusCode,
     json: Value,
     html: bool,
     decodable: bool,
@@ -22,6 +24,7 @@ impl<'a> Answer<'a> {
     pub(super) fn of_head(head: &'a response::Parts) -> Self {
         Self {
             head,
+            status: head.status,
             json: Value::Null,
             html: is_html_type(&head.headers),
             decodable: true,
@@ -37,8 +40,22 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The first event of a stream that began well.
+    pub(super) fn of_first_event(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
+        let data = sse::first_data(body.bytes()).unwrap_or_default();
+        Self {
+            json: serde_json::from_slice(&data).unwrap_or_default(),
+            ..Self::of_head(head)
+        }
+    }
+
+    /// The same answer, with the status that it should have had.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
-        self.head.status
+        self.status
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {

@@ -38,6 +38,9 @@ pub(super) struct Dialect {
     pub(super) inspects: &'static [u16],
     /// Whether the provider documents 402 as an exhausted quota.
     pub(super) bills_with_402: bool,
+    /// The status that the first event of a stream stands for, where a stream may begin with an
+    /// error.
+    pub(super) status_of_event: Option<fn(&Answer<'_>) -> Option<StatusCode>>,
     /// What an answer of such a status says beyond it, where it says anything.
     pub(super) finding: fn(&Answer<'_>) -> Option<Finding>,
     /// The body, and headers if need be, of the answer when no key is left.
@@ -255,11 +258,26 @@ impl ProviderPolicy for Provider {
     }
 
     fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        if response.status.is_success() {
+            let event = Answer::of_first_event(response, body);
+            return match self.dialect.status_of_event.and_then(|of| of(&event)) {
+                // The answer's own status gives no reason.
+                Some(status) => match self.judge(&event.with_status(status)) {
+                    Verdict::Failover(mark) => Verdict::Failover(mark.because(mark.reason(status))),
+                    verdict => verdict,
+                },
+                None => Verdict::Forward,
+            };
+        }
         self.judge(&Answer::new(response, body))
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         exhausted::response(exhausted, self.dialect.exhausted)
+    }
+
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        response.status.is_success() && self.dialect.status_of_event.is_some()
     }
 }
 
@@ -353,6 +371,10 @@ macro_rules! policy {
                 exhausted: &$crate::pool::Exhausted,
             ) -> http::Response<bytes::Bytes> {
                 self.0.exhausted_response(exhausted)
+            }
+
+            fn may_fail_late(&self, response: &http::response::Parts) -> bool {
+                self.0.may_fail_late(response)
             }
         }
 
