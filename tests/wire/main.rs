@@ -3,7 +3,10 @@
 #![allow(unreachable_pub)]
 mod support;
 
+mod bidirectional;
 mod connections;
+mod limits;
 mod refusals;
+mod small_frames;
 mod streaming;
 mod transport;

@@ -18,11 +18,12 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_key_failover::policy::BodyEvidence;
 use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key, KeyState};
 use tower_key_failover::{
@@ -172,6 +173,11 @@ impl Feed {
 
     pub fn fail(self) {
         let _ = self.frames.send(Err("the body failed".into()));
+    }
+
+    /// When nobody reads the body any more.
+    pub async fn abandoned(&self) {
+        self.frames.closed().await;
     }
 }
 
@@ -423,6 +429,10 @@ impl Raw {
         }
     }
 
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).await.unwrap())
+    }
+
     /// Everything up to and with the first occurrence of `text` in what has not been read.
     pub async fn read_until(&mut self, text: impl AsRef<[u8]>) -> Bytes {
         let text = text.as_ref();
@@ -447,4 +457,29 @@ impl Raw {
         while let Ok(1..) = self.stream.read_buf(&mut self.read).await {}
         self.read.freeze()
     }
+}
+
+/// A gateway on HTTP/1.1: the layer between a server and a client of hyper's.
+pub async fn proxy(layer: &KeyFailoverLayer<Plain>, upstream: &Server) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let authority = upstream.address;
+    let client: HttpClient<Incoming> = client(Protocol::Http1);
+    let service = ServiceBuilder::new()
+        .map_request(move |mut request: Request<Incoming>| {
+            let uri = format!("http://{authority}{}", request.uri());
+            *request.uri_mut() = uri.parse().unwrap();
+            request.headers_mut().remove("host");
+            request
+        })
+        .layer(layer)
+        .service(client);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = TowerToHyperService::new(service.clone());
+            serve(stream, Protocol::Http1, service);
+        }
+    });
+    address
 }
