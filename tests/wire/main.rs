@@ -5,7 +5,9 @@ mod support;
 
 mod bidirectional;
 mod connections;
+mod failures;
 mod limits;
+mod passthrough;
 mod refusals;
 mod small_frames;
 mod streaming;
