@@ -33,10 +33,10 @@ impl<'a> Answer<'a> {
 
     pub(super) fn new(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
         Self {
-            head,
             json: evidence(body.bytes()),
             html: is_html_type(&head.headers) || is_html(body.bytes()),
             decodable: body.is_decodable(),
+            ..Self::of_head(head)
         }
     }
 
