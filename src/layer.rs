@@ -1,10 +1,11 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::body::ReplayBudget;
+use crate::body::{Reach, ReplayBudget};
 use crate::pool::KeyPool;
 use crate::service::KeyFailover;
 
@@ -24,6 +25,8 @@ pub(crate) struct Settings<P> {
     pub(crate) max_attempts: usize,
     pub(crate) max_replay_bytes: usize,
     pub(crate) replay_budget: ReplayBudget,
+    /// How far a stream that may fail late is read before it is handed over.
+    pub(crate) commit_gate: Option<Reach>,
     pub(crate) extensions: bool,
 }
 
@@ -51,6 +54,7 @@ impl<P> KeyFailoverLayer<P> {
                 max_attempts: usize::MAX,
                 max_replay_bytes: Self::MAX_REPLAY_BYTES,
                 replay_budget: ReplayBudget::new(Self::REPLAY_BUDGET),
+                commit_gate: None,
                 extensions: false,
             },
         }
@@ -78,6 +82,20 @@ impl<P> KeyFailoverLayer<P> {
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
         self.settings.max_attempts = attempts.get();
+        self
+    }
+
+    /// Holds a stream of server-sent events back until its first event can be judged, for at most
+    /// `bytes` (and never more than 64 KiB) and `time`. Default: a stream is handed over at once.
+    ///
+    /// Some providers begin a stream with 200 and then say, as its first event, that the key is
+    /// out. Only streams that the policy names
+    /// ([`ProviderPolicy::may_fail_late`](crate::ProviderPolicy::may_fail_late)) and that are not
+    /// compressed are held back; what was read is handed over whole. Once anything has gone to the
+    /// caller no other key is tried.
+    #[must_use]
+    pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
+        self.settings.commit_gate = Some(Reach::FirstEvent { bytes, time });
         self
     }
 
@@ -127,6 +145,7 @@ impl<P> Settings<P> {
             .field("max_attempts", &self.max_attempts)
             .field("max_replay_bytes", &self.max_replay_bytes)
             .field("replay_budget", &self.replay_budget)
+            .field("commit_gate", &self.commit_gate)
             .field("extensions", &self.extensions);
         debug
     }
@@ -140,6 +159,7 @@ impl<P> Clone for Settings<P> {
             max_attempts: self.max_attempts,
             max_replay_bytes: self.max_replay_bytes,
             replay_budget: self.replay_budget.clone(),
+            commit_gate: self.commit_gate,
             extensions: self.extensions,
         }
     }

@@ -154,6 +154,7 @@ mod info;
 mod layer;
 mod play;
 mod service;
+mod sse;
 mod sync;
 
 pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};

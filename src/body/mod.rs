@@ -15,5 +15,5 @@ pub use self::budget::ReplayBudget;
 pub use self::request::{RequestBody, RequestBodyError};
 pub use self::response::ResponseBody;
 
-pub(crate) use self::inspection::Inspection;
+pub(crate) use self::inspection::{Inspection, Reach};
 pub(crate) use self::tape::{Recorder, Unrepeatable};

@@ -1,5 +1,7 @@
 //! Anthropic: `{"type":"error","error":{"type","message","details":{"error_code"}}}`.
 
+use http::StatusCode;
+
 use super::answer::Answer;
 use super::provider::{Carrier, Dialect, Finding, policy};
 use super::{exhausted, hints};
@@ -22,8 +24,20 @@ policy! {
         removes_items: &[("anthropic-beta", "oauth-2025-04-20")],
         inspects: &[400, 403, 429],
         bills_with_402: true,
+        status_of_event: Some(status_of_event),
         finding,
         exhausted: exhausted::anthropic,
+    }
+}
+
+/// A stream may begin with an event that is an error's body.
+fn status_of_event(event: &Answer<'_>) -> Option<StatusCode> {
+    match event.text("/error/type") {
+        "authentication_error" => Some(StatusCode::UNAUTHORIZED),
+        "billing_error" => Some(StatusCode::PAYMENT_REQUIRED),
+        "permission_error" => Some(StatusCode::FORBIDDEN),
+        "rate_limit_error" => Some(StatusCode::TOO_MANY_REQUESTS),
+        _ => None,
     }
 }
 

@@ -33,6 +33,7 @@ policy! {
         removes_items: &[],
         inspects: &[400, 403, 429],
         bills_with_402: false,
+        status_of_event: None,
         finding,
         exhausted: exhausted::bedrock,
     }

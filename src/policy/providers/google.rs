@@ -39,6 +39,7 @@ const GEMINI: Dialect = Dialect {
     removes_items: &[],
     inspects: &[400, 403, 429],
     bills_with_402: true,
+    status_of_event: None,
     finding,
     exhausted: exhausted::google,
 };

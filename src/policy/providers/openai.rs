@@ -32,6 +32,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     ],
     inspects: &[401, 403, 429],
     bills_with_402: false,
+    status_of_event: None,
     finding,
     exhausted: exhausted::openai,
 };
