@@ -6,5 +6,6 @@
 mod support;
 
 mod allocations;
+mod sizes;
 mod small_frames;
 mod uploads;

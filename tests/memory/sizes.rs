@@ -1,0 +1,26 @@
+//! How large the layer's future is: callers keep one for each request under way.
+
+use http::Request;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tower::Service;
+use tower_key_failover::{KeyFailover, RequestBody};
+
+use crate::support::Plain;
+
+type Body = Full<bytes::Bytes>;
+type Inner = Client<HttpConnector, RequestBody<Body>>;
+
+fn size_of_future<S: Service<Request<B>>, B>() -> usize {
+    size_of::<S::Future>()
+}
+
+#[test]
+fn the_future_adds_512_bytes_at_most_to_that_of_hypers_client() {
+    let inner = size_of_future::<Inner, RequestBody<Body>>();
+    let outer = size_of_future::<KeyFailover<Inner, Plain>, Body>();
+    println!("the client's future: {inner} bytes; the layer's: {outer}");
+    println!("the client itself: {} bytes", size_of::<Inner>());
+    assert!(outer - inner <= 512, "{inner} bytes became {outer}");
+}
