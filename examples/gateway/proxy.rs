@@ -177,8 +177,10 @@ fn client() -> Upstreams {
     http.set_nodelay(true);
     http.set_connect_timeout(Some(Duration::from_secs(10)));
     http.enforce_http(false);
+    // The system's roots, or those that SSL_CERT_FILE names; Mozilla's where there are none.
     let connector = HttpsConnectorBuilder::new()
-        .with_webpki_roots()
+        .with_native_roots()
+        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(http);

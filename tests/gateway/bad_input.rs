@@ -1,8 +1,6 @@
 //! What the gateway cannot take: one clear line, and status 2.
 
-use std::path::PathBuf;
-
-use crate::support::{GOOD, bare, gateway, nobody, upstream};
+use crate::support::{GOOD, bare, file, gateway, nobody, upstream};
 
 const UPSTREAM: &str = "http://127.0.0.1:9";
 
@@ -45,8 +43,7 @@ async fn a_key_file_that_is_missing() {
 
 #[tokio::test]
 async fn a_key_file_without_a_key() {
-    let file: PathBuf = std::env::temp_dir().join(format!("gateway-none-{}", std::process::id()));
-    std::fs::write(&file, "# none yet\n\n").unwrap();
+    let file = file("# none yet\n\n");
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", file.to_str().unwrap()]);
     let line = gateway.refused().await;
     std::fs::remove_file(&file).unwrap();

@@ -1,7 +1,9 @@
 //! The gateway as a process of its own, an upstream that it talks to, and a client.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -260,6 +262,16 @@ impl Upstream {
             .map(|seen| seen.key().to_owned())
             .collect()
     }
+}
+
+/// A file of its own, with `text` in it.
+pub fn file(text: &str) -> PathBuf {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("gateway-test-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
 }
 
 /// An address where nobody listens.
