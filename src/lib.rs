@@ -154,6 +154,7 @@ mod info;
 mod layer;
 mod play;
 mod service;
+mod settings;
 mod sse;
 mod sync;
 
