@@ -5,4 +5,5 @@
 mod support;
 
 mod axum_router;
+mod hyper_client;
 mod middleware;

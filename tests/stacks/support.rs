@@ -102,6 +102,7 @@ async fn answer(State(seen): State<Seen>, request: Request) -> Response {
 pub struct Upstream {
     pub address: SocketAddr,
     pub seen: Seen,
+    scheme: &'static str,
     task: JoinHandle<()>,
 }
 
@@ -110,15 +111,25 @@ impl Upstream {
     pub async fn start() -> Self {
         let seen = Seen::default();
         let (address, task) = serve(provider(&seen)).await;
+        Self::new("http", address, seen, task)
+    }
+
+    pub fn new(
+        scheme: &'static str,
+        address: SocketAddr,
+        seen: Seen,
+        task: JoinHandle<()>,
+    ) -> Self {
         Self {
             address,
             seen,
+            scheme,
             task,
         }
     }
 
     pub fn uri(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub fn post(&self, body: &'static str) -> http::Request<Body> {
