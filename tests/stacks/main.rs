@@ -7,3 +7,4 @@ mod support;
 mod axum_router;
 mod hyper_client;
 mod middleware;
+mod reqwest_client;
