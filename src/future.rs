@@ -11,15 +11,17 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{Inspection, RequestBody, ResponseBody};
-use crate::play::{Play, Settled};
-use crate::policy::{ProviderPolicy, Verdict};
+use crate::play::{Classified, Play, Settled};
+use crate::policy::ProviderPolicy;
 
 pin_project! {
     /// The future of [`KeyFailover`](crate::KeyFailover).
     ///
     /// # Panics
     ///
-    /// A policy that answers [`Verdict::Inspect`] needs a tokio runtime with time enabled.
+    /// A policy that answers [`Verdict::Inspect`](crate::Verdict::Inspect), one whose
+    /// [`Verdict::Peek`](crate::Verdict::Peek) may wait, and a commit gate need a tokio runtime with
+    /// time enabled.
     pub struct ResponseFuture<S, P, B, R>
     where
         S: Service<Request<RequestBody<B>>>,
@@ -129,20 +131,14 @@ where
                         break Ok(Response::from_parts(head, body));
                     };
                     match play.classify(&head) {
-                        Verdict::Inspect => {
-                            let answer = Some((head, Box::pin(Inspection::new(body))));
+                        Classified::Judged(verdict) => {
+                            (verdict, head, ResponseBody::upstream(body))
+                        }
+                        Classified::Read(reach) => {
+                            let answer = Some((head, Box::pin(Inspection::new(body, reach))));
                             this.state.set(State::Inspecting { answer });
                             continue;
                         }
-                        Verdict::Peek => {
-                            let mut body = Box::pin(Inspection::new(body));
-                            let verdict = match body.as_mut().peek(cx) {
-                                true => play.judge(&head, &body),
-                                false => Verdict::Forward,
-                            };
-                            (verdict, head, ResponseBody::inspected(body))
-                        }
-                        verdict => (verdict, head, ResponseBody::upstream(body)),
                     }
                 }
                 (StateProj::Inspecting { answer }, Some(play)) => {

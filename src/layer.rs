@@ -1,12 +1,14 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::body::ReplayBudget;
+use crate::body::{Reach, ReplayBudget};
 use crate::pool::KeyPool;
 use crate::service::KeyFailover;
+use crate::settings::Settings;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
 /// with.
@@ -16,44 +18,19 @@ pub struct KeyFailoverLayer<P> {
     settings: Settings<P>,
 }
 
-/// What the layer's services and their futures share.
-pub(crate) struct Settings<P> {
-    pub(crate) policy: Arc<P>,
-    /// `None`: the inner service is used as it is.
-    pub(crate) pool: Option<Arc<KeyPool>>,
-    pub(crate) max_attempts: usize,
-    pub(crate) max_replay_bytes: usize,
-    pub(crate) replay_budget: ReplayBudget,
-    pub(crate) extensions: bool,
-}
-
 impl<P> KeyFailoverLayer<P> {
-    const MAX_REPLAY_BYTES: usize = 32 << 20;
-    const REPLAY_BUDGET: usize = 1 << 30;
-
     /// Speaks the provider's dialect `policy`, with the keys of `pool`.
     pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
-        Self::with_pool(policy, Some(pool))
+        let settings = Settings::new(policy, Some(pool));
+        Self { settings }
     }
 
     /// A layer without keys: every request passes untouched.
     ///
     /// For services that are configured at run time and want one type for both cases.
     pub fn disabled(policy: P) -> Self {
-        Self::with_pool(policy, None)
-    }
-
-    fn with_pool(policy: P, pool: Option<Arc<KeyPool>>) -> Self {
-        Self {
-            settings: Settings {
-                policy: Arc::new(policy),
-                pool,
-                max_attempts: usize::MAX,
-                max_replay_bytes: Self::MAX_REPLAY_BYTES,
-                replay_budget: ReplayBudget::new(Self::REPLAY_BUDGET),
-                extensions: false,
-            },
-        }
+        let settings = Settings::new(policy, None);
+        Self { settings }
     }
 
     /// The largest request body that can be sent again, in bytes. Default: 32 MiB.
@@ -78,6 +55,20 @@ impl<P> KeyFailoverLayer<P> {
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
         self.settings.max_attempts = attempts.get();
+        self
+    }
+
+    /// Holds a stream of server-sent events back until its first event can be judged, for at most
+    /// `bytes` (and never more than 64 KiB) and `time`. Default: a stream is handed over at once.
+    ///
+    /// Some providers begin a stream with 200 and then say, as its first event, that the key is
+    /// out. Only streams that the policy names
+    /// ([`ProviderPolicy::may_fail_late`](crate::ProviderPolicy::may_fail_late)) and that are not
+    /// compressed are held back; what was read is handed over whole. Once anything has gone to the
+    /// caller no other key is tried.
+    #[must_use]
+    pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
+        self.settings.commit_gate = Some(Reach::FirstEvent { bytes, time });
         self
     }
 
@@ -111,36 +102,5 @@ impl<P> Clone for KeyFailoverLayer<P> {
 impl<P> fmt::Debug for KeyFailoverLayer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.debug("KeyFailoverLayer", f).finish()
-    }
-}
-
-impl<P> Settings<P> {
-    pub(crate) fn debug<'a, 'b>(
-        &self,
-        name: &str,
-        f: &'a mut fmt::Formatter<'b>,
-    ) -> fmt::DebugStruct<'a, 'b> {
-        let mut debug = f.debug_struct(name);
-        debug
-            .field("policy", &std::any::type_name::<P>())
-            .field("pool", &self.pool)
-            .field("max_attempts", &self.max_attempts)
-            .field("max_replay_bytes", &self.max_replay_bytes)
-            .field("replay_budget", &self.replay_budget)
-            .field("extensions", &self.extensions);
-        debug
-    }
-}
-
-impl<P> Clone for Settings<P> {
-    fn clone(&self) -> Self {
-        Self {
-            policy: Arc::clone(&self.policy),
-            pool: self.pool.clone(),
-            max_attempts: self.max_attempts,
-            max_replay_bytes: self.max_replay_bytes,
-            replay_budget: self.replay_budget.clone(),
-            extensions: self.extensions,
-        }
     }
 }

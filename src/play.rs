@@ -10,11 +10,12 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, Recorder, RequestBody, ResponseBody, Unrepeatable};
+use crate::body::{Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable};
 use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
-use crate::layer::Settings;
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Key, KeyPool, LazyNow};
+use crate::settings::Settings;
+use crate::sse;
 
 pub(crate) struct Play<S, P, B> {
     settings: Arc<Settings<P>>,
@@ -30,6 +31,13 @@ pub(crate) struct Play<S, P, B> {
 struct Again<S, B> {
     service: S,
     recorder: Recorder<B>,
+}
+
+/// What the head of an answer comes to.
+pub(crate) enum Classified {
+    Judged(Verdict),
+    /// The body is to be read so far, and judged then.
+    Read(Reach),
 }
 
 /// What a verdict comes to.
@@ -75,14 +83,27 @@ impl<S, P, B> Play<S, P, B> {
 }
 
 impl<S, P: ProviderPolicy, B> Play<S, P, B> {
-    pub(crate) fn classify(&self, head: &response::Parts) -> Verdict {
-        self.settings.policy.classify(head)
+    pub(crate) fn classify(&self, head: &response::Parts) -> Classified {
+        let policy = &self.settings.policy;
+        match (policy.classify(head), self.settings.commit_gate) {
+            (Verdict::Inspect, _) => Classified::Read(Reach::Refusal),
+            (Verdict::Peek, _) => Classified::Read(Reach::FirstFrame(policy.peek_timeout())),
+            (Verdict::Forward, Some(gate))
+                if policy.may_fail_late(head) && sse::is_plain_stream(&head.headers) =>
+            {
+                Classified::Read(gate)
+            }
+            (verdict, _) => Classified::Judged(verdict),
+        }
     }
 
     pub(crate) fn judge<R>(&self, head: &response::Parts, body: &Inspection<R>) -> Verdict
     where
         R: Body<Data = Bytes>,
     {
+        if !body.is_evidence() {
+            return Verdict::Forward;
+        }
         body.show(&head.headers, |evidence| {
             self.settings.policy.classify_body(head, evidence)
         })

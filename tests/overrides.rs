@@ -105,12 +105,11 @@ fn a_402_is_a_quota_only_where_it_is_documented() {
     }
 }
 
+type Seen = Arc<Mutex<Vec<(u16, Verdict)>>>;
+
 /// A rule that notes what it sees and says `says`.
-fn noting(
-    policy: impl ProviderPolicy,
-    says: Verdict,
-) -> (impl ProviderPolicy, Arc<Mutex<Vec<(u16, Verdict)>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, Seen) {
+    let seen = Seen::default();
     let notes = Arc::clone(&seen);
     let policy = policy.map_verdict(move |head: &response::Parts, verdict| {
         notes.lock().unwrap().push((head.status.as_u16(), verdict));

@@ -13,12 +13,41 @@ use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
 use crate::policy::BodyEvidence;
+use crate::sse::FirstEvent;
 
-/// How much of a body is read, and shown, and for how long.
+/// How much of a body is read at most, and shown.
 const MAX_BYTES: usize = 64 * 1024;
-const MAX_TIME: Duration = Duration::from_secs(1);
 /// An endless run of empty frames is no evidence either.
 const MAX_FRAMES: usize = 2 * MAX_BYTES;
+/// How long a refusal may take to come.
+const MAX_TIME: Duration = Duration::from_secs(1);
+
+/// How far a body is read, and how long it may make the caller wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reach {
+    /// A refusal: to its end, within bounds.
+    Refusal,
+    /// One frame, or trailers.
+    FirstFrame(Duration),
+    /// The first of a stream of server-sent events.
+    FirstEvent { bytes: usize, time: Duration },
+}
+
+impl Reach {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Refusal | Self::FirstFrame(_) => MAX_BYTES,
+            Self::FirstEvent { bytes, .. } => bytes.min(MAX_BYTES),
+        }
+    }
+
+    fn time(self) -> Duration {
+        match self {
+            Self::Refusal => MAX_TIME,
+            Self::FirstFrame(time) | Self::FirstEvent { time, .. } => time,
+        }
+    }
+}
 
 pin_project! {
     /// A body, and what was read of it. As a [`Body`] it is the whole again: what was read stands
@@ -32,7 +61,9 @@ pin_project! {
         // Set when the body makes us wait, so that a body that is there needs no timer.
         #[pin]
         deadline: Option<Sleep>,
+        reach: Reach,
         data: BytesMut,
+        event: FirstEvent,
         frames: usize,
         trailers: Option<HeaderMap>,
         error: Option<R::Error>,
@@ -44,11 +75,13 @@ impl<R> Inspection<R>
 where
     R: Body<Data = Bytes>,
 {
-    pub(crate) fn new(body: R) -> Self {
+    pub(crate) fn new(body: R, reach: Reach) -> Self {
         Self {
             body,
             deadline: None,
+            reach,
             data: BytesMut::new(),
+            event: FirstEvent::default(),
             frames: 0,
             trailers: None,
             error: None,
@@ -56,30 +89,46 @@ where
         }
     }
 
-    /// Reads until the end, or until size or time runs out.
+    /// Reads as far as it is to, or until size or time runs out.
     ///
     /// # Panics
     ///
     /// Where the body makes us wait outside a tokio runtime with time enabled.
     pub(crate) fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while self.data.len() < MAX_BYTES && self.frames < MAX_FRAMES && !self.is_over() {
-            if self.as_mut().poll_one(cx).is_pending() {
-                let mut this = self.project();
-                if this.deadline.is_none() {
-                    this.deadline.set(Some(sleep(MAX_TIME)));
-                }
-                let deadline = this.deadline.as_pin_mut().expect("just set");
-                return deadline.poll(cx);
+        while !self.as_mut().has_enough() {
+            if self.as_mut().poll_one(cx).is_ready() {
+                continue;
             }
+            let mut this = self.project();
+            if this.reach.time().is_zero() {
+                return Poll::Ready(());
+            }
+            if this.deadline.is_none() {
+                this.deadline.set(Some(sleep(this.reach.time())));
+            }
+            let deadline = this.deadline.as_pin_mut().expect("just set");
+            return deadline.poll(cx);
         }
         self.project().deadline.set(None);
         Poll::Ready(())
     }
 
-    /// Reads what is there without waiting: one frame, or trailers. Says whether there was one.
-    pub(crate) fn peek(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
-        let _ = self.as_mut().poll_one(cx);
-        !self.data.is_empty() || self.trailers.is_some()
+    fn has_enough(self: Pin<&mut Self>) -> bool {
+        let is_over = self.is_over();
+        let this = self.project();
+        is_over
+            || *this.frames >= MAX_FRAMES
+            || this.data.len() >= this.reach.bytes()
+            || match this.reach {
+                Reach::Refusal => false,
+                Reach::FirstFrame(_) => *this.frames > 0,
+                Reach::FirstEvent { .. } => this.event.is_whole(this.data),
+            }
+    }
+
+    /// Whether there is anything to judge by. That nothing came of a refusal says something too.
+    pub(crate) fn is_evidence(&self) -> bool {
+        matches!(self.reach, Reach::Refusal) || !self.data.is_empty() || self.trailers.is_some()
     }
 
     fn poll_one(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

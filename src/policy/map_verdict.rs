@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, request, response};
@@ -47,6 +48,14 @@ where
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         self.policy.exhausted_response(exhausted)
+    }
+
+    fn peek_timeout(&self) -> Duration {
+        self.policy.peek_timeout()
+    }
+
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        self.policy.may_fail_late(response)
     }
 }
 

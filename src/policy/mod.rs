@@ -74,6 +74,7 @@ mod verdict;
 mod providers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, request, response};
@@ -121,11 +122,32 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// 401: a client would renew *its* credential.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes>;
 
+    /// How long [`Verdict::Peek`] may wait for the first frame or the trailers. Default: not at
+    /// all.
+    ///
+    /// Only for services known to answer without hearing more of the caller: a client of a
+    /// bidirectional stream waits for the head before it speaks.
+    fn peek_timeout(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether an answer that its head alone forwards may still turn out to be a refusal in the
+    /// first event of its stream. Default: no.
+    ///
+    /// Asked only where the layer has a
+    /// [`commit_gate`](crate::KeyFailoverLayer::commit_gate); the stream so far is then shown to
+    /// [`classify_body`](Self::classify_body).
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        let _ = response;
+        false
+    }
+
     /// This policy with a rule of one's own on top, which sees each answer's head and final
     /// verdict once, and says what is to count instead.
     ///
     /// A verdict is final where nothing is left to ask: [`Verdict::Inspect`] and [`Verdict::Peek`]
-    /// never reach the rule, and out of it they count as [`Verdict::Forward`].
+    /// never reach the rule, and out of it they count as [`Verdict::Forward`]. Nobody is asked of
+    /// an answer to a request with its own credential, or of one that was peeked at in vain.
     ///
     /// ```
     /// # #[cfg(feature = "providers")] {
@@ -178,6 +200,14 @@ macro_rules! delegate {
 
             fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
                 (**self).exhausted_response(exhausted)
+            }
+
+            fn peek_timeout(&self) -> Duration {
+                (**self).peek_timeout()
+            }
+
+            fn may_fail_late(&self, response: &response::Parts) -> bool {
+                (**self).may_fail_late(response)
             }
         }
     };

@@ -160,7 +160,7 @@ async fn a_request_with_its_own_key_makes_one_attempt_and_marks_nothing() {
 
 #[tokio::test]
 async fn a_disabled_layer_passes_every_request_untouched() {
-    let layer = KeyFailoverLayer::disabled(Plain);
+    let layer = KeyFailoverLayer::disabled(Plain::default());
     let (mut service, mut handle) = stack(&layer);
     assert_ready_ok!(service.poll_ready());
     let mut future = task::spawn(service.call(request("")));

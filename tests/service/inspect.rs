@@ -1,5 +1,6 @@
 //! Where the head is not enough: Inspect, Peek, and putting the answer together again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
-use tower_key_failover::{KeyPool, Outcome, ResponseBody, ResponseFuture};
+use tower_key_failover::{KeyFailoverLayer, KeyPool, Outcome, ResponseBody, ResponseFuture};
 use tower_test::mock::SendResponse;
 
 use crate::source::{Source, Step, chunked, source};
@@ -21,8 +22,12 @@ struct Call {
 }
 
 impl Call {
-    fn start(pool: &std::sync::Arc<KeyPool>) -> Self {
-        let (mut service, handle) = stack(&layer(pool));
+    fn start(pool: &Arc<KeyPool>) -> Self {
+        Self::through(&layer(pool))
+    }
+
+    fn through(layer: &KeyFailoverLayer<Plain>) -> Self {
+        let (mut service, handle) = stack(layer);
         assert_ready_ok!(service.poll_ready());
         let future = task::spawn(service.call(request("one")));
         Self { future, handle }
@@ -301,4 +306,128 @@ async fn a_body_that_is_not_inspected_is_the_upstreams_own() {
 #[test]
 fn a_default_body_is_the_default_of_the_upstreams() {
     assert!(ResponseBody::<Full<Bytes>>::default().is_end_stream());
+}
+
+fn patient(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
+    let peek_timeout = Duration::from_secs(3);
+    KeyFailoverLayer::new(Plain { peek_timeout }, Arc::clone(pool))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peek_waits_for_the_first_frame_where_the_policy_says_so() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::through(&patient(&pool));
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(say("peek", body));
+    assert_pending!(call.future.poll());
+    advance(Duration::from_secs(2)).await;
+    remote.push(Step::Trailers(trailers("grpc-status", "refuse")));
+    assert!(call.future.is_woken());
+    let _second = call.attempt().await;
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peek_that_waited_in_vain_forwards_the_answer() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::through(&patient(&pool));
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(say("peek", body));
+    assert_pending!(call.future.poll());
+    advance(Duration::from_millis(3_001)).await;
+    let response = call.answer();
+    remote.data("refuse");
+    remote.push(Step::End);
+    assert_eq!(text(response).await, "refuse");
+}
+
+fn stream(body: Source) -> Response<Source> {
+    let response = Response::builder().header("content-type", "text/event-stream; charset=utf-8");
+    response
+        .header("x-may-fail-late", "yes")
+        .body(body)
+        .unwrap()
+}
+
+fn gated(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
+    layer(pool).commit_gate(40, Duration::from_secs(3))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_first_event_is_a_refusal_moves_on() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::through(&gated(&pool));
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(stream(body));
+    remote.data(": hold on\n\nevent: error\n");
+    assert_pending!(call.future.poll());
+    remote.data("data: refuse\n\n");
+    assert!(call.future.is_woken());
+    let _second = call.attempt().await;
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_to_the_caller_with_its_first_event_and_is_not_judged_again() {
+    let pool = pool(["k0", "k1"]);
+    let mut call = Call::through(&gated(&pool));
+    let (body, remote) = chunked();
+    call.attempt().await.send_response(stream(body));
+    remote.data("data: fine\n\n");
+    let response = call.answer();
+    remote.data("data: refuse\n\n");
+    remote.push(Step::End);
+    assert_eq!(text(response).await, "data: fine\n\ndata: refuse\n\n");
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_opens_when_size_or_time_runs_out() {
+    for out_of in ["size", "time"] {
+        let pool = pool(["k0", "k1"]);
+        let mut call = Call::through(&gated(&pool));
+        let (body, remote) = chunked();
+        remote.data("data: no end");
+        call.attempt().await.send_response(stream(body));
+        assert_pending!(call.future.poll());
+        match out_of {
+            "size" => remote.data(" is in sight within forty bytes"),
+            _ => advance(Duration::from_millis(3_001)).await,
+        }
+        assert!(call.future.is_woken());
+        call.answer();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
+    let pool = pool(["k0", "k1"]);
+    let unnamed = |mut response: Response<Source>| {
+        response.headers_mut().remove("x-may-fail-late");
+        response
+    };
+    let compressed = |mut response: Response<Source>| {
+        let gzip = "gzip".parse().unwrap();
+        response.headers_mut().insert("content-encoding", gzip);
+        response
+    };
+    let no_stream = |mut response: Response<Source>| {
+        let json = "application/json".parse().unwrap();
+        response.headers_mut().insert("content-type", json);
+        response
+    };
+    type Change = fn(Response<Source>) -> Response<Source>;
+    let cases: [(_, Change); 4] = [
+        (layer(&pool), |response| response),
+        (gated(&pool), unnamed),
+        (gated(&pool), compressed),
+        (gated(&pool), no_stream),
+    ];
+    for (layer, change) in cases {
+        let mut call = Call::through(&layer);
+        let (body, remote) = chunked();
+        call.attempt().await.send_response(change(stream(body)));
+        call.answer();
+        assert_eq!(remote.polls(), 0);
+    }
 }

@@ -477,7 +477,7 @@ async fn nothing_is_recorded_where_no_other_key_could_follow() {
     let budget = ReplayBudget::new(1 << 20);
     let one_key = layer(&pool(["k0"]));
     let one_attempt = three_keys().max_attempts(1.try_into().unwrap());
-    let disabled = KeyFailoverLayer::disabled(Plain);
+    let disabled = KeyFailoverLayer::disabled(Plain::default());
     for layer in [one_key, one_attempt, disabled] {
         let (body, remote) = chunked();
         let mut call = Call::start(&layer.replay_budget(budget.clone()), body);

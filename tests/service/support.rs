@@ -23,7 +23,9 @@ pub type Stack<P = Plain, B = Body, R = Body> = (mock::Spawn<Service<P, B, R>>, 
 /// Keys in `x-key`; 429 with `retry-after` in whole seconds, 401 and 403 as every built-in has them.
 /// A `x-say` header of the answer overrules that.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Plain;
+pub struct Plain {
+    pub peek_timeout: Duration,
+}
 
 impl ProviderPolicy for Plain {
     fn is_byok(&self, request: &request::Parts) -> bool {
@@ -73,6 +75,14 @@ impl ProviderPolicy for Plain {
         }
     }
 
+    fn peek_timeout(&self) -> Duration {
+        self.peek_timeout
+    }
+
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        response.headers.contains_key("x-may-fail-late")
+    }
+
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         let status = match exhausted.kind {
             ExhaustedKind::RateLimited => 429,
@@ -91,7 +101,7 @@ pub fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
 }
 
 pub fn layer(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
-    KeyFailoverLayer::new(Plain, Arc::clone(pool))
+    KeyFailoverLayer::new(Plain::default(), Arc::clone(pool))
 }
 
 /// The layer over a mock.

@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::hints;
 use crate::policy::BodyEvidence;
+use crate::sse;
 
 /// The head, and the body where there is one and it is JSON.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     head: &'a response::Parts,
+    status: StatusCode,
     json: Value,
     html: bool,
     decodable: bool,
@@ -22,6 +24,7 @@ impl<'a> Answer<'a> {
     pub(super) fn of_head(head: &'a response::Parts) -> Self {
         Self {
             head,
+            status: head.status,
             json: Value::Null,
             html: is_html_type(&head.headers),
             decodable: true,
@@ -29,25 +32,30 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn new(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
-        // What does not parse is no evidence. The parser is linear, and gives up at 128 levels.
-        let json = match serde_json::from_slice(body.bytes()) {
-            // Gemini wraps a stream's error in an array of one.
-            Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
-            Ok(json) => json,
-            Err(_) => Value::Null,
-        };
         Self {
+            json: evidence(body.bytes()),
             html: is_html_type(&head.headers) || is_html(body.bytes()),
             decodable: body.is_decodable(),
-            ..Self {
-                json,
-                ..Self::of_head(head)
-            }
+            ..Self::of_head(head)
         }
     }
 
+    /// The first event of a stream that began well.
+    pub(super) fn of_first_event(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
+        let data = sse::first_data(body.bytes()).unwrap_or_default();
+        Self {
+            json: serde_json::from_slice(&data).unwrap_or_default(),
+            ..Self::of_head(head)
+        }
+    }
+
+    /// The same answer, with the status that it should have had.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
-        self.head.status
+        self.status
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -112,6 +120,17 @@ impl<'a> Answer<'a> {
     /// that no skew matters. Ours only where it does not say.
     pub(super) fn now(&self) -> Timestamp {
         hints::http_date(self.header(DATE.as_str())).unwrap_or_else(Timestamp::now)
+    }
+}
+
+/// The body's JSON. What does not parse is no evidence; the parser is linear, and gives up at 128
+/// levels.
+fn evidence(body: &[u8]) -> Value {
+    match serde_json::from_slice(body) {
+        // Gemini wraps a stream's error in an array of one.
+        Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
+        Ok(json) => json,
+        Err(_) => Value::Null,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Anthropic: `{"type":"error","error":{"type","message","details":{"error_code"}}}`.
 
+use http::StatusCode;
+
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::dialect::{Carrier, Dialect, Finding};
+use super::provider::policy;
 use super::{exhausted, hints};
 
 policy! {
@@ -22,8 +25,20 @@ policy! {
         removes_items: &[("anthropic-beta", "oauth-2025-04-20")],
         inspects: &[400, 403, 429],
         bills_with_402: true,
+        status_of_event: Some(status_of_event),
         finding,
         exhausted: exhausted::anthropic,
+    }
+}
+
+/// A stream may begin with an event that is an error's body.
+fn status_of_event(event: &Answer<'_>) -> Option<StatusCode> {
+    match event.text("/error/type") {
+        "authentication_error" => Some(StatusCode::UNAUTHORIZED),
+        "billing_error" => Some(StatusCode::PAYMENT_REQUIRED),
+        "permission_error" => Some(StatusCode::FORBIDDEN),
+        "rate_limit_error" => Some(StatusCode::TOO_MANY_REQUESTS),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, request};
 
-use super::provider::Dialect;
+use super::dialect::Dialect;
 
 /// Removed for every provider: a client that talks to several may send any of them.
 const SHARED: [&str; 5] = [
@@ -53,12 +53,19 @@ fn after_scheme(value: &[u8]) -> &[u8] {
 
 /// Removes whatever the provider, or any other, takes for a credential, and what belongs to it.
 pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
-    let named = SHARED.iter().chain(dialect.accepts).chain(dialect.removes);
-    for name in named {
-        request.headers.remove(*name);
+    let headers = &mut request.headers;
+    // Looking through the names that are there is cheaper than asking for each that may be.
+    let goes = |name: &&HeaderName| {
+        let mut named = SHARED.iter().chain(dialect.accepts).chain(dialect.removes);
+        named.any(|credential| **name == **credential)
+    };
+    while let Some(name) = headers.keys().find(goes).cloned() {
+        headers.remove(name);
     }
     for (name, item) in dialect.removes_items {
-        remove_item(&mut request.headers, name, item);
+        if headers.keys().any(|key| key == name) {
+            remove_item(headers, name, item);
+        }
     }
     remove_from_query(&mut request.uri, dialect.accepts_in_query);
 }

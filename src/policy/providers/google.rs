@@ -2,7 +2,8 @@
 //! `{"error":{"code","message","status","details":[..]}}`.
 
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::dialect::{Carrier, Dialect, Finding};
+use super::provider::policy;
 use super::{exhausted, hints};
 
 policy! {
@@ -39,6 +40,7 @@ const GEMINI: Dialect = Dialect {
     removes_items: &[],
     inspects: &[400, 403, 429],
     bills_with_402: true,
+    status_of_event: None,
     finding,
     exhausted: exhausted::google,
 };

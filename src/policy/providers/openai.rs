@@ -2,8 +2,9 @@
 //! `{"error":{"message","type","param","code"}}`.
 
 use super::answer::Answer;
+use super::dialect::{Carrier, Dialect, Finding};
 use super::exhausted;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::policy;
 
 policy! {
     /// OpenAI: `authorization: Bearer <key>`.
@@ -32,6 +33,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     ],
     inspects: &[401, 403, 429],
     bills_with_402: false,
+    status_of_event: None,
     finding,
     exhausted: exhausted::openai,
 };

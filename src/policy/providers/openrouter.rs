@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::answer::Answer;
-use super::provider::{Dialect, Finding, policy};
+use super::dialect::{Dialect, Finding};
+use super::provider::policy;
 use super::{hints, openai};
 
 policy! {
@@ -16,9 +19,16 @@ policy! {
         name: "openrouter",
         inspects: &[402, 403, 429],
         bills_with_402: true,
+        status_of_event: Some(status_of_event),
         finding,
         ..openai::DIALECT
     }
+}
+
+/// An error once the model has been asked comes as an event with the status that it would have had.
+fn status_of_event(event: &Answer<'_>) -> Option<StatusCode> {
+    let code = event.at("/error/code").as_u64()?;
+    StatusCode::from_u16(u16::try_from(code).ok()?).ok()
 }
 
 fn finding(answer: &Answer<'_>) -> Option<Finding> {

@@ -5,68 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, Response, StatusCode, request, response};
-use serde_json::Value;
+use http::{HeaderName, Response, StatusCode, request, response};
 
 use super::answer::Answer;
 use super::byok::Byok;
-use super::exhausted::{self, Refusal};
-use super::{credentials, hints};
+use super::dialect::{Carrier, Dialect, Finding};
+
+use super::{credentials, exhausted, hints};
 use crate::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
 use crate::pool::{Exhausted, Key};
 
-/// What one provider does its own way. A provider like another is that one's dialect with a few
-/// fields replaced.
-#[derive(Clone, Copy)]
-pub(super) struct Dialect {
-    /// What configuration files call the provider.
-    pub(super) name: &'static str,
-    /// How a key travels.
-    pub(super) carrier: Carrier,
-    /// Whether every request brings its own credential, seen or not.
-    pub(super) byok_only: bool,
-    /// Further headers in which the provider accepts a credential: a caller's own may stand there.
-    pub(super) accepts: &'static [&'static str],
-    /// Items of the query in which the provider accepts a credential.
-    pub(super) accepts_in_query: &'static [&'static str],
-    /// Headers that are no credential themselves but belong to the caller's.
-    pub(super) removes: &'static [&'static str],
-    /// Items of comma lists that belong to the caller's credential: the header, and the item,
-    /// where a `*` at the end stands for anything.
-    pub(super) removes_items: &'static [(&'static str, &'static str)],
-    /// The statuses whose body can change the verdict.
-    pub(super) inspects: &'static [u16],
-    /// Whether the provider documents 402 as an exhausted quota.
-    pub(super) bills_with_402: bool,
-    /// What an answer of such a status says beyond it, where it says anything.
-    pub(super) finding: fn(&Answer<'_>) -> Option<Finding>,
-    /// The body, and headers if need be, of the answer when no key is left.
-    pub(super) exhausted: fn(&Refusal, &mut HeaderMap) -> Value,
-}
-
-/// How a key travels.
-#[derive(Clone, Copy)]
-pub(super) enum Carrier {
-    /// `authorization: Bearer <key>`.
-    Bearer,
-    /// The key alone, in the header of this name.
-    Header(&'static str),
-}
-
-/// What an answer says beyond its status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
-    /// The credential, or the account behind it, is dead.
-    Dead,
-    /// The key lives, but may not do this: another model, route or network would do.
-    Here,
-    /// It is not the key: the provider is overloaded, or the request or its origin is refused.
-    NotTheKey,
-    /// Credit, plan or budget is used up, until the reset if one is named.
-    Quota(Option<Duration>),
-    /// Too much in a short time; with the wait if one is named.
-    RateLimited(Option<Duration>),
-}
+const PERMANENT: Verdict = Verdict::Failover(Mark::permanent());
+const KEEP: Verdict = Verdict::Failover(Mark::keep());
 
 /// A built-in policy, chosen by [`for_name`](super::for_name).
 ///
@@ -125,7 +75,7 @@ impl Provider {
         }
     }
 
-    /// The name under which [`for_name`](super::for_name) finds the policy.
+    /// The provider's name, by which [`for_name`](super::for_name) finds the policy.
     pub fn name(&self) -> &'static str {
         self.dialect.name
     }
@@ -178,17 +128,24 @@ impl Provider {
                 let wait = hints::rate_limit(answer, reset);
                 because(Reason::RateLimited, Mark::temporary(wait), status)
             }
-            finding => match (status, finding) {
-                (StatusCode::UNAUTHORIZED, _) => return self.unauthorized(),
-                (StatusCode::FORBIDDEN, _) => return self.forbidden(answer),
-                (_, Some(Finding::Dead)) => Mark::permanent().because(Reason::Unauthorized),
-                (StatusCode::TOO_MANY_REQUESTS, _) => {
-                    Mark::temporary(hints::rate_limit(answer, None))
-                }
-                _ => return Verdict::Forward,
-            },
+            // A 401 and a 403 say it by themselves, and there the user may see it otherwise.
+            Some(Finding::Dead) if !matches!(status.as_u16(), 401 | 403) => {
+                because(Reason::Unauthorized, Mark::permanent(), status)
+            }
+            Some(Finding::Dead) | None => return self.by_status(answer),
         };
         Verdict::Failover(mark)
+    }
+
+    fn by_status(&self, answer: &Answer<'_>) -> Verdict {
+        match answer.status().as_u16() {
+            401 => self.settings.on_unauthorized.unwrap_or(PERMANENT),
+            // Most bodies of a 403 say that the key lives: one that cannot be read may too.
+            403 if !answer.is_decodable() => self.settings.on_forbidden.unwrap_or(KEEP),
+            403 => self.settings.on_forbidden.unwrap_or(PERMANENT),
+            429 => Verdict::Failover(Mark::temporary(hints::rate_limit(answer, None))),
+            _ => Verdict::Forward,
+        }
     }
 
     fn finding(&self, answer: &Answer<'_>) -> Option<Finding> {
@@ -207,23 +164,6 @@ impl Provider {
 
     fn inspects(&self, status: StatusCode) -> bool {
         self.dialect.inspects.contains(&status.as_u16())
-    }
-
-    fn unauthorized(&self) -> Verdict {
-        let default = Verdict::Failover(Mark::permanent());
-        self.settings.on_unauthorized.unwrap_or(default)
-    }
-
-    fn forbidden(&self, answer: &Answer<'_>) -> Verdict {
-        let default = if answer.is_decodable() {
-            Mark::permanent()
-        } else {
-            // Most bodies of a 403 say that the key lives, and this one could not be read.
-            Mark::keep()
-        };
-        self.settings
-            .on_forbidden
-            .unwrap_or(Verdict::Failover(default))
     }
 }
 
@@ -262,11 +202,26 @@ impl ProviderPolicy for Provider {
     }
 
     fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        if response.status.is_success() {
+            let event = Answer::of_first_event(response, body);
+            return match self.dialect.status_of_event.and_then(|of| of(&event)) {
+                // The answer's own status gives no reason.
+                Some(status) => match self.judge(&event.with_status(status)) {
+                    Verdict::Failover(mark) => Verdict::Failover(mark.because(mark.reason(status))),
+                    verdict => verdict,
+                },
+                None => Verdict::Forward,
+            };
+        }
         self.judge(&Answer::new(response, body))
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         exhausted::response(exhausted, self.dialect.exhausted)
+    }
+
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        response.status.is_success() && self.dialect.status_of_event.is_some()
     }
 }
 
@@ -290,7 +245,7 @@ macro_rules! policy {
         impl $name {
             /// The policy with every default.
             pub fn new() -> Self {
-                static OWN: $crate::policy::providers::provider::Dialect = $dialect;
+                static OWN: $crate::policy::providers::dialect::Dialect = $dialect;
                 Self($crate::policy::Provider::new(&OWN))
             }
         }
@@ -360,6 +315,10 @@ macro_rules! policy {
                 exhausted: &$crate::pool::Exhausted,
             ) -> http::Response<bytes::Bytes> {
                 self.0.exhausted_response(exhausted)
+            }
+
+            fn may_fail_late(&self, response: &http::response::Parts) -> bool {
+                self.0.may_fail_late(response)
             }
         }
 

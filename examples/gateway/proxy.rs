@@ -1,0 +1,206 @@
+//! One request: checked, aimed at the upstream, and given to the layer.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use tower::{Layer, ServiceExt};
+use tower_key_failover::policy::{Provider, ProviderPolicy};
+use tower_key_failover::{KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody};
+
+use crate::config::{Config, Upstream};
+use crate::headers;
+
+type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
+
+/// The upstream's answer, streamed, or one of the gateway's own.
+type Answer = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
+
+pub struct Proxy {
+    service: KeyFailover<Upstreams, Provider>,
+    policy: Provider,
+    upstream: Upstream,
+    client_token: Option<SecretString>,
+}
+
+impl Proxy {
+    pub fn new(config: &Config) -> Self {
+        let policy = config.policy.clone();
+        let mut layer = match &config.pool {
+            Some(pool) => KeyFailoverLayer::new(policy.clone(), pool.clone()),
+            None => KeyFailoverLayer::disabled(policy.clone()),
+        };
+        if let Some(attempts) = config.max_attempts {
+            layer = layer.max_attempts(attempts);
+        }
+        if let Some(bytes) = config.max_replay_bytes {
+            layer = layer.max_replay_bytes(bytes);
+        }
+        if let Some(bytes) = config.replay_budget {
+            layer = layer.replay_budget(ReplayBudget::new(bytes));
+        }
+        Self {
+            service: layer.layer(client()),
+            policy,
+            upstream: config.upstream.clone(),
+            client_token: config.client_token.clone(),
+        }
+    }
+
+    pub async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        let (mut head, body) = request.into_parts();
+        if let Some(token) = &self.client_token {
+            if !take_token(&mut head.headers, token) && !self.brings_own_key(&head) {
+                let mut answer = self.own(
+                    StatusCode::UNAUTHORIZED,
+                    "this gateway needs its client token, or a key of your own",
+                );
+                let scheme = HeaderValue::from_static("Bearer");
+                answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                return Ok(answer);
+            }
+        }
+        let Some(target) = self.upstream.target(&head.uri) else {
+            return Ok(self.own(StatusCode::BAD_REQUEST, "the request's target has no path"));
+        };
+        head.uri = target;
+        // What the client's connection speaks says nothing about the upstream's.
+        head.version = Version::HTTP_11;
+        head.extensions.clear();
+        headers::clean_request(&mut head.headers);
+        if !body.is_end_stream() && body.size_hint().exact().is_none() {
+            // Otherwise the client would send a GET without it.
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(TRANSFER_ENCODING, chunked);
+        }
+
+        let request = Request::from_parts(head, body);
+        match self.service.clone().oneshot(request).await {
+            Ok(mut response) => {
+                *response.version_mut() = Version::HTTP_11;
+                headers::clean_response(response.headers_mut());
+                Ok(response.map(Either::Left))
+            }
+            Err(error) => {
+                let what = match error.is_connect() {
+                    true => "the upstream cannot be reached",
+                    false => "the upstream failed to answer",
+                };
+                eprintln!("gateway: {what}: {}", with_causes(&error));
+                Ok(self.own(StatusCode::BAD_GATEWAY, what))
+            }
+        }
+    }
+
+    fn brings_own_key(&self, head: &request::Parts) -> bool {
+        // Copilot's policy takes that for granted.
+        self.policy.is_byok(head)
+            && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
+    }
+
+    /// An answer of the gateway's own, in the shape in which the provider's SDKs read an error.
+    fn own(&self, status: StatusCode, message: &str) -> Answer {
+        let (kind, code, google) = match status {
+            StatusCode::UNAUTHORIZED => {
+                ("authentication_error", "invalid_api_key", "UNAUTHENTICATED")
+            }
+            StatusCode::BAD_REQUEST => (
+                "invalid_request_error",
+                "invalid_request",
+                "INVALID_ARGUMENT",
+            ),
+            _ => ("api_error", "server_error", "UNAVAILABLE"),
+        };
+        let body = match self.policy.name() {
+            "anthropic" => {
+                json!({ "type": "error", "error": { "type": kind, "message": message } })
+            }
+            "gemini" | "vertex" => {
+                json!({ "error": { "code": status.as_u16(), "message": message, "status": google } })
+            }
+            "bedrock" | "cohere" => json!({ "message": message }),
+            _ => json!({
+                "error": { "message": message, "type": kind, "param": null, "code": code }
+            }),
+        };
+        let mut answer = Response::new(Either::Right(Full::from(body.to_string())));
+        *answer.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(CONTENT_TYPE, json);
+        answer
+    }
+}
+
+/// Whether the request presents the client token, which is then taken out: it is the gateway's, and
+/// neither a key of the client's nor for the upstream to see.
+fn take_token(headers: &mut HeaderMap, token: &SecretString) -> bool {
+    // Each provider's SDK presents what it holds in its own header.
+    const CARRIERS: [HeaderName; 4] = [
+        AUTHORIZATION,
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+    ];
+    let mut presented = false;
+    for name in CARRIERS {
+        let matches = headers.get_all(&name).iter().any(|value| {
+            let value = match name == AUTHORIZATION {
+                true => bearer(value.as_bytes()),
+                false => Some(value.as_bytes()),
+            };
+            value.is_some_and(|value| value.ct_eq(token.expose_secret().as_bytes()).into())
+        });
+        if matches {
+            headers.remove(&name);
+            presented = true;
+        }
+    }
+    presented
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
+}
+
+/// HTTP/1.1 and, where TLS agrees on it, HTTP/2.
+fn client() -> Upstreams {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(Duration::from_secs(10)));
+    http.enforce_http(false);
+    // The system's roots, or those that SSL_CERT_FILE names; Mozilla's where there are none.
+    let connector = HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(http);
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .build(connector)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

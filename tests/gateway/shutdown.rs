@@ -1,0 +1,80 @@
+//! A signal lets what runs finish.
+
+#![cfg(unix)]
+
+use axum::body::{Body, Bytes};
+use axum::http::Response;
+use http_body_util::Channel;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::support::{
+    GOOD, Upstream, client, gateway, next_data, post, send, soon, upstream, upstream_with,
+};
+
+type Sender = http_body_util::channel::Sender<Bytes, std::io::Error>;
+
+async fn slow_upstream() -> (Upstream, mpsc::Receiver<Sender>) {
+    let (senders, receiver) = mpsc::channel(1);
+    let upstream = upstream_with(move |_| {
+        let senders = senders.clone();
+        async move {
+            let (sender, body) = Channel::new(8);
+            senders.send(sender).await.unwrap();
+            Response::new(Body::new(body))
+        }
+    });
+    (upstream.await, receiver)
+}
+
+#[tokio::test]
+async fn a_running_response_is_finished() {
+    let (upstream, mut answers) = slow_upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    let response = soon(client().request(post(&gateway.url("/"))))
+        .await
+        .unwrap();
+    let mut answer = answers.recv().await.unwrap();
+    let mut body = response.into_body();
+    answer.send_data("one ".into()).await.unwrap();
+    assert_eq!(next_data(&mut body).await.as_deref(), Some("one "));
+
+    gateway.signal("TERM").await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    answer.send_data("two".into()).await.unwrap();
+    assert_eq!(next_data(&mut body).await.as_deref(), Some("two"));
+    drop(answer);
+
+    assert_eq!(next_data(&mut body).await, None);
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_idle_gateway_ends_at_once() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    send(post(&gateway.url("/"))).await;
+
+    gateway.signal("INT").await;
+
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let (upstream, mut answers) = slow_upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    let response = soon(client().request(post(&gateway.url("/"))))
+        .await
+        .unwrap();
+    let _unfinished = answers.recv().await.unwrap();
+
+    gateway.signal("TERM").await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    gateway.signal("TERM").await;
+
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
+    drop(response);
+}

@@ -1,0 +1,333 @@
+//! The gateway as a process of its own, an upstream that it talks to, and a client.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+pub const REVOKED: &str = "sk-canary-revoked-11111111";
+pub const LIMITED: &str = "sk-canary-limited-22222222";
+pub const GOOD: &str = "sk-canary-good-33333333";
+pub const TOKEN: &str = "token-canary-of-the-clients";
+
+/// Waits for what must happen, but not for ever.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(20), what).await;
+    waited.expect("what was waited for did not happen")
+}
+
+/// How the gateway is to be started.
+pub struct Start {
+    command: Command,
+}
+
+/// A gateway that listens.
+pub struct Gateway {
+    pub url: String,
+    /// Where `--admin` listens; empty without.
+    pub admin: String,
+    child: Child,
+    output: Vec<JoinHandle<String>>,
+}
+
+/// How it ended, and all that it printed.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The gateway in front of `upstream`, on a free port and with no environment but what is added.
+pub fn gateway(provider: &str, upstream: &str) -> Start {
+    bare()
+        .args(["--provider", provider, "--upstream", upstream])
+        .args(["--listen", "127.0.0.1:0"])
+}
+
+/// The gateway without a flag.
+pub fn bare() -> Start {
+    // Cargo puts tests into `deps`, and examples beside it.
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let binary = target.join("examples").join("gateway");
+    let binary = binary.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        binary.exists(),
+        "`cargo test` builds the gateway; for this test alone: cargo build --example gateway"
+    );
+    let mut command = Command::new(binary);
+    for name in ["GATEWAY_KEYS", "GATEWAY_CLIENT_TOKEN"] {
+        command.env_remove(name);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    Start { command }
+}
+
+impl Start {
+    pub fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn keys<const N: usize>(self, keys: [&str; N]) -> Self {
+        self.env("GATEWAY_KEYS", &keys.join(","))
+    }
+
+    pub fn token(self) -> Self {
+        self.env("GATEWAY_CLIENT_TOKEN", TOKEN)
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Starts it, and reads from its own words where it listens.
+    pub async fn listen(mut self) -> Gateway {
+        let has_admin = self.command.as_std().get_args().any(|arg| arg == "--admin");
+        let mut child = self.command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = tokio::spawn(async move {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).await.unwrap();
+            text
+        });
+
+        let mut said = String::new();
+        let mut told = async |what: &str| {
+            let from = said.len();
+            soon(stdout.read_line(&mut said)).await.unwrap();
+            let url = said[from..].trim_end().strip_prefix(what);
+            let url = url.unwrap_or_else(|| panic!("expected {what:?} in {said:?}"));
+            url.to_owned()
+        };
+        let url = told("gateway listening on ").await;
+        let admin = match has_admin {
+            true => told("admin listening on ").await,
+            false => String::new(),
+        };
+        let output = tokio::spawn(async move {
+            stdout.read_to_string(&mut said).await.unwrap();
+            said
+        });
+        Gateway {
+            url,
+            admin,
+            child,
+            output: vec![output, errors],
+        }
+    }
+
+    /// Starts it with something that it cannot take, and returns its one line about that.
+    pub async fn refused(mut self) -> String {
+        let output = soon(self.command.output()).await.unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert!(output.stdout.is_empty());
+        line
+    }
+}
+
+impl Gateway {
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let mut kill = Command::new("kill");
+        let status = kill.args(["-s", name, &pid]).status();
+        assert!(soon(status).await.unwrap().success());
+    }
+
+    pub async fn ended(mut self) -> Ended {
+        let status = soon(self.child.wait()).await.unwrap();
+        let stderr = soon(self.output.pop().unwrap()).await.unwrap();
+        let stdout = soon(self.output.pop().unwrap()).await.unwrap();
+        Ended {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// What the admin says of the keys.
+    pub async fn keys(&self) -> Value {
+        let answer = send(get(&format!("{}/keys", self.admin))).await;
+        serde_json::from_str(&answer.text).unwrap()
+    }
+
+    /// The state of each key, in order.
+    pub async fn states(&self) -> Vec<String> {
+        let keys = self.keys().await;
+        let state = |key: &Value| key["state"].as_str().unwrap().to_owned();
+        keys.as_array().unwrap().iter().map(state).collect()
+    }
+}
+
+/// A provider: what it answers depends on the key, unless it is told otherwise. It notes each
+/// request that it gets.
+pub struct Upstream {
+    pub url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub target: String,
+    pub headers: HeaderMap,
+}
+
+impl Seen {
+    /// The credential, in whichever header it came.
+    pub fn key(&self) -> &str {
+        let key = self.header("x-api-key").or(self.header("authorization"));
+        key.map_or("", |key| key.trim_start_matches("Bearer "))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().unwrap())
+    }
+}
+
+/// An upstream that refuses [`REVOKED`] and [`LIMITED`], and says `fine` to every other key.
+pub async fn upstream() -> Upstream {
+    upstream_with(async |_| Response::new("fine".into())).await
+}
+
+/// One that answers the keys that it does not refuse by `answer`.
+pub async fn upstream_with<F, A>(answer: F) -> Upstream
+where
+    F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<Body>> + Send,
+{
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&seen);
+    let handler = async move |request: Request<Body>| {
+        let note = Seen {
+            target: request.uri().to_string(),
+            headers: request.headers().clone(),
+        };
+        let status = match note.key() {
+            REVOKED => 401,
+            LIMITED => 429,
+            _ => 200,
+        };
+        notes.lock().unwrap().push(note);
+        if status == 200 {
+            return answer(request).await;
+        }
+        let refused = Response::builder().status(status);
+        refused
+            .header("retry-after", "30")
+            .body(Body::empty())
+            .unwrap()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, Router::new().fallback(handler)).await });
+    Upstream { url, seen }
+}
+
+impl Upstream {
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The keys it was asked with, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.seen()
+            .iter()
+            .map(|seen| seen.key().to_owned())
+            .collect()
+    }
+}
+
+/// A file of its own, with `text` in it.
+pub fn file(text: &str) -> PathBuf {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("gateway-test-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// An address where nobody listens, and what keeps it from being given to others.
+pub fn nobody() -> (String, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (url, socket)
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+pub fn get(url: &str) -> Request<Body> {
+    Request::get(url).body(Body::empty()).unwrap()
+}
+
+pub fn post(url: &str) -> Request<Body> {
+    Request::post(url).body(Body::from("question")).unwrap()
+}
+
+pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+pub fn client() -> Client<HttpConnector, Body> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Sends a request over HTTP/1.1 and reads the whole answer.
+pub async fn send(request: Request<Body>) -> Answer {
+    let response = soon(client().request(request)).await.unwrap();
+    let (head, body) = response.into_parts();
+    let text = soon(body.collect()).await.unwrap().to_bytes();
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        text: String::from_utf8(text.to_vec()).unwrap(),
+    }
+}
+
+/// The next data of a body, as text.
+pub async fn next_data<B>(body: &mut B) -> Option<String>
+where
+    B: hyper::body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
+{
+    let data = soon(body.frame()).await?.unwrap().into_data().unwrap();
+    Some(String::from_utf8(data.to_vec()).unwrap())
+}

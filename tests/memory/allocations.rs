@@ -1,0 +1,128 @@
+//! How often the layer allocates, on each path that a request can take.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use tower::{Layer, Service};
+use tower_key_failover::{KeyFailoverLayer, KeyPool};
+
+use crate::support::{Plain, is_refused, layer};
+
+/// A provider that reads each request at once, and allocates nothing.
+#[derive(Clone, Copy, Debug)]
+struct Provider;
+
+impl<B> Service<Request<B>> for Provider
+where
+    B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let is_refused = is_refused(&request);
+        let (mut body, mut read) = (request.into_body(), 0);
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
+            read += frame.unwrap().data_ref().unwrap().len();
+        }
+        assert_eq!(read, "hello".len());
+        let mut response = Response::new(Full::from("answer"));
+        if is_refused {
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+        }
+        ready(Ok(response))
+    }
+}
+
+/// A request as a proxy gets it, with room for one more header.
+fn request() -> Request<Full<Bytes>> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("accept", HeaderValue::from_static("*/*"));
+    let mut request = Request::new(Full::from("hello"));
+    *request.uri_mut() = http::Uri::from_static("http://upstream.test/v1/messages");
+    *request.headers_mut() = headers;
+    request
+}
+
+/// How many allocations one accepted request costs.
+fn count<S, R>(mut service: S, request: Request<Full<Bytes>>) -> u64
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
+{
+    let measured = allocation_counter::measure(|| {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut cx).is_ready());
+        let answer = pin!(service.call(request)).poll(&mut cx);
+        assert!(matches!(answer, Poll::Ready(Ok(answer)) if answer.status() == StatusCode::OK));
+    });
+    println!("{measured:?}");
+    assert!(measured.count_current <= 0, "something is still held");
+    measured.count_total
+}
+
+fn through(layer: &KeyFailoverLayer<Plain>) -> u64 {
+    count(layer.layer(Provider), request())
+}
+
+#[test]
+fn without_the_layer_nothing_is_allocated() {
+    assert_eq!(count(Provider, request()), 0);
+}
+
+#[test]
+fn a_disabled_layer_allocates_nothing() {
+    assert_eq!(through(&KeyFailoverLayer::disabled(Plain)), 0);
+}
+
+#[test]
+fn a_request_with_a_key_of_its_own_costs_nothing() {
+    let mut request = request();
+    request
+        .headers_mut()
+        .insert("x-key", HeaderValue::from_static("good"));
+    let service = layer(["k0", "k1"]).layer(Provider);
+    assert_eq!(count(service, request), 0);
+}
+
+#[test]
+fn a_pool_of_one_key_costs_nothing() {
+    assert_eq!(through(&layer(["good"])), 0);
+}
+
+#[test]
+fn one_key_that_is_left_costs_nothing() {
+    let pool = Arc::new(KeyPool::new(["k0", "good"]).unwrap());
+    pool.walker().next_key().unwrap().mark_permanent();
+    assert_eq!(through(&KeyFailoverLayer::new(Plain, pool)), 0);
+}
+
+#[test]
+fn a_key_that_others_could_follow_costs_three_allocations() {
+    assert_eq!(through(&layer(["good", "k1"])), 3);
+}
+
+#[test]
+fn each_further_attempt_costs_four_allocations_at_most() {
+    let counts = [
+        through(&layer(["good", "k5"])),
+        through(&layer(["k0", "good", "k5"])),
+        through(&layer(["k0", "k1", "good", "k5"])),
+        through(&layer(["k0", "k1", "k2", "good", "k5"])),
+    ];
+    println!("{counts:?}");
+    assert!(counts.is_sorted_by(|less, more| more - less <= 4));
+}

@@ -1,0 +1,10 @@
+//! What the layer allocates, by count, and what it holds, by the byte.
+//!
+//! Every allocation of the thread is counted, so each test does all its work on its own.
+
+#![allow(unreachable_pub)]
+mod support;
+
+mod allocations;
+mod small_frames;
+mod uploads;

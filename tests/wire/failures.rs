@@ -1,0 +1,66 @@
+//! A caller's body that fails half-way fails the request, as it does without the layer.
+
+use std::error::Error;
+
+use hyper_util::client::legacy;
+use tokio::task::JoinHandle;
+use tower_key_failover::pool::KeyState;
+
+use crate::support::{
+    Fed, Feed, Protocol, Server, all_valid, call, client, layer, on_both_protocols, pool, read_all,
+    stack, within,
+};
+
+/// Sends half of the body, and has the caller get an error for an answer.
+async fn fail_half_way<T>(
+    server: &mut Server,
+    feed: Feed,
+    answered: JoinHandle<Result<T, legacy::Error>>,
+) -> legacy::Error {
+    let mut exchange = server.next().await;
+    feed.send("hel");
+    exchange.read(3).await;
+    feed.fail();
+    read_all(&mut exchange.body).await.unwrap_err();
+    let error = answered.await.unwrap().err().expect("no answer was given");
+    assert!(server.has_no_other());
+    error
+}
+
+/// What an error came of in the end.
+fn root(mut error: &dyn Error) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+on_both_protocols! {
+    async fn a_body_that_fails_fails_the_request_and_marks_no_key(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let pool = pool(["k0", "k1"]);
+        let service = stack(&layer(&pool), protocol);
+        let (feed, body) = Fed::of_unknown_length();
+        let with = call(&service, server.post(body));
+        let with = fail_half_way(&mut server, feed, with).await;
+        assert!(all_valid(&pool));
+
+        let (feed, body) = Fed::of_unknown_length();
+        let without = call(&client(protocol), server.post(body));
+        let without = fail_half_way(&mut server, feed, without).await;
+        assert_eq!(with.to_string(), without.to_string());
+        assert_eq!(root(&with), root(&without));
+    }
+
+    async fn a_body_that_fails_in_a_later_attempt_does_too(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let pool = pool(["k0", "k1", "k2"]);
+        let service = stack(&layer(&pool), protocol);
+        let (feed, body) = Fed::of_unknown_length();
+        let answered = call(&service, server.post(body));
+
+        server.next().await.answer(401);
+        fail_half_way(&mut server, feed, answered).await;
+        assert_eq!(pool.states()[..], [KeyState::Permanent, KeyState::Valid, KeyState::Valid]);
+    }
+}

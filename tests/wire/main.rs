@@ -1,0 +1,14 @@
+//! The layer between real peers over loopback, on HTTP/1.1 and HTTP/2.
+
+#![allow(unreachable_pub)]
+mod support;
+
+mod bidirectional;
+mod connections;
+mod failures;
+mod limits;
+mod passthrough;
+mod refusals;
+mod small_frames;
+mod streaming;
+mod transport;

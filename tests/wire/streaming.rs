@@ -1,0 +1,68 @@
+//! Nothing waits for what it does not need.
+
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+
+use crate::support::{
+    Fed, Protocol, Server, all_valid, call, layer, on_both_protocols, pool, read_all, stack, within,
+};
+
+on_both_protocols! {
+    async fn the_upload_arrives_while_it_is_being_sent(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let service = stack(&layer(&pool(["k0", "k1"])), protocol);
+        let (feed, body) = Fed::of_unknown_length();
+        let answered = call(&service, server.post(body));
+
+        // The head is there before anything of the body is.
+        let mut exchange = server.next().await;
+        feed.send("first");
+        assert_eq!(exchange.read(5).await, "first");
+        feed.send("second");
+        assert_eq!(exchange.read(6).await, "second");
+        drop(feed);
+        assert_eq!(read_all(&mut exchange.body).await.unwrap().data, "");
+        exchange.answer(200);
+        assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+    }
+
+    async fn an_answer_arrives_while_it_is_being_sent(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let service = stack(&layer(&pool(["k0", "k1"])), protocol);
+        let answered = call(&service, server.post(Fed::full("hello")));
+
+        server.next().await.answer(401);
+        let (events, body) = Fed::of_unknown_length();
+        let stream = Response::builder().header("content-type", "text/event-stream");
+        server.next().await.answer_with(stream.body(body).unwrap());
+
+        let mut answer = answered.await.unwrap().unwrap().into_body();
+        for event in ["data: 1\n\n", "data: 2\n\n"] {
+            events.send(event);
+            let frame = answer.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), event);
+        }
+        drop(events);
+        assert_eq!(read_all(answer).await.unwrap().data, "");
+    }
+
+    async fn an_answer_that_is_cut_is_relayed_as_an_error_and_not_asked_for_again(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let pool = pool(["k0", "k1"]);
+        let service = stack(&layer(&pool), protocol);
+        let answered = call(&service, server.post(Fed::full("hello")));
+
+        let (events, body) = Fed::of_unknown_length();
+        server.next().await.answer_with(Response::new(body));
+        let answer = answered.await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let mut answer = answer.into_body();
+        events.send("data: 1\n\n");
+        answer.frame().await.unwrap().unwrap();
+        events.fail();
+        answer.frame().await.unwrap().unwrap_err();
+
+        assert!(server.has_no_other());
+        assert!(all_valid(&pool));
+    }
+}

@@ -1,0 +1,55 @@
+//! A server that gives no answer says nothing about the key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Request;
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower_key_failover::RequestBody;
+
+use crate::support::{
+    Fed, Protocol, Server, all_valid, call, client, layer, on_both_protocols, pool, stack, within,
+};
+
+on_both_protocols! {
+    async fn a_refused_connection_is_returned_at_once(protocol: Protocol) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        let pool = pool(["k0", "k1"]);
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&attempts);
+        let service = ServiceBuilder::new()
+            .layer(layer(&pool))
+            .map_request(move |request: Request<RequestBody<Fed>>| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                request
+            })
+            .service(client(protocol));
+
+        let request = Request::post(uri).body(Fed::full("hello")).unwrap();
+        let error = call(&service, request).await.unwrap().unwrap_err();
+
+        assert!(error.is_connect(), "{error:?}");
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
+        assert!(all_valid(&pool));
+    }
+
+    async fn a_connection_that_is_lost_before_the_head_is_returned_at_once(protocol: Protocol) {
+        let mut server = Server::start(protocol).await;
+        let pool = pool(["k0", "k1"]);
+        let service = stack(&layer(&pool), protocol);
+        let (feed, body) = Fed::of_unknown_length();
+        let answered = call(&service, server.post(body));
+
+        let mut exchange = server.next().await;
+        feed.send("hello");
+        exchange.read(5).await;
+        drop(exchange);
+        answered.await.unwrap().unwrap_err();
+
+        assert!(server.has_no_other());
+        assert!(all_valid(&pool));
+    }
+}
