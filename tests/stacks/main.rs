@@ -8,3 +8,4 @@ mod axum_router;
 mod hyper_client;
 mod middleware;
 mod reqwest_client;
+mod signing;
