@@ -9,3 +9,4 @@ mod hyper_client;
 mod middleware;
 mod reqwest_client;
 mod signing;
+mod untouched;
