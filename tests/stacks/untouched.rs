@@ -15,7 +15,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_key_failover::{Attempt, RequestBody};
+use tower_key_failover::policy::{Anthropic, Bearer, Byok};
+use tower_key_failover::{Attempt, KeyFailoverLayer, RequestBody};
 
 use crate::support::{
     Body, HttpClient, Upstream, client, failover, key_of, listen, pool, serve, text, within,
@@ -146,6 +147,61 @@ async fn what_a_client_sends_is_the_same_in_every_attempt() {
 
     assert!(without[0].contains("X-Zeta: 1\r\n"));
     assert_sent_alike(&without, &wire.take(), "authorization:");
+}
+
+#[tokio::test]
+async fn a_placeholder_that_is_replaced_moves_no_other_header() {
+    let wire = Wire::start().await;
+    within(title_case().request(question(&wire))).await.unwrap();
+    let without = wire.take();
+
+    let mut request = question(&wire);
+    let headers = std::mem::take(request.headers_mut());
+    request
+        .headers_mut()
+        .insert("authorization", "Bearer dummy".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("x-api-key", "dummy".parse().unwrap());
+    request.headers_mut().extend(headers);
+    let layer = KeyFailoverLayer::new(Bearer::new().byok(Byok::Never), pool(["limited", "good"]));
+    within(layer.layer(title_case()).oneshot(request))
+        .await
+        .unwrap();
+
+    assert_sent_alike(&without, &wire.take(), "authorization:");
+}
+
+#[tokio::test]
+async fn an_item_that_goes_with_a_placeholder_moves_no_header() {
+    let wire = Wire::start().await;
+    let request = |beta: &[&'static str], token: Option<&'static str>| {
+        let mut request = question(&wire);
+        let rest = std::mem::take(request.headers_mut());
+        let headers = request.headers_mut();
+        for item in beta {
+            headers.append("anthropic-beta", item.parse().unwrap());
+        }
+        headers.extend(rest);
+        if let Some(token) = token {
+            headers.insert("authorization", token.parse().unwrap());
+        }
+        request
+    };
+    within(title_case().request(request(&["one, two", "three"], None)))
+        .await
+        .unwrap();
+    let without = wire.take();
+
+    let policy = Anthropic::new().byok(Byok::Never);
+    let service = KeyFailoverLayer::new(policy, pool(["first", "second"])).layer(title_case());
+    let oauth = ["one, two", "oauth-2025-04-20", "three"];
+    within(service.oneshot(request(&oauth, Some("Bearer dummy"))))
+        .await
+        .unwrap();
+
+    let sent = wire.take();
+    assert_eq!(sent[0].replace("X-Api-Key: first\r\n", ""), without[0]);
 }
 
 /// A proxy that keeps the case of headers on both sides.
