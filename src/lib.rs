@@ -124,6 +124,9 @@
 //! # }
 //! ```
 //!
+//! Which layers belong above this one and which beneath, and how it is put on axum, hyper, tonic and
+//! reqwest, is told in [`stacks`].
+//!
 //! # When not to use it
 //!
 //! Providers mostly limit an *account*, a project or a workspace, not a key: keys of one account
@@ -147,6 +150,8 @@
 
 pub mod policy;
 pub mod pool;
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {}
 
 mod body;
 mod future;
@@ -154,6 +159,7 @@ mod info;
 mod layer;
 mod play;
 mod service;
+mod settings;
 mod sse;
 mod sync;
 
@@ -161,8 +167,12 @@ pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};
 pub use self::future::ResponseFuture;
 pub use self::info::{Attempt, FailoverInfo, Outcome, Replay};
 pub use self::layer::KeyFailoverLayer;
-pub use self::policy::{Mark, ProviderPolicy, Reason, Verdict};
-pub use self::pool::KeyPool;
+#[doc(no_inline)]
+pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+#[doc(no_inline)]
+pub use self::pool::{
+    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Walker,
+};
 pub use self::service::KeyFailover;
 
 /// Any error, as tower boxes it.
