@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
 use super::{exhausted, hints};
 
 policy! {
@@ -16,6 +16,7 @@ policy! {
     Anthropic,
     Dialect {
         name: "anthropic",
+        protocol: Protocol::Http,
         carrier: Carrier::Header("x-api-key"),
         byok_only: false,
         accepts: &["authorization"],

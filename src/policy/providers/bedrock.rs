@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::exhausted;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
 
 policy! {
     /// Amazon Bedrock with API keys: `authorization: Bearer <key>`.
@@ -13,6 +13,7 @@ policy! {
     Bedrock,
     Dialect {
         name: "bedrock",
+        protocol: Protocol::Http,
         carrier: Carrier::Bearer,
         byok_only: false,
         accepts: &[],

@@ -2,7 +2,7 @@
 //! `{"error":{"code","message","status","details":[..]}}`.
 
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
 use super::{exhausted, hints};
 
 policy! {
@@ -31,6 +31,7 @@ policy! {
 
 const GEMINI: Dialect = Dialect {
     name: "gemini",
+    protocol: Protocol::Http,
     carrier: Carrier::Header("x-goog-api-key"),
     byok_only: false,
     accepts: &["authorization"],
@@ -44,7 +45,7 @@ const GEMINI: Dialect = Dialect {
     exhausted: exhausted::google,
 };
 
-fn finding(answer: &Answer<'_>) -> Option<Finding> {
+pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
     match answer.status().as_u16() {
         400 => bad_request(answer),
         403 => forbidden(answer),

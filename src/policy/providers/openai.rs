@@ -3,7 +3,7 @@
 
 use super::answer::Answer;
 use super::exhausted;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
 
 policy! {
     /// OpenAI: `authorization: Bearer <key>`.
@@ -19,6 +19,7 @@ policy! {
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "openai",
+    protocol: Protocol::Http,
     carrier: Carrier::Bearer,
     byok_only: false,
     accepts: &[],
