@@ -8,6 +8,7 @@ use tower_layer::Layer;
 use crate::body::{Reach, ReplayBudget};
 use crate::pool::KeyPool;
 use crate::service::KeyFailover;
+use crate::settings::Settings;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
 /// with.
@@ -17,47 +18,19 @@ pub struct KeyFailoverLayer<P> {
     settings: Settings<P>,
 }
 
-/// What the layer's services and their futures share.
-pub(crate) struct Settings<P> {
-    pub(crate) policy: Arc<P>,
-    /// `None`: the inner service is used as it is.
-    pub(crate) pool: Option<Arc<KeyPool>>,
-    pub(crate) max_attempts: usize,
-    pub(crate) max_replay_bytes: usize,
-    pub(crate) replay_budget: ReplayBudget,
-    /// How far a stream that may fail late is read before it is handed over.
-    pub(crate) commit_gate: Option<Reach>,
-    pub(crate) extensions: bool,
-}
-
 impl<P> KeyFailoverLayer<P> {
-    const MAX_REPLAY_BYTES: usize = 32 << 20;
-    const REPLAY_BUDGET: usize = 1 << 30;
-
     /// Speaks the provider's dialect `policy`, with the keys of `pool`.
     pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
-        Self::with_pool(policy, Some(pool))
+        let settings = Settings::new(policy, Some(pool));
+        Self { settings }
     }
 
     /// A layer without keys: every request passes untouched.
     ///
     /// For services that are configured at run time and want one type for both cases.
     pub fn disabled(policy: P) -> Self {
-        Self::with_pool(policy, None)
-    }
-
-    fn with_pool(policy: P, pool: Option<Arc<KeyPool>>) -> Self {
-        Self {
-            settings: Settings {
-                policy: Arc::new(policy),
-                pool,
-                max_attempts: usize::MAX,
-                max_replay_bytes: Self::MAX_REPLAY_BYTES,
-                replay_budget: ReplayBudget::new(Self::REPLAY_BUDGET),
-                commit_gate: None,
-                extensions: false,
-            },
-        }
+        let settings = Settings::new(policy, None);
+        Self { settings }
     }
 
     /// The largest request body that can be sent again, in bytes. Default: 32 MiB.
@@ -129,38 +102,5 @@ impl<P> Clone for KeyFailoverLayer<P> {
 impl<P> fmt::Debug for KeyFailoverLayer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.debug("KeyFailoverLayer", f).finish()
-    }
-}
-
-impl<P> Settings<P> {
-    pub(crate) fn debug<'a, 'b>(
-        &self,
-        name: &str,
-        f: &'a mut fmt::Formatter<'b>,
-    ) -> fmt::DebugStruct<'a, 'b> {
-        let mut debug = f.debug_struct(name);
-        debug
-            .field("policy", &std::any::type_name::<P>())
-            .field("pool", &self.pool)
-            .field("max_attempts", &self.max_attempts)
-            .field("max_replay_bytes", &self.max_replay_bytes)
-            .field("replay_budget", &self.replay_budget)
-            .field("commit_gate", &self.commit_gate)
-            .field("extensions", &self.extensions);
-        debug
-    }
-}
-
-impl<P> Clone for Settings<P> {
-    fn clone(&self) -> Self {
-        Self {
-            policy: Arc::clone(&self.policy),
-            pool: self.pool.clone(),
-            max_attempts: self.max_attempts,
-            max_replay_bytes: self.max_replay_bytes,
-            replay_budget: self.replay_budget.clone(),
-            commit_gate: self.commit_gate,
-            extensions: self.extensions,
-        }
     }
 }

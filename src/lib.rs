@@ -156,6 +156,7 @@ mod info;
 mod layer;
 mod play;
 mod service;
+mod settings;
 mod sse;
 mod sync;
 
@@ -163,8 +164,12 @@ pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};
 pub use self::future::ResponseFuture;
 pub use self::info::{Attempt, FailoverInfo, Outcome, Replay};
 pub use self::layer::KeyFailoverLayer;
-pub use self::policy::{Mark, ProviderPolicy, Reason, Verdict};
-pub use self::pool::KeyPool;
+#[doc(no_inline)]
+pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+#[doc(no_inline)]
+pub use self::pool::{
+    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Walker,
+};
 pub use self::service::KeyFailover;
 
 /// Any error, as tower boxes it.

@@ -12,9 +12,9 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::body::{Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable};
 use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
-use crate::layer::Settings;
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Key, KeyPool, LazyNow};
+use crate::settings::Settings;
 use crate::sse;
 
 pub(crate) struct Play<S, P, B> {

@@ -11,10 +11,10 @@ use crate::BoxError;
 use crate::body::{RequestBody, ResponseBody};
 use crate::future::ResponseFuture;
 use crate::info::{FailoverInfo, Outcome, Replay};
-use crate::layer::Settings;
 use crate::play::{self, Play};
 use crate::policy::ProviderPolicy;
 use crate::pool::LazyNow;
+use crate::settings::Settings;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
 /// with.

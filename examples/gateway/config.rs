@@ -17,6 +17,7 @@ Environment:
   GATEWAY_KEYS          The provider's keys, separated by commas, the primary first
   GATEWAY_CLIENT_TOKEN  What clients must present, as a bearer token or as `x-api-key`, unless they
                         bring a key of their own. When unset, nothing is checked
+  SSL_CERT_FILE         The certificates that upstreams are trusted by, instead of the system's
 
 SDKs always send some key, and by default a request that brings one is sent on with it. So that
 clients use the gateway's keys, set a token and have them send that, or use `--byok never`.";

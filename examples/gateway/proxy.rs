@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -79,6 +81,11 @@ impl Proxy {
         head.version = Version::HTTP_11;
         head.extensions.clear();
         headers::clean_request(&mut head.headers);
+        if !body.is_end_stream() && body.size_hint().exact().is_none() {
+            // Otherwise the client would send a GET without it.
+            let chunked = HeaderValue::from_static("chunked");
+            head.headers.insert(TRANSFER_ENCODING, chunked);
+        }
 
         let request = Request::from_parts(head, body);
         match self.service.clone().oneshot(request).await {
@@ -177,8 +184,10 @@ fn client() -> Upstreams {
     http.set_nodelay(true);
     http.set_connect_timeout(Some(Duration::from_secs(10)));
     http.enforce_http(false);
+    // The system's roots, or those that SSL_CERT_FILE names; Mozilla's where there are none.
     let connector = HttpsConnectorBuilder::new()
-        .with_webpki_roots()
+        .with_native_roots()
+        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(http);

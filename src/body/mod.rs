@@ -2,6 +2,7 @@
 
 mod budget;
 mod decode;
+mod error;
 mod inspection;
 mod recording;
 mod request;
@@ -12,7 +13,8 @@ mod tape;
 mod models;
 
 pub use self::budget::ReplayBudget;
-pub use self::request::{RequestBody, RequestBodyError};
+pub use self::error::RequestBodyError;
+pub use self::request::RequestBody;
 pub use self::response::ResponseBody;
 
 pub(crate) use self::inspection::{Inspection, Reach};

@@ -18,8 +18,8 @@ use http::{HeaderMap, request};
 use http_body::{Body, Frame, SizeHint};
 
 use super::budget::ReplayBudget;
+use super::error::RequestBodyError;
 use super::recording::{Recording, Stopped};
-use super::request::RequestBodyError;
 use crate::BoxError;
 use crate::sync::{Arc, Mutex, MutexGuard};
 

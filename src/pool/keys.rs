@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::clock::{Clock, LazyNow};
 use super::error::{Exhausted, ExhaustedKind};
-use super::key::{KeyState, Marked};
 use super::secret::Secret;
+use super::state::{KeyState, Marked};
 use super::word::{Stamp, Until, Word};
 
 pub(super) struct Keys {

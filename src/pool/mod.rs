@@ -49,6 +49,7 @@ mod error;
 mod key;
 mod keys;
 mod secret;
+mod state;
 mod walker;
 mod word;
 
@@ -64,7 +65,8 @@ use secrecy::SecretString;
 
 pub use self::builder::KeyPoolBuilder;
 pub use self::error::{BuildError, Exhausted, ExhaustedKind};
-pub use self::key::{Key, KeyState, Marked};
+pub use self::key::Key;
+pub use self::state::{KeyState, Marked};
 pub use self::walker::Walker;
 
 pub(crate) use self::clock::LazyNow;

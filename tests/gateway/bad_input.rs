@@ -1,25 +1,23 @@
 //! What the gateway cannot take: one clear line, and status 2.
 
-use std::path::PathBuf;
-
-use crate::support::{GOOD, bare, gateway, nobody, upstream};
+use crate::support::{GOOD, bare, file, gateway, upstream};
 
 const UPSTREAM: &str = "http://127.0.0.1:9";
 
 #[tokio::test]
-async fn no_keys() {
+async fn having_no_keys_is_refused() {
     let line = gateway("openai", UPSTREAM).refused().await;
     assert!(line.contains("GATEWAY_KEYS"), "{line}");
 }
 
 #[tokio::test]
-async fn keys_that_are_empty() {
+async fn an_empty_list_of_keys_is_refused() {
     let line = gateway("openai", UPSTREAM).keys([""]).refused().await;
     assert!(line.contains("at least one key"), "{line}");
 }
 
 #[tokio::test]
-async fn one_empty_key() {
+async fn one_empty_key_is_refused() {
     let line = gateway("openai", UPSTREAM).keys([GOOD, ""]).refused().await;
     assert!(line.contains("position 1"), "{line}");
 }
@@ -37,16 +35,15 @@ async fn a_repeated_key_is_named_by_position_alone() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_is_missing() {
+async fn a_key_file_that_is_missing_is_named() {
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", "/nowhere/keys"]);
     let line = gateway.refused().await;
     assert!(line.contains("/nowhere/keys"), "{line}");
 }
 
 #[tokio::test]
-async fn a_key_file_without_a_key() {
-    let file: PathBuf = std::env::temp_dir().join(format!("gateway-none-{}", std::process::id()));
-    std::fs::write(&file, "# none yet\n\n").unwrap();
+async fn a_key_file_without_a_key_is_refused() {
+    let file = file("# none yet\n\n");
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", file.to_str().unwrap()]);
     let line = gateway.refused().await;
     std::fs::remove_file(&file).unwrap();
@@ -54,7 +51,7 @@ async fn a_key_file_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_file_for_a_provider_whose_clients_bring_their_own() {
+async fn a_key_file_for_a_provider_whose_clients_bring_their_own_is_refused() {
     let line = gateway("copilot", UPSTREAM)
         .args(["--keys-file", "keys"])
         .refused()
@@ -63,7 +60,7 @@ async fn a_key_file_for_a_provider_whose_clients_bring_their_own() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_no_url() {
+async fn an_upstream_that_is_no_url_is_refused() {
     for upstream in [
         "nonsense",
         "http://",
@@ -81,7 +78,7 @@ async fn an_upstream_that_is_no_url() {
 }
 
 #[tokio::test]
-async fn an_upstream_with_a_password() {
+async fn an_upstream_with_a_password_is_refused() {
     let line = gateway("openai", "https://user:hunter2@host")
         .keys([GOOD])
         .refused()
@@ -93,19 +90,19 @@ async fn an_upstream_with_a_password() {
 }
 
 #[tokio::test]
-async fn an_unknown_provider() {
+async fn an_unknown_provider_is_refused() {
     let line = gateway("nobody", UPSTREAM).keys([GOOD]).refused().await;
     assert!(line.contains("nobody"), "{line}");
 }
 
 #[tokio::test]
-async fn a_header_that_cannot_be() {
+async fn a_header_that_cannot_be_is_refused() {
     let line = gateway("header:a b", UPSTREAM).keys([GOOD]).refused().await;
     assert!(line.contains("--provider"), "{line}");
 }
 
 #[tokio::test]
-async fn an_unknown_way_with_clients_keys() {
+async fn an_unknown_way_with_clients_keys_is_refused() {
     for byok in ["maybe", "prefix:"] {
         let gateway = gateway("openai", UPSTREAM)
             .keys([GOOD])
@@ -116,7 +113,7 @@ async fn an_unknown_way_with_clients_keys() {
 }
 
 #[tokio::test]
-async fn an_empty_client_token() {
+async fn an_empty_client_token_is_refused() {
     let gateway = gateway("openai", UPSTREAM)
         .keys([GOOD])
         .env("GATEWAY_CLIENT_TOKEN", "");
@@ -125,7 +122,7 @@ async fn an_empty_client_token() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken() {
+async fn an_address_that_is_taken_is_named() {
     let taken = upstream().await;
     let taken = taken.url.strip_prefix("http://").unwrap();
     let gateway = gateway("openai", UPSTREAM)
@@ -136,7 +133,7 @@ async fn an_address_that_is_taken() {
 }
 
 #[tokio::test]
-async fn flags_that_are_missing() {
+async fn flags_that_are_missing_are_named() {
     let line = bare().keys([GOOD]).refused().await;
     assert!(
         line.contains("--provider") && line.contains("--upstream"),
@@ -146,8 +143,7 @@ async fn flags_that_are_missing() {
 
 #[tokio::test]
 async fn no_key_can_be_given_as_an_argument() {
-    let upstream = nobody().await;
-    let line = gateway("openai", &upstream)
+    let line = gateway("openai", UPSTREAM)
         .args(["--keys", GOOD])
         .refused()
         .await;

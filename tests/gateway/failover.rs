@@ -5,7 +5,9 @@ use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::support::{GOOD, LIMITED, REVOKED, gateway, post, send, soon, upstream, upstream_with};
+use crate::support::{
+    GOOD, LIMITED, REVOKED, file, gateway, post, send, soon, upstream, upstream_with,
+};
 
 #[tokio::test]
 async fn an_answer_comes_through_a_revoked_and_a_rate_limited_key() {
@@ -46,9 +48,9 @@ async fn the_body_is_sent_again_whole() {
 #[tokio::test]
 async fn keys_can_come_from_a_file_with_comments() {
     let upstream = upstream().await;
-    let file = std::env::temp_dir().join(format!("gateway-keys-{}", std::process::id()));
-    let text = format!("# the primary\n{REVOKED}\n\n{GOOD}  # its fallback\r\n");
-    std::fs::write(&file, text).unwrap();
+    let file = file(&format!(
+        "# the primary\n{REVOKED}\n\n{GOOD}  # its fallback\r\n"
+    ));
     let gateway = gateway("bearer", &upstream.url);
     let gateway = gateway
         .args(["--keys-file", file.to_str().unwrap()])

@@ -1,8 +1,11 @@
 //! What a proxy passes on, and what ends at it.
 
+use axum::body::Body;
 use axum::http::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::support::{GOOD, gateway, get, post, send, upstream, upstream_with, with};
+use crate::support::{GOOD, gateway, get, post, send, soon, upstream, upstream_with, with};
 
 #[tokio::test]
 async fn path_and_query_follow_the_upstreams_base_path() {
@@ -97,4 +100,36 @@ async fn the_body_keeps_its_length() {
 
     assert_eq!(upstream.seen()[0].header("content-length"), Some("8"));
     assert_eq!(answer.headers["content-length"], "4");
+}
+
+#[tokio::test]
+async fn a_get_keeps_its_body_of_unknown_length() {
+    let upstream = upstream_with(async |request| Response::new(request.into_body())).await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    let question = futures_util::stream::iter([Ok::<_, std::io::Error>("question")]);
+    let mut request = get(&gateway.url("/"));
+    *request.body_mut() = Body::from_stream(question);
+
+    let answer = send(with(request, "transfer-encoding", "chunked")).await;
+
+    assert_eq!(answer.text, "question");
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_is_refused() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+
+    for target in ["OPTIONS *", "CONNECT elsewhere:443"] {
+        let mut stream = TcpStream::connect(gateway.url.strip_prefix("http://").unwrap())
+            .await
+            .unwrap();
+        let request = format!("{target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    assert!(upstream.seen().is_empty());
 }

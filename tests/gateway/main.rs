@@ -15,4 +15,5 @@ mod limits;
 mod secrets;
 mod shutdown;
 mod streaming;
+mod tls;
 mod unreachable;

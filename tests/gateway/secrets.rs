@@ -47,7 +47,8 @@ async fn nothing_printed_or_answered_holds_a_key_or_the_token() {
 
 #[tokio::test]
 async fn what_is_printed_about_a_failed_upstream_holds_no_key() {
-    let gateway = gateway("openai", &nobody().await)
+    let (nowhere, _held) = nobody();
+    let gateway = gateway("openai", &nowhere)
         .keys([GOOD])
         .token()
         .listen()

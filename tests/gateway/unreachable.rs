@@ -6,10 +6,8 @@ use crate::support::{GOOD, gateway, nobody, post, send};
 
 #[tokio::test]
 async fn an_unreachable_upstream_gives_502_in_the_shape_of_anthropic() {
-    let gateway = gateway("anthropic", &nobody().await)
-        .keys([GOOD])
-        .listen()
-        .await;
+    let (nowhere, _held) = nobody();
+    let gateway = gateway("anthropic", &nowhere).keys([GOOD]).listen().await;
 
     let answer = send(post(&gateway.url("/v1/messages"))).await;
 
@@ -20,10 +18,8 @@ async fn an_unreachable_upstream_gives_502_in_the_shape_of_anthropic() {
 
 #[tokio::test]
 async fn an_unreachable_upstream_gives_502_in_the_shape_of_openai() {
-    let gateway = gateway("openai", &nobody().await)
-        .keys([GOOD])
-        .listen()
-        .await;
+    let (nowhere, _held) = nobody();
+    let gateway = gateway("openai", &nowhere).keys([GOOD]).listen().await;
 
     let answer = send(post(&gateway.url("/v1/responses"))).await;
 
@@ -33,7 +29,8 @@ async fn an_unreachable_upstream_gives_502_in_the_shape_of_openai() {
 
 #[tokio::test]
 async fn an_unreachable_upstream_costs_no_key() {
-    let gateway = gateway("openai", &nobody().await).keys([GOOD]);
+    let (nowhere, _held) = nobody();
+    let gateway = gateway("openai", &nowhere).keys([GOOD]);
     let gateway = gateway.args(["--admin", "127.0.0.1:0"]).listen().await;
 
     send(post(&gateway.url("/"))).await;

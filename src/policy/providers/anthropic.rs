@@ -3,7 +3,8 @@
 use http::StatusCode;
 
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
+use super::provider::policy;
 use super::{exhausted, hints};
 
 policy! {

@@ -1,8 +1,9 @@
 //! Azure OpenAI: `{"error":{"code":"<string>","message"}}`.
 
 use super::answer::Answer;
+use super::dialect::{Carrier, Dialect, Finding};
 use super::openai;
-use super::provider::{Carrier, Dialect, Finding, policy};
+use super::provider::policy;
 
 policy! {
     /// Azure OpenAI: `api-key: <key>`.

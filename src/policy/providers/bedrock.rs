@@ -1,8 +1,9 @@
 //! Amazon Bedrock: `{"message"}`, with the error's type in a header or in the body.
 
 use super::answer::Answer;
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted;
-use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
+use super::provider::policy;
 
 policy! {
     /// Amazon Bedrock with API keys: `authorization: Bearer <key>`.

@@ -1,7 +1,8 @@
 //! Cohere: `{"message"}`.
 
 use super::answer::Answer;
-use super::provider::{Dialect, Finding, policy};
+use super::dialect::{Dialect, Finding};
+use super::provider::policy;
 use super::{exhausted, openai};
 
 policy! {

@@ -1,7 +1,8 @@
 //! GitHub Copilot.
 
+use super::dialect::Dialect;
 use super::openai;
-use super::provider::{Dialect, policy};
+use super::provider::policy;
 
 policy! {
     /// GitHub Copilot, whose clients always bring a token of their own: every request is BYOK,

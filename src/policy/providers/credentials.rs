@@ -5,7 +5,7 @@ use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, request};
 
-use super::provider::Dialect;
+use super::dialect::Dialect;
 
 /// Removed for every provider: a client that talks to several may send any of them.
 const SHARED: [&str; 5] = [

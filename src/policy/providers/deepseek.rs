@@ -1,7 +1,8 @@
 //! DeepSeek: OpenAI's shape, with types and codes that tell nothing.
 
+use super::dialect::Dialect;
 use super::openai;
-use super::provider::{Dialect, policy};
+use super::provider::policy;
 
 policy! {
     /// DeepSeek: `authorization: Bearer <key>`.

@@ -2,8 +2,9 @@
 
 use http::HeaderName;
 
+use super::dialect::{Carrier, Dialect};
 use super::openai;
-use super::provider::{Carrier, Dialect, Provider, policy};
+use super::provider::{Provider, policy};
 
 policy! {
     /// Any provider that takes `authorization: Bearer <key>`.

@@ -2,7 +2,8 @@
 //! `{"error":{"code","message","status","details":[..]}}`.
 
 use super::answer::Answer;
-use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
+use super::provider::policy;
 use super::{exhausted, hints};
 
 policy! {

@@ -1,8 +1,9 @@
 //! Groq: OpenAI's shape.
 
 use super::answer::Answer;
+use super::dialect::{Dialect, Finding};
 use super::openai;
-use super::provider::{Dialect, Finding, policy};
+use super::provider::policy;
 
 policy! {
     /// Groq: `authorization: Bearer <key>`.

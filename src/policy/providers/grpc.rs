@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::credentials::decoded;
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted::millis;
-use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
+use super::provider::policy;
 use super::{google, openai};
 use crate::pool::{Exhausted, ExhaustedKind};
 

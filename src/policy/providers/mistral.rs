@@ -1,7 +1,8 @@
 //! Mistral: `{"object":"error","message","type","param","code"}`, or `{"detail"}`.
 
 use super::answer::Answer;
-use super::provider::{Dialect, Finding, policy};
+use super::dialect::{Dialect, Finding};
+use super::provider::policy;
 use super::{exhausted, openai};
 
 policy! {

@@ -4,6 +4,7 @@
 mod answer;
 mod byok;
 mod credentials;
+mod dialect;
 mod exhausted;
 mod hints;
 mod provider;

@@ -2,8 +2,9 @@
 //! `{"error":{"message","type","param","code"}}`.
 
 use super::answer::Answer;
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted;
-use super::provider::{Carrier, Dialect, Finding, Protocol, policy};
+use super::provider::policy;
 
 policy! {
     /// OpenAI: `authorization: Bearer <key>`.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::answer::Answer;
-use super::provider::{Dialect, Finding, policy};
+use super::dialect::{Dialect, Finding};
+use super::provider::policy;
 use super::{hints, openai};
 
 policy! {

@@ -1,7 +1,8 @@
 //! Perplexity: OpenAI's shape.
 
+use super::dialect::Dialect;
 use super::openai;
-use super::provider::{Dialect, policy};
+use super::provider::policy;
 
 policy! {
     /// Perplexity: `authorization: Bearer <key>`.

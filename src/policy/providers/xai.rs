@@ -1,8 +1,9 @@
 //! xAI: `{"code":"<sentence>","error":"<string>"}`.
 
 use super::answer::Answer;
+use super::dialect::{Dialect, Finding};
 use super::openai;
-use super::provider::{Dialect, Finding, policy};
+use super::provider::policy;
 
 policy! {
     /// xAI: `authorization: Bearer <key>`.
