@@ -171,7 +171,7 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
+    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not possible,
     /// because it stands in an encoded body.
     #[must_use]
     pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
@@ -182,6 +182,10 @@ where
             if overwrite(&mut text, secret) {
                 *value = text.as_ref().try_into().expect("as legal as it was");
             }
+        }
+        // A first frame is a message of the answer's own, not what a refusal says.
+        if let Reach::FirstFrame(_) = this.reach {
+            return true;
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
