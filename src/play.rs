@@ -231,7 +231,7 @@ where
         }
         // Copied before anything is injected: the kept head never holds a credential of ours.
         let (recorder, view) =
-            Recorder::start(head.clone(), body, *max_replay_bytes, replay_budget.clone());
+            Recorder::start(&head, body, *max_replay_bytes, replay_budget.clone());
         self.again = Some(Again {
             service: ready.clone(),
             recorder,

@@ -3,6 +3,7 @@
 mod budget;
 mod decode;
 mod error;
+mod head;
 mod inspection;
 mod recording;
 mod request;

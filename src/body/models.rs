@@ -83,7 +83,7 @@ fn start() -> (
     let budget = ReplayBudget::new(1 << 20);
     let (head, ()) = Request::new(()).into_parts();
     let source = Source(Arc::clone(&shared));
-    let (recorder, view) = Recorder::start(head, source, 1 << 10, budget.clone());
+    let (recorder, view) = Recorder::start(&head, source, 1 << 10, budget.clone());
     (recorder, view, shared, budget)
 }
 

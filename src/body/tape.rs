@@ -19,6 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::budget::ReplayBudget;
 use super::error::RequestBodyError;
+use super::head::KeptHead;
 use super::recording::{Recording, Stopped};
 use crate::BoxError;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -40,7 +41,7 @@ struct State<B> {
     live: bool,
     polled: bool,
     /// The head to send again, while that is possible. It never holds a credential of ours.
-    head: Option<request::Parts>,
+    head: Option<KeptHead>,
     recording: Recording,
     /// The caller's body; absent once it has ended, and while a view polls it.
     source: Option<B>,
@@ -81,7 +82,7 @@ pub(crate) enum Unrepeatable {
 impl<B: Body> Recorder<B> {
     /// Begins a tape, and its first view.
     pub(crate) fn start(
-        head: request::Parts,
+        head: &request::Parts,
         body: B,
         limit: usize,
         budget: ReplayBudget,
@@ -92,7 +93,7 @@ impl<B: Body> Recorder<B> {
                 generation: 0,
                 live: true,
                 polled: false,
-                head: Some(head),
+                head: Some(KeptHead::of(head)),
                 recording: Recording::new(limit, budget),
                 source: Some(body),
                 polling: false,
@@ -127,17 +128,18 @@ impl<B> Recorder<B> {
     /// The head, and a view that starts again. The view before it is superseded.
     pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
         let view = self.supersede(false);
-        // Cloned outside the lock: extensions are other people's code.
-        let head = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
-        self.tape.lock().head = Some(head.clone());
+        // Copied outside the lock: extensions are other people's code.
+        let kept = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
+        let head = kept.to_parts();
+        self.tape.lock().head = Some(kept);
         (head, view)
     }
 
     /// The same for the last time: nothing is recorded any more.
     pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
         let view = self.supersede(true);
-        let head = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
-        (head, view)
+        let kept = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
+        (kept.to_parts(), view)
     }
 
     fn supersede(&self, last: bool) -> View<B> {
