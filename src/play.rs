@@ -163,7 +163,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     /// Ends the recording, having asked why it ended before.
     fn finish(&mut self) {
         if let Some(again) = self.again.take() {
-            self.replay = again.recorder.unrepeatable().into();
+            self.replay = again.recorder.end().into();
         }
     }
 

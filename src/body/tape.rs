@@ -28,6 +28,7 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 /// freed as the live view reads it.
 pub(crate) struct Recorder<B> {
     tape: Arc<Tape<B>>,
+    has_ended: bool,
 }
 
 struct Tape<B> {
@@ -109,20 +110,21 @@ impl<B: Body> Recorder<B> {
             tape: Arc::clone(&tape),
             generation: 0,
         };
-        (Self { tape }, view)
+        let has_ended = false;
+        (Self { tape, has_ended }, view)
     }
 }
 
 impl<B> Recorder<B> {
     /// Why the request cannot be sent again, if it cannot.
     pub(crate) fn unrepeatable(&self) -> Option<Unrepeatable> {
-        let state = self.tape.lock();
-        match (&state.tail, state.recording.stopped()) {
-            (Tail::Failed(_) | Tail::Lost, _) => Some(Unrepeatable::BodyFailed),
-            (_, Some(Stopped::TooLarge)) => Some(Unrepeatable::TooLarge),
-            (_, Some(Stopped::OverBudget)) => Some(Unrepeatable::OverBudget),
-            (_, None | Some(Stopped::Done)) => None,
-        }
+        self.tape.lock().unrepeatable()
+    }
+
+    /// Ends the recording, and says why the request could not have been sent again before.
+    pub(crate) fn end(mut self) -> Option<Unrepeatable> {
+        self.has_ended = true;
+        self.tape.end()
     }
 
     /// The head, and a view that starts again. The view before it is superseded.
@@ -176,12 +178,9 @@ const HEAD_IS_KEPT: &str = "the head is kept as long as there is a recorder";
 
 impl<B> Drop for Recorder<B> {
     fn drop(&mut self) {
-        let mut state = self.tape.lock();
-        state.recording.stop(Stopped::Done);
-        let rest = if state.live { None } else { state.abandon() };
-        let head = state.head.take();
-        drop(state);
-        drop((rest, head));
+        if !self.has_ended {
+            self.tape.end();
+        }
     }
 }
 
@@ -196,9 +195,29 @@ impl<B> Tape<B> {
         // Nothing panics while it is held; were it otherwise, each field is still in order.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn end(&self) -> Option<Unrepeatable> {
+        let mut state = self.lock();
+        let why = state.unrepeatable();
+        state.recording.stop(Stopped::Done);
+        let rest = if state.live { None } else { state.abandon() };
+        let head = state.head.take();
+        drop(state);
+        drop((rest, head));
+        why
+    }
 }
 
 impl<B> State<B> {
+    fn unrepeatable(&self) -> Option<Unrepeatable> {
+        match (&self.tail, self.recording.stopped()) {
+            (Tail::Failed(_) | Tail::Lost, _) => Some(Unrepeatable::BodyFailed),
+            (_, Some(Stopped::TooLarge)) => Some(Unrepeatable::TooLarge),
+            (_, Some(Stopped::OverBudget)) => Some(Unrepeatable::OverBudget),
+            (_, None | Some(Stopped::Done)) => None,
+        }
+    }
+
     /// Frees what nobody will read. The source is handed out, to be dropped outside the lock.
     fn abandon(&mut self) -> Option<B> {
         self.recording.clear();
