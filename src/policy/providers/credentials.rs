@@ -1,7 +1,7 @@
 //! The places of a request in which a credential may stand: finding a caller's own there, and
 //! clearing them before a key of the pool goes in.
 
-use http::header::HeaderValue;
+use http::header::{GetAll, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Uri, request};
 
@@ -23,19 +23,21 @@ pub(super) fn presented<'a>(
     header: &'a HeaderName,
     dialect: &'static Dialect,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let in_headers = std::iter::once(header.as_str())
-        .chain(dialect.accepts.iter().copied())
-        .flat_map(|name| {
-            let values = request.headers.get_all(name).into_iter();
-            values.map(move |value| match name {
-                "authorization" => after_scheme(value.as_bytes()),
-                _ => value.as_bytes(),
-            })
-        });
+    let in_header = |name: &'a str, values: GetAll<'a, HeaderValue>| {
+        values.into_iter().map(move |value| match name {
+            "authorization" => after_scheme(value.as_bytes()),
+            _ => value.as_bytes(),
+        })
+    };
+    let headers = &request.headers;
+    let in_own = in_header(header.as_str(), headers.get_all(header));
+    let accepts = dialect.accepts.iter();
+    let in_others = accepts.flat_map(move |name| in_header(name, headers.get_all(*name)));
     let in_query = items(&request.uri)
         .filter(|item| is_named(item, dialect.accepts_in_query))
         .filter_map(|item| Some(item.split_once('=')?.1.as_bytes()));
-    in_headers
+    in_own
+        .chain(in_others)
         .chain(in_query)
         .map(<[u8]>::trim_ascii)
         .filter(|credential| !credential.is_empty())
@@ -54,16 +56,24 @@ fn after_scheme(value: &[u8]) -> &[u8] {
 /// Removes whatever the provider, or any other, takes for a credential, and what belongs to it.
 pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
     let headers = &mut request.headers;
-    // Looking through the names that are there is cheaper than asking for each that may be.
-    let goes = |name: &HeaderName| {
-        let mut named = SHARED.iter().chain(dialect.accepts).chain(dialect.removes);
-        named.any(|credential| *name == **credential)
+    let goes = |name: &str| {
+        let lists = [&SHARED, dialect.accepts, dialect.removes];
+        lists.iter().any(|names| names.contains(&name))
     };
-    if headers.keys().any(goes) {
-        edit(headers, |name, value| (!goes(name)).then_some(value));
+    let holds_items = |name: &str| dialect.removes_items.iter().any(|(list, _)| *list == name);
+    // One look through the names that are there is cheaper than asking for each that may be.
+    let (mut any_goes, mut any_holds_items) = (false, false);
+    for name in headers.keys().map(HeaderName::as_str) {
+        any_goes |= goes(name);
+        any_holds_items |= holds_items(name);
     }
-    for (name, item) in dialect.removes_items {
-        if headers.keys().any(|key| key == name) {
+    if any_goes {
+        edit(headers, |name, value| {
+            (!goes(name.as_str())).then_some(value)
+        });
+    }
+    if any_holds_items {
+        for (name, item) in dialect.removes_items {
             remove_item(headers, name, item);
         }
     }
