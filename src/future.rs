@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,8 +12,10 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{Inspection, RequestBody, ResponseBody};
-use crate::play::{Classified, Play, Settled};
+use crate::info::{FailoverInfo, Outcome, Replay};
+use crate::play::{self, Classified, Play, Settled};
 use crate::policy::ProviderPolicy;
+use crate::settings::Settings;
 
 pin_project! {
     /// The future of [`KeyFailover`](crate::KeyFailover).
@@ -29,7 +32,7 @@ pin_project! {
         R: Body<Data = Bytes>,
     {
         #[pin]
-        state: State<S::Future, R>,
+        state: State<S::Future, P, R>,
         // `None`: one attempt with the caller's own key.
         play: Option<Play<S, P, B>>,
     }
@@ -59,7 +62,7 @@ type Inspected<R> = (response::Parts, Pin<Box<Inspection<R>>>);
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, R>
+    enum State<F, P, R>
     where
         R: Body,
     {
@@ -72,7 +75,7 @@ pin_project! {
         /// The inner service is being made ready for the next key.
         Readying,
         /// No key was to be had.
-        Answered { response: Option<Response<ResponseBody<R>>> },
+        Exhausted { settings: Arc<Settings<P>> },
         Done,
     }
 }
@@ -97,11 +100,10 @@ where
         }
     }
 
-    pub(crate) fn answered(response: Response<ResponseBody<R>>) -> Self {
+    pub(crate) fn exhausted(settings: &Arc<Settings<P>>) -> Self {
+        let settings = Arc::clone(settings);
         Self {
-            state: State::Answered {
-                response: Some(response),
-            },
+            state: State::Exhausted { settings },
             play: None,
         }
     }
@@ -162,8 +164,9 @@ where
                     this.state.set(State::Attempt { future });
                     continue;
                 }
-                (StateProj::Answered { response }, _) => {
-                    break Ok(response.take().expect("taken once"));
+                (StateProj::Exhausted { settings }, _) => {
+                    let info = FailoverInfo::new(0, None, Outcome::Exhausted, Replay::NotNeeded);
+                    break Ok(play::exhausted(settings, &[], info));
                 }
                 (StateProj::Inspecting { .. } | StateProj::Readying, None)
                 | (StateProj::Done, _) => {
@@ -195,7 +198,7 @@ where
             State::Inspecting { .. } => "inspecting",
             State::Refused { .. } => "refused",
             State::Readying => "readying",
-            State::Answered { .. } => "answered",
+            State::Exhausted { .. } => "exhausted",
             State::Done => "done",
         };
         f.debug_struct("ResponseFuture")

@@ -10,8 +10,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::body::{RequestBody, ResponseBody};
 use crate::future::ResponseFuture;
-use crate::info::{FailoverInfo, Outcome, Replay};
-use crate::play::{self, Play};
+use crate::play::Play;
 use crate::policy::ProviderPolicy;
 use crate::pool::LazyNow;
 use crate::settings::Settings;
@@ -84,8 +83,7 @@ where
             }
         };
         let Some(picked) = pool.pick(0, &mut LazyNow::default()) else {
-            let info = FailoverInfo::new(0, None, Outcome::Exhausted, Replay::NotNeeded);
-            return ResponseFuture::answered(play::exhausted(&self.settings, &[], info));
+            return ResponseFuture::exhausted(&self.settings);
         };
         let mut play = Play::new(&self.settings, pool.key(picked));
         let future = play.first(&mut self.inner, head, body);
