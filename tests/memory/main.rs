@@ -3,9 +3,15 @@
 //! Every allocation of the thread is counted, so each test does all its work on its own.
 
 #![allow(unreachable_pub)]
+#[cfg(feature = "providers")]
+#[allow(dead_code)]
+#[path = "../../benches/paths/mod.rs"]
+mod paths;
 mod support;
 
 mod allocations;
 mod sizes;
 mod small_frames;
+#[cfg(feature = "providers")]
+mod table;
 mod uploads;

@@ -1,0 +1,45 @@
+//! How often each path of the benches allocates, beside what people would use instead.
+
+use crate::paths::{Requests, all};
+
+/// A path, and its allocations: of a request with shared values and room in its header map, and of
+/// one whose every value and name has its own.
+const COUNTS: &[(&str, u64, u64)] = &[
+    ("bare", 0, 0),
+    ("retry", 2, 19),
+    ("disabled", 0, 0),
+    ("byok", 0, 0),
+    ("one key", 0, 2),
+    ("first of 3", 3, 10),
+    ("first of 10", 3, 10),
+    ("first of 1000", 3, 10),
+    ("last of 10", 0, 2),
+    ("last of 1000", 0, 2),
+    ("one key, extensions", 6, 8),
+    ("first of 3, extensions", 9, 16),
+    ("one key, Anthropic", 0, 2),
+    ("first of 3, Anthropic", 3, 10),
+    ("first of 3, OpenAi", 3, 10),
+    ("retry, one refused", 4, 21),
+    ("one refused", 9, 16),
+    ("retry, two refused", 6, 23),
+    ("two refused", 11, 18),
+];
+
+#[test]
+fn each_path_allocates_as_often_as_the_table_says() {
+    let [shared, fresh] = Requests::ALL.map(|requests| {
+        let counts = all(requests).into_iter().map(|path| {
+            // What is allocated once, the first time, is no cost of a request.
+            path.prepare().send();
+            let mut request = path.prepare();
+            let measured = allocation_counter::measure(|| request.send());
+            (path.name, measured.count_total)
+        });
+        counts.collect::<Vec<_>>()
+    });
+    let counts: Vec<_> = std::iter::zip(shared, fresh)
+        .map(|((name, shared), (_, fresh))| (name, shared, fresh))
+        .collect();
+    assert_eq!(counts, COUNTS, "{counts:#?}");
+}
