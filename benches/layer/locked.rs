@@ -1,5 +1,7 @@
 use std::sync::RwLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A pool with a lock for each key.
 #[derive(Debug)]
