@@ -171,10 +171,18 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not possible,
+    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
     /// because it stands in an encoded body.
+    ///
+    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
+    /// later, must make no difference to the caller.
     #[must_use]
-    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
+    pub(crate) fn redact(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        secret: &str,
+        is_refusal: bool,
+    ) -> bool {
         let secret = secret.as_bytes();
         let this = self.project();
         for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
@@ -183,8 +191,7 @@ where
                 *value = text.as_ref().try_into().expect("as legal as it was");
             }
         }
-        // A first frame is a message of the answer's own, not what a refusal says.
-        if let Reach::FirstFrame(_) = this.reach {
+        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
             return true;
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
