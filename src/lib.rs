@@ -144,9 +144,11 @@
 //!
 //! - `providers` (default): the built-in policies, with decoders for compressed error bodies.
 //!   Without it the crate is the pool, the layer and the trait.
+//! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
+//!   implementation.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(feature = "providers"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(not(feature = "grpc"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod policy;
 pub mod pool;

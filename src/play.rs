@@ -132,13 +132,13 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     {
         self.mark(verdict);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body));
+            return Settled::Answer(self.forward(head, body, false));
         };
         if self.take_next_key() {
             return Settled::Again(body);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body),
+            MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -171,11 +171,12 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         head: response::Parts,
         mut body: ResponseBody<R>,
+        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        if !body.redact(&head.headers, self.key.expose_secret()) {
+        if !body.redact(&head.headers, self.key.expose_secret(), is_refusal) {
             return self.exhausted();
         }
         self.finish();

@@ -173,8 +173,16 @@ where
 
     /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
     /// because it stands in an encoded body.
+    ///
+    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
+    /// later, must make no difference to the caller.
     #[must_use]
-    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
+    pub(crate) fn redact(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        secret: &str,
+        is_refusal: bool,
+    ) -> bool {
         let secret = secret.as_bytes();
         let this = self.project();
         for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
@@ -182,6 +190,9 @@ where
             if overwrite(&mut text, secret) {
                 *value = text.as_ref().try_into().expect("as legal as it was");
             }
+        }
+        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
+            return true;
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();

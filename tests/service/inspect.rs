@@ -286,6 +286,34 @@ async fn the_attempts_own_key_is_overwritten_in_what_was_inspected() {
     }
 }
 
+/// A moment later it would have streamed through: what a caller gets must not depend on that.
+#[tokio::test]
+async fn a_message_that_was_peeked_at_is_the_upstreams_own_unless_it_refuses() {
+    let secret = "sk-canary-canary-canary";
+    let pool = pool([secret]);
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.data(secret);
+    remote.push(Step::End);
+    call.attempt().await.send_response(say("peek", body));
+    assert_eq!(text(call.answer()).await, secret);
+
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.data(format!("keep {secret}"));
+    remote.push(Step::End);
+    call.attempt().await.send_response(say("peek", body));
+    let stars = "*".repeat(secret.len());
+    assert_eq!(text(call.answer()).await, format!("keep {stars}"));
+
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
+    remote.push(Step::Trailers(trailers("x-echo", secret)));
+    call.attempt().await.send_response(say("peek", body));
+    let body = call.answer().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-echo"], stars);
+}
+
 #[tokio::test]
 async fn a_body_that_is_not_inspected_is_the_upstreams_own() {
     let pool = pool(["k0", "k1"]);
@@ -430,4 +458,30 @@ async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
         call.answer();
         assert_eq!(remote.polls(), 0);
     }
+}
+
+#[tokio::test]
+async fn what_has_arrived_of_a_refused_body_is_read_off_and_no_more() {
+    let pool = pool(["k0", "k1", "k2"]);
+    let mut call = Call::start(&pool);
+    let (body, arrived) = chunked();
+    for _ in 0..3 {
+        arrived.data("no");
+    }
+    let refused = |body| Response::builder().status(429).body(body).unwrap();
+    call.attempt().await.send_response(refused(body));
+    let (body, endless) = chunked();
+    for _ in 0..1_000 {
+        endless.data(vec![b'x'; 1024]);
+    }
+    call.attempt().await.send_response(refused(body));
+    assert_eq!(
+        arrived.polls(),
+        4,
+        "three frames, and there is no more to be had"
+    );
+    assert!(arrived.is_dropped());
+    let _third = call.attempt().await;
+    assert_eq!(endless.polls(), 64);
+    assert!(endless.is_dropped());
 }

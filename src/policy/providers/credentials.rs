@@ -137,13 +137,15 @@ fn items(uri: &Uri) -> impl Iterator<Item = &str> {
 
 fn is_named(item: &str, names: &[&str]) -> bool {
     let name = item.split_once('=').map_or(item, |(name, _)| name);
-    names.iter().any(|wanted| decoded(name).eq(wanted.bytes()))
+    names
+        .iter()
+        .any(|wanted| decoded(name.as_bytes()).eq(wanted.bytes()))
 }
 
-/// The bytes of a percent-encoded name.
-fn decoded(name: &str) -> impl Iterator<Item = u8> {
+/// The bytes of a percent-encoded text.
+pub(super) fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut rest = name.as_bytes();
+    let mut rest = text;
     std::iter::from_fn(move || {
         let (&first, tail) = rest.split_first()?;
         match (first, hex(tail.first()), hex(tail.get(1))) {
