@@ -124,6 +124,9 @@
 //! # }
 //! ```
 //!
+//! Which layers belong above this one and which beneath, and how it is put on axum, hyper, tonic and
+//! reqwest, is told in [`stacks`].
+//!
 //! # When not to use it
 //!
 //! Providers mostly limit an *account*, a project or a workspace, not a key: keys of one account
@@ -149,6 +152,8 @@
 
 pub mod policy;
 pub mod pool;
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {}
 
 mod body;
 mod future;

@@ -27,7 +27,7 @@ pub(crate) enum Stopped {
 
 #[derive(Debug)]
 pub(super) struct Recording {
-    frames: VecDeque<Kept>,
+    frames: Frames,
     /// The first frame that the reader has not read.
     next: usize,
     /// The bytes of `frames` that the reader has not read.
@@ -41,6 +41,13 @@ pub(super) struct Recording {
     stopped: Option<Stopped>,
 }
 
+/// Frames in their order. Most bodies are one frame, so the first needs no allocation.
+#[derive(Debug, Default)]
+struct Frames {
+    first: Option<Kept>,
+    rest: VecDeque<Kept>,
+}
+
 #[derive(Debug)]
 struct Kept {
     data: Bytes,
@@ -51,7 +58,7 @@ struct Kept {
 impl Recording {
     pub(super) fn new(limit: usize, budget: ReplayBudget) -> Self {
         Self {
-            frames: VecDeque::new(),
+            frames: Frames::default(),
             next: 0,
             unread: 0,
             block: Vec::new(),
@@ -74,9 +81,7 @@ impl Recording {
     /// The next recorded frame that the reader has not read.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let data = if self.stopped.is_some() {
-            let kept = self.frames.pop_front()?;
-            self.share.release(kept.cost);
-            kept.data
+            self.free_next()?
         } else {
             let kept = self.frames.get(self.next)?;
             self.next += 1;
@@ -133,19 +138,25 @@ impl Recording {
             return;
         }
         self.stopped = Some(why);
-        let freed: usize = self.frames.drain(..self.next).map(|kept| kept.cost).sum();
-        self.share.release(freed + self.block.capacity());
-        self.next = 0;
+        for _ in 0..std::mem::take(&mut self.next) {
+            self.free_next();
+        }
+        self.share.release(self.block.capacity());
         self.block = Vec::new();
     }
 
     /// Frees everything: nobody reads any more.
     pub(super) fn clear(&mut self) {
         self.stop(Stopped::Done);
-        let freed: usize = self.frames.drain(..).map(|kept| kept.cost).sum();
-        self.share.release(freed);
-        self.frames = VecDeque::new();
+        while self.free_next().is_some() {}
+        self.frames = Frames::default();
         self.unread = 0;
+    }
+
+    fn free_next(&mut self) -> Option<Bytes> {
+        let kept = self.frames.pop()?;
+        self.share.release(kept.cost);
+        Some(kept.data)
     }
 
     fn admit(&mut self, more: usize) -> bool {
@@ -165,7 +176,7 @@ impl Recording {
     }
 
     fn keep(&mut self, data: Bytes, cost: usize) {
-        self.frames.push_back(Kept { data, cost });
+        self.frames.push(Kept { data, cost });
     }
 
     fn copy(&mut self, mut data: &[u8]) {
@@ -194,5 +205,31 @@ impl Recording {
             self.keep(Bytes::from(block), cost);
             self.next = self.frames.len();
         }
+    }
+}
+
+impl Frames {
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    fn get(&self, at: usize) -> Option<&Kept> {
+        match &self.first {
+            Some(first) if at == 0 => Some(first),
+            Some(_) => self.rest.get(at - 1),
+            None => self.rest.get(at),
+        }
+    }
+
+    fn push(&mut self, kept: Kept) {
+        if self.len() == 0 {
+            self.first = Some(kept);
+        } else {
+            self.rest.push_back(kept);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Kept> {
+        self.first.take().or_else(|| self.rest.pop_front())
     }
 }

@@ -93,7 +93,7 @@ impl<R: Body<Data = Bytes>> ResponseBody<R> {
                 Poll::Ready(Some(Ok(frame))) => bytes += frame.data_ref().map_or(0, Bytes::len),
                 Poll::Ready(Some(Err(_)) | None) | Poll::Pending => return,
             }
-            if bytes > MAX_BYTES {
+            if bytes >= MAX_BYTES {
                 return;
             }
         }

@@ -452,3 +452,29 @@ async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
         assert_eq!(remote.polls(), 0);
     }
 }
+
+#[tokio::test]
+async fn what_has_arrived_of_a_refused_body_is_read_off_and_no_more() {
+    let pool = pool(["k0", "k1", "k2"]);
+    let mut call = Call::start(&pool);
+    let (body, arrived) = chunked();
+    for _ in 0..3 {
+        arrived.data("no");
+    }
+    let refused = |body| Response::builder().status(429).body(body).unwrap();
+    call.attempt().await.send_response(refused(body));
+    let (body, endless) = chunked();
+    for _ in 0..1_000 {
+        endless.data(vec![b'x'; 1024]);
+    }
+    call.attempt().await.send_response(refused(body));
+    assert_eq!(
+        arrived.polls(),
+        4,
+        "three frames, and there is no more to be had"
+    );
+    assert!(arrived.is_dropped());
+    let _third = call.attempt().await;
+    assert_eq!(endless.polls(), 64);
+    assert!(endless.is_dropped());
+}

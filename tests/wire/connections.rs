@@ -51,6 +51,16 @@ on_both_protocols! {
         assert_eq!(used, (1, 1));
     }
 
+    async fn a_refusal_in_chunks_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
+        let (feed, body) = Fed::of_unknown_length();
+        feed.send(ERROR);
+        drop(feed);
+        let refusal = Response::builder().status(401).body(body).unwrap();
+        // Beside it hyper may have begun to make another one.
+        let (used, _) = refuse_after_the_upload(protocol, refusal).await;
+        assert_eq!(used, 1);
+    }
+
     /// On HTTP/1.1 its connection is closed; on HTTP/2 its stream is reset.
     async fn a_refused_upload_that_was_not_complete_ends_abruptly(protocol: Protocol) {
         let mut server = Server::start(protocol).await;

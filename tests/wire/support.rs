@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_key_failover::policy::BodyEvidence;
@@ -31,7 +31,7 @@ use tower_key_failover::{
 };
 
 /// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails instead of hanging.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -211,9 +211,11 @@ pub fn client<B>(protocol: Protocol) -> Client<HttpConnector, B>
 where
     B: Body<Data: Send> + Send,
 {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
     Client::builder(TokioExecutor::new())
         .http2_only(protocol == Protocol::Http2)
-        .build_http()
+        .build(connector)
 }
 
 /// The layer over a client of its own.
@@ -250,6 +252,7 @@ pub struct Exchange {
     /// Which of the server's connections it came over, from 1.
     pub connection: usize,
     pub reply: oneshot::Sender<Response<Fed>>,
+    leave: Arc<Notify>,
 }
 
 impl Server {
@@ -317,6 +320,8 @@ async fn accept(
         let (stream, _) = listener.accept().await.unwrap();
         let connection = connections.fetch_add(1, Ordering::SeqCst) + 1;
         let exchanges = exchanges.clone();
+        let leave = Arc::new(Notify::new());
+        let leaves = Arc::clone(&leave);
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, body) = request.into_parts();
             let (reply, replied) = oneshot::channel();
@@ -325,40 +330,63 @@ async fn accept(
                 body,
                 connection,
                 reply,
+                leave: Arc::clone(&leaves),
             };
             let _ = exchanges.send(exchange);
             replied
         });
-        serve(stream, protocol, service);
+        serve(stream, protocol, service, leave);
     }
 }
 
-/// Serves one connection, in a task of its own.
-pub fn serve<S, R>(stream: TcpStream, protocol: Protocol, service: S)
+/// Serves one connection, in a task of its own, until `leave`.
+fn serve<S, R>(stream: TcpStream, protocol: Protocol, service: S, leave: Arc<Notify>)
 where
     S: hyper::service::Service<Request<Incoming>, Response = Response<R>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     R: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
+    /// hyper's connections have no trait in common.
+    macro_rules! run {
+        ($connection:expr) => {{
+            let mut connection = std::pin::pin!($connection);
+            tokio::select! {
+                biased;
+                () = leave.notified() => connection.as_mut().graceful_shutdown(),
+                _ = &mut connection => return,
+            }
+            let _ = connection.await;
+        }};
+    }
+
+    stream.set_nodelay(true).unwrap();
     let stream = TokioIo::new(stream);
-    match protocol {
-        Protocol::Http1 => {
-            let connection = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(connection.serve_connection(stream, service))
+    tokio::spawn(async move {
+        match protocol {
+            Protocol::Http1 => {
+                let server = hyper::server::conn::http1::Builder::new();
+                run!(server.serve_connection(stream, service));
+            }
+            Protocol::Http2 => {
+                let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                // As most servers have it: one upload that nobody reads does not block the
+                // connection.
+                server.initial_stream_window_size(64 * 1024);
+                run!(server.serve_connection(stream, service));
+            }
         }
-        Protocol::Http2 => {
-            let mut connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            // As most servers have it: one upload that nobody reads does not block the connection.
-            connection.initial_stream_window_size(64 * 1024);
-            tokio::spawn(connection.serve_connection(stream, service))
-        }
-    };
+    });
 }
 
 impl Exchange {
     pub fn key(&self) -> &str {
         self.head.headers["x-key"].to_str().unwrap()
+    }
+
+    /// Has the server close the connection once this request is answered, and say so.
+    pub fn leave(&self) {
+        self.leave.notify_one();
     }
 
     /// Reads so many bytes, to the end of the frame that they end in.
@@ -478,7 +506,7 @@ pub async fn proxy(layer: &KeyFailoverLayer<Plain>, upstream: &Server) -> Socket
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let service = TowerToHyperService::new(service.clone());
-            serve(stream, Protocol::Http1, service);
+            serve(stream, Protocol::Http1, service, Arc::default());
         }
     });
     address
