@@ -171,28 +171,35 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not possible,
-    /// because it stands in an encoded body.
+    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not
+    /// possible, because it stands in an encoded body.
     #[must_use]
     pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
-        let secret = secret.as_bytes();
         let this = self.project();
-        for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
-            let mut text = BytesMut::from(value.as_bytes());
-            if overwrite(&mut text, secret) {
-                *value = text.as_ref().try_into().expect("as legal as it was");
-            }
+        if let Some(trailers) = this.trailers {
+            redact_headers(trailers, secret);
         }
         // A first frame is a message of the answer's own, not what a refusal says.
         if let Reach::FirstFrame(_) = this.reach {
             return true;
         }
+        let secret = secret.as_bytes();
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
             return find(&decoded, secret).is_none();
         }
         overwrite(this.data, secret);
         true
+    }
+}
+
+/// Overwrites each occurrence of `secret`.
+pub(crate) fn redact_headers(headers: &mut HeaderMap, secret: &str) {
+    for value in headers.values_mut() {
+        let mut text = BytesMut::from(value.as_bytes());
+        if overwrite(&mut text, secret.as_bytes()) {
+            *value = text.as_ref().try_into().expect("as legal as it was");
+        }
     }
 }
 
