@@ -10,7 +10,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable};
+use crate::body::{
+    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, redact_headers,
+};
 use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Key, KeyPool, LazyNow};
@@ -124,7 +126,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn settle<R>(
         &mut self,
         verdict: Verdict,
-        head: response::Parts,
+        mut head: response::Parts,
         body: ResponseBody<R>,
     ) -> Settled<R>
     where
@@ -138,7 +140,11 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
             return Settled::Again(body);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body, true),
+            MarkKind::Keep => {
+                // A refusal may be in the head alone, and so may the key in it.
+                redact_headers(&mut head.headers, self.key.expose_secret());
+                self.forward(head, body, true)
+            }
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }

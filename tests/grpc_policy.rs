@@ -14,6 +14,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use proptest::prelude::*;
 use prost::Message;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::{
@@ -339,6 +340,35 @@ fn hostile_details_are_no_evidence() {
         let metadata = [("grpc-status", "7"), ("grpc-status-details-bin", encoded)];
         let verdict = says(&Grpc::new(), &metadata);
         assert!(Does::Keep.is(verdict), "{encoded}: {verdict:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_metadata_brings_the_policy_down(
+        code in "[0-9]{0,3}",
+        message: Vec<u8>,
+        pushback: Vec<u8>,
+        details: Vec<u8>,
+        raw: Vec<u8>,
+        kind in "(ErrorInfo|RetryInfo|QuotaFailure|.*)",
+    ) {
+        let with_type = status_with(&kind, Fields(details.clone()));
+        let encoded = [details, with_type].map(|it| BASE64_STANDARD.encode(it).into_bytes());
+        for details in encoded.iter().chain([&raw]) {
+            let mut head = head(200, &[GRPC, ("grpc-status", &code)]);
+            for (name, value) in [
+                ("grpc-message", &message),
+                ("grpc-retry-pushback-ms", &pushback),
+                ("grpc-status-details-bin", details),
+            ] {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    head.headers.insert(name, value);
+                }
+            }
+            let verdict = Grpc::new().classify(&head);
+            prop_assert!(matches!(verdict, Verdict::Forward | Verdict::Failover(_)));
+        }
     }
 }
 
