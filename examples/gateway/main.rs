@@ -13,6 +13,7 @@
 //! - `server.rs` accepts connections, HTTP/1.1 and HTTP/2, and lets them finish on SIGINT or SIGTERM;
 //! - `proxy.rs` checks the client's token, aims the request at the upstream and gives it to the layer;
 //! - `headers.rs` takes out what ends at a proxy;
+//! - `own.rs` says in each provider's way what the gateway itself has to say;
 //! - `admin.rs` shows the state of the keys, on an address of its own;
 //! - `config.rs` reads flags and environment.
 
@@ -22,6 +23,7 @@
 mod admin;
 mod config;
 mod headers;
+mod own;
 mod proxy;
 mod server;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
@@ -15,14 +15,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use subtle::ConstantTimeEq;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::{Provider, ProviderPolicy};
 use tower_key_failover::{KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody};
 
 use crate::config::{Config, Upstream};
-use crate::headers;
+use crate::{headers, own};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -111,36 +110,8 @@ impl Proxy {
             && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
     }
 
-    /// An answer of the gateway's own, in the shape in which the provider's SDKs read an error.
     fn own(&self, status: StatusCode, message: &str) -> Answer {
-        let (kind, code, google) = match status {
-            StatusCode::UNAUTHORIZED => {
-                ("authentication_error", "invalid_api_key", "UNAUTHENTICATED")
-            }
-            StatusCode::BAD_REQUEST => (
-                "invalid_request_error",
-                "invalid_request",
-                "INVALID_ARGUMENT",
-            ),
-            _ => ("api_error", "server_error", "UNAVAILABLE"),
-        };
-        let body = match self.policy.name() {
-            "anthropic" => {
-                json!({ "type": "error", "error": { "type": kind, "message": message } })
-            }
-            "gemini" | "vertex" => {
-                json!({ "error": { "code": status.as_u16(), "message": message, "status": google } })
-            }
-            "bedrock" | "cohere" => json!({ "message": message }),
-            _ => json!({
-                "error": { "message": message, "type": kind, "param": null, "code": code }
-            }),
-        };
-        let mut answer = Response::new(Either::Right(Full::from(body.to_string())));
-        *answer.status_mut() = status;
-        let json = HeaderValue::from_static("application/json");
-        answer.headers_mut().insert(CONTENT_TYPE, json);
-        answer
+        own::answer(self.policy.name(), status, message).map(Either::Right)
     }
 }
 
