@@ -13,6 +13,9 @@
 //! Only `websocket` is passed on. Other protocols, `h2c` above all, would carry further requests past
 //! the layer. It takes HTTP/1.1 on both sides: HTTP/2 has a handshake of its own, which is not
 //! offered.
+//!
+//! Browsers let any page open a WebSocket to any host. Where one could reach the gateway, set a client
+//! token.
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,9 +1,16 @@
 //! A request to switch protocols is one like any other until it is accepted.
 
-use http::{Request, StatusCode};
+use std::convert::Infallible;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tower::{Layer, service_fn};
+use tower_key_failover::RequestBody;
 use tower_key_failover::pool::KeyState;
 
 use crate::support::{Fed, Protocol, Raw, call, layer, pool, stack, within};
@@ -82,6 +89,45 @@ async fn the_connection_outlives_answer_and_service() {
 
         upgraded.write_all(b"hello").await.unwrap();
         server.read_until("hello").await;
+    })
+    .await;
+}
+
+/// A service that switches protocols with its own caller finds the connection in every attempt.
+#[tokio::test]
+async fn an_inner_service_may_accept_in_a_later_attempt() {
+    within(async {
+        let inner = service_fn(async |mut request: Request<RequestBody<Incoming>>| {
+            let upgrade = hyper::upgrade::on(&mut request);
+            let answer = Response::builder();
+            let answer = match request.headers()["x-key"] == "k0" {
+                true => answer.status(401),
+                false => {
+                    tokio::spawn(async {
+                        let mut upgraded = TokioIo::new(upgrade.await.unwrap());
+                        upgraded.write_all(b"hello").await.unwrap();
+                    });
+                    let switched = answer.status(101).header("connection", "upgrade");
+                    switched.header("upgrade", "parrot")
+                }
+            };
+            Ok::<_, Infallible>(answer.body(Empty::new()).unwrap())
+        });
+        let service = TowerToHyperService::new(layer(&pool(["k0", "k1"])).layer(inner));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = Raw::connect(listener.local_addr().unwrap()).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        let connection = hyper::server::conn::http1::Builder::new();
+        let connection = connection.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(connection.with_upgrades());
+
+        client
+            .write("GET / HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\n")
+            .await;
+
+        let head = client.read_until("\r\n\r\n").await;
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
+        client.read_until("hello").await;
     })
     .await;
 }
