@@ -26,8 +26,8 @@ clients use the gateway's keys, set a token and have them send that, or use `--b
 #[derive(Debug, Parser)]
 #[command(name = "gateway", after_help = ENVIRONMENT)]
 struct Flags {
-    /// anthropic, openai, copilot or another provider's name; for one that has none, bearer or
-    /// header:NAME
+    /// anthropic, openai, copilot or another provider's name; grpc for a gRPC service; for what has
+    /// no name, bearer or header:NAME
     #[arg(long, value_parser = provider)]
     provider: Provider,
 

@@ -6,10 +6,11 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-pub fn answer(provider: &str, status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+pub fn answer(provider: &str, status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     match provider {
         "anthropic" => json(status, anthropic(status, message)),
         "gemini" | "vertex" => json(status, google(status, message)),
+        "grpc" => grpc(status, message),
         "bedrock" | "cohere" => json(status, json!({ "message": message })),
         _ => json(status, openai(status, message)),
     }
@@ -37,6 +38,21 @@ fn openai(status: StatusCode, message: &str) -> Value {
     json!({
         "error": { "message": message, "type": kind(status), "param": null, "code": code }
     })
+}
+
+/// A head alone, with the status where gRPC has it. Messages here are plain ASCII.
+fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => "16",
+        StatusCode::BAD_REQUEST => "3",
+        _ => "14",
+    };
+    let mut answer = Response::new(Full::default());
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(code));
+    headers.insert("grpc-message", HeaderValue::from_static(message));
+    answer
 }
 
 /// What Anthropic and OpenAI both call it.

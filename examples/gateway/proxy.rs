@@ -55,8 +55,12 @@ impl Proxy {
         if let Some(bytes) = config.replay_budget {
             layer = layer.replay_budget(ReplayBudget::new(bytes));
         }
+        let versions = match policy.name() {
+            "grpc" => Versions::Http2,
+            _ => Versions::All,
+        };
         Self {
-            service: layer.layer(client(Versions::All)),
+            service: layer.layer(client(versions)),
             http1: layer.layer(client(Versions::Http1)),
             tunnels: Tunnels::default(),
             policy,
@@ -92,8 +96,9 @@ impl Proxy {
             upgrade::announce(&mut head.headers);
             service = &self.http1;
         }
-        if !body.is_end_stream() && body.size_hint().exact().is_none() {
-            // Otherwise the client would send a GET without it.
+        let is_unsized = !body.is_end_stream() && body.size_hint().exact().is_none();
+        if is_unsized && self.policy.name() != "grpc" {
+            // Otherwise the client would send a GET without it over HTTP/1.1.
             let chunked = HeaderValue::from_static("chunked");
             head.headers.insert(TRANSFER_ENCODING, chunked);
         }
@@ -131,7 +136,7 @@ impl Proxy {
             && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
     }
 
-    fn own(&self, status: StatusCode, message: &str) -> Answer {
+    fn own(&self, status: StatusCode, message: &'static str) -> Answer {
         own::answer(self.policy.name(), status, message).map(Either::Right)
     }
 }
@@ -176,6 +181,8 @@ enum Versions {
     /// HTTP/1.1 and, where TLS agrees on it, HTTP/2.
     All,
     Http1,
+    /// HTTP/2, without TLS as well: what gRPC speaks.
+    Http2,
 }
 
 fn client(versions: Versions) -> Upstreams {
@@ -191,10 +198,12 @@ fn client(versions: Versions) -> Upstreams {
     let connector = match versions {
         Versions::All => connector.enable_all_versions().wrap_connector(http),
         Versions::Http1 => connector.enable_http1().wrap_connector(http),
+        Versions::Http2 => connector.enable_http2().wrap_connector(http),
     };
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .http2_only(matches!(versions, Versions::Http2))
         .build(connector)
 }
 

@@ -10,6 +10,8 @@ mod bad_input;
 mod byok;
 mod client_token;
 mod failover;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod headers;
 mod limits;
 mod secrets;
