@@ -171,16 +171,23 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not
-    /// possible, because it stands in an encoded body.
+    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
+    /// because it stands in an encoded body.
+    ///
+    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
+    /// later, must make no difference to the caller.
     #[must_use]
-    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
+    pub(crate) fn redact(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        secret: &str,
+        is_refusal: bool,
+    ) -> bool {
         let this = self.project();
         if let Some(trailers) = this.trailers {
             redact_headers(trailers, secret);
         }
-        // A first frame is a message of the answer's own, not what a refusal says.
-        if let Reach::FirstFrame(_) = this.reach {
+        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
             return true;
         }
         let secret = secret.as_bytes();
