@@ -200,6 +200,8 @@ pub mod pool;
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
 
+#[cfg(feature = "grpc")]
+mod binary;
 mod body;
 mod future;
 mod info;

@@ -126,7 +126,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn settle<R>(
         &mut self,
         verdict: Verdict,
-        mut head: response::Parts,
+        head: response::Parts,
         body: ResponseBody<R>,
     ) -> Settled<R>
     where
@@ -140,11 +140,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
             return Settled::Again(body);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => {
-                // A refusal may be in the head alone, and so may the key in it.
-                redact_headers(&mut head.headers, self.key.expose_secret());
-                self.forward(head, body, true)
-            }
+            MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -175,13 +171,17 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
 
     fn forward<R>(
         &mut self,
-        head: response::Parts,
+        mut head: response::Parts,
         mut body: ResponseBody<R>,
         is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
+        if is_refusal {
+            // It may stand in the head alone, and so may the key in it.
+            redact_headers(&mut head.headers, self.key.expose_secret());
+        }
         if !body.redact(&head.headers, self.key.expose_secret(), is_refusal) {
             return self.exhausted();
         }

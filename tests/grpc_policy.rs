@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use prost::Message;
@@ -547,9 +548,11 @@ fn where_nothing_recovers_a_caller_is_told_not_to_try_again() {
 }
 
 /// A body that is trailers alone.
-fn trailers_of(code: &'static str) -> http_body_util::combinators::BoxBody<Bytes, Infallible> {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(code));
+fn trailers_of(code: &'static str) -> BoxBody<Bytes, Infallible> {
+    body_of(head(200, &[("grpc-status", code)]).headers)
+}
+
+fn body_of(trailers: HeaderMap) -> BoxBody<Bytes, Infallible> {
     let frame = Ok::<_, Infallible>(Frame::trailers(trailers));
     BodyExt::boxed(StreamBody::new(stream::iter([frame])))
 }
@@ -575,4 +578,49 @@ async fn trailers_that_are_there_fail_over_through_the_layer() {
     assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
     let expected = [KeyState::Permanent, KeyState::Valid, KeyState::Valid];
     assert_eq!(pool.states(), expected);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_forwarded_does_not_tell_the_key() {
+    let secret = "canary-key-0123456789";
+    let stars = "*".repeat(secret.len());
+    let message = format!("Consumer 'api_key:{secret}' may not");
+    let details = BASE64_STANDARD.encode(error_info(secret));
+    let refusal = head(
+        200,
+        &[
+            ("grpc-status", "7"),
+            ("grpc-message", &message),
+            ("grpc-status-details-bin", &format!("AAEC,{details}")),
+        ],
+    );
+    for in_trailers in [false, true] {
+        let pool = Arc::new(KeyPool::new([secret]).unwrap());
+        let layer = KeyFailoverLayer::new(Grpc::new(), pool);
+        let metadata = refusal.headers.clone();
+        let upstream = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+            let mut answer = Response::new(BoxBody::default());
+            if in_trailers {
+                *answer.body_mut() = body_of(metadata.clone());
+            } else {
+                *answer.headers_mut() = metadata.clone();
+            }
+            let kind = HeaderValue::from_static("application/grpc");
+            answer.headers_mut().insert("content-type", kind);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let request = Request::new(Full::new(Bytes::new()));
+        let answer = layer.layer(upstream).oneshot(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.unwrap();
+        let metadata = body.trailers().unwrap_or(&head.headers);
+        assert_eq!(metadata["grpc-status"], "7");
+        let message = format!("Consumer 'api_key:{stars}' may not");
+        assert_eq!(metadata["grpc-message"], message);
+        let expected = BASE64_STANDARD_NO_PAD.encode(error_info(&stars));
+        assert_eq!(
+            metadata["grpc-status-details-bin"],
+            format!("AAEC,{expected}")
+        );
+    }
 }

@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
+#[cfg(feature = "grpc")]
+use crate::binary;
 use crate::policy::BodyEvidence;
 use crate::sse::FirstEvent;
 
@@ -200,14 +202,39 @@ where
     }
 }
 
-/// Overwrites each occurrence of `secret`.
+/// Overwrites each occurrence of `secret`, in gRPC's binary metadata as well.
 pub(crate) fn redact_headers(headers: &mut HeaderMap, secret: &str) {
-    for value in headers.values_mut() {
-        let mut text = BytesMut::from(value.as_bytes());
-        if overwrite(&mut text, secret.as_bytes()) {
-            *value = text.as_ref().try_into().expect("as legal as it was");
+    let secret = secret.as_bytes();
+    for (name, value) in headers.iter_mut() {
+        let mut text = value.as_bytes().to_vec();
+        if overwrite(&mut text, secret) || overwrite_binary(name, &mut text, secret) {
+            *value = text.try_into().expect("as legal as it was");
         }
     }
+}
+
+#[cfg(feature = "grpc")]
+fn overwrite_binary(name: &HeaderName, value: &mut Vec<u8>, secret: &[u8]) -> bool {
+    if !name.as_str().ends_with("-bin") {
+        return false;
+    }
+    let mut found = false;
+    let redacted: Vec<_> = binary::decode_each(value)
+        .map(|bytes| {
+            let mut bytes = bytes.unwrap_or_default();
+            found |= overwrite(&mut bytes, secret);
+            binary::encode(&bytes)
+        })
+        .collect();
+    if found {
+        *value = redacted.join(",").into_bytes();
+    }
+    found
+}
+
+#[cfg(not(feature = "grpc"))]
+fn overwrite_binary(_: &HeaderName, _: &mut Vec<u8>, _: &[u8]) -> bool {
+    false
 }
 
 fn find(text: &[u8], secret: &[u8]) -> Option<usize> {
