@@ -169,6 +169,9 @@
 //! # }
 //! ```
 //!
+//! Which layers belong above this one and which beneath, and how it is put on axum, hyper, tonic and
+//! reqwest, is told in [`stacks`].
+//!
 //! # When not to use it
 //!
 //! Providers mostly limit an *account*, a project or a workspace, not a key: keys of one account
@@ -186,12 +189,16 @@
 //!
 //! - `providers` (default): the built-in policies, with decoders for compressed error bodies.
 //!   Without it the crate is the pool, the layer and the trait.
+//! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
+//!   implementation.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(feature = "providers"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(not(feature = "grpc"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod policy;
 pub mod pool;
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {}
 
 mod body;
 mod future;

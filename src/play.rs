@@ -10,7 +10,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable};
+use crate::body::{
+    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, redact_headers,
+};
 use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Key, KeyPool, LazyNow};
@@ -124,7 +126,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn settle<R>(
         &mut self,
         verdict: Verdict,
-        head: response::Parts,
+        mut head: response::Parts,
         body: ResponseBody<R>,
     ) -> Settled<R>
     where
@@ -132,13 +134,17 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     {
         self.mark(verdict);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body));
+            return Settled::Answer(self.forward(head, body, false));
         };
         if self.take_next_key() {
             return Settled::Again(body);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body),
+            MarkKind::Keep => {
+                // A refusal may be in the head alone, and so may the key in it.
+                redact_headers(&mut head.headers, self.key.expose_secret());
+                self.forward(head, body, true)
+            }
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -171,11 +177,12 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         head: response::Parts,
         mut body: ResponseBody<R>,
+        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        if !body.redact(&head.headers, self.key.expose_secret()) {
+        if !body.redact(&head.headers, self.key.expose_secret(), is_refusal) {
             return self.exhausted();
         }
         self.finish();

@@ -173,22 +173,40 @@ where
 
     /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
     /// because it stands in an encoded body.
+    ///
+    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
+    /// later, must make no difference to the caller.
     #[must_use]
-    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
-        let secret = secret.as_bytes();
+    pub(crate) fn redact(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        secret: &str,
+        is_refusal: bool,
+    ) -> bool {
         let this = self.project();
-        for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
-            let mut text = BytesMut::from(value.as_bytes());
-            if overwrite(&mut text, secret) {
-                *value = text.as_ref().try_into().expect("as legal as it was");
-            }
+        if let Some(trailers) = this.trailers {
+            redact_headers(trailers, secret);
         }
+        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
+            return true;
+        }
+        let secret = secret.as_bytes();
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
             return find(&decoded, secret).is_none();
         }
         overwrite(this.data, secret);
         true
+    }
+}
+
+/// Overwrites each occurrence of `secret`.
+pub(crate) fn redact_headers(headers: &mut HeaderMap, secret: &str) {
+    for value in headers.values_mut() {
+        let mut text = BytesMut::from(value.as_bytes());
+        if overwrite(&mut text, secret.as_bytes()) {
+            *value = text.as_ref().try_into().expect("as legal as it was");
+        }
     }
 }
 

@@ -17,5 +17,5 @@ pub use self::error::RequestBodyError;
 pub use self::request::RequestBody;
 pub use self::response::ResponseBody;
 
-pub(crate) use self::inspection::{Inspection, Reach};
+pub(crate) use self::inspection::{Inspection, Reach, redact_headers};
 pub(crate) use self::tape::{Recorder, Unrepeatable};

@@ -6,10 +6,11 @@
 //!
 //! # The built-in policies
 //!
-//! They stand behind the feature `providers`, which is on by default. By status alone, **429 puts
-//! a key out for a while, 401 and 403 for good, and everything else is forwarded**. What the
-//! answer says beyond that refines the verdict; what it does not say, or what cannot be read,
-//! changes nothing. A 403 in HTML comes from an edge in front of the provider, and is forwarded.
+//! They stand behind the feature `providers`, which is on by default; `Grpc` behind `grpc`. By
+//! status alone, **429 puts a key out for a while, 401 and 403 for good, and everything else is
+//! forwarded**. What the answer says beyond that refines the verdict; what it does not say, or what
+//! cannot be read, changes nothing. A 403 in HTML comes from an edge in front of the provider, and
+//! is forwarded.
 //!
 //! | Policy | Key travels in | The key's failure, beyond the status | Kept or forwarded, against the status | Wait, beyond the headers |
 //! |---|---|---|---|---|
@@ -28,6 +29,7 @@
 //! | `Together` | bearer | as `OpenAi`; 402: quota | 403 for the context's length: forwarded | message |
 //! | `Perplexity` | bearer | as `OpenAi` | as `OpenAi` | message |
 //! | `Copilot` | | its clients bring their own token: never asked | | |
+//! | `Grpc` | bearer, in metadata | status 16; 7 and 3 of a dead key: for good; 8: its wait | status 7: kept; 8 that forbids to try again: forwarded | pushback, `RetryInfo`; midnight in Los Angeles for a quota per day |
 //! | `Bearer` | bearer | | | none |
 //! | `Header` | any header | | | none |
 //!

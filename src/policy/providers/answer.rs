@@ -13,6 +13,8 @@ use crate::sse;
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     head: &'a response::Parts,
+    // The head's, or gRPC's trailers.
+    headers: &'a HeaderMap,
     status: StatusCode,
     json: Value,
     html: bool,
@@ -24,6 +26,7 @@ impl<'a> Answer<'a> {
     pub(super) fn of_head(head: &'a response::Parts) -> Self {
         Self {
             head,
+            headers: &head.headers,
             status: head.status,
             json: Value::Null,
             html: is_html_type(&head.headers),
@@ -49,6 +52,23 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// An answer that says in metadata what it means: there stand the status and the error which
+    /// this is in the terms of all others.
+    #[cfg(feature = "grpc")]
+    pub(super) fn of_metadata(
+        head: &'a response::Parts,
+        metadata: &'a HeaderMap,
+        status: StatusCode,
+        json: Value,
+    ) -> Self {
+        Self {
+            headers: metadata,
+            status,
+            json,
+            ..Self::of_head(head)
+        }
+    }
+
     /// The same answer, with the status that it should have had.
     pub(super) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
@@ -59,15 +79,11 @@ impl<'a> Answer<'a> {
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        self.headers
     }
 
     pub(super) fn header(&self, name: &str) -> &str {
-        let value = self.head.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
-            .trim()
+        text(self.headers, name)
     }
 
     pub(super) fn is_html(&self) -> bool {
@@ -119,8 +135,17 @@ impl<'a> Answer<'a> {
     /// When the answer was made: by its own clock, against which its absolute times are read, so
     /// that no skew matters. Ours only where it does not say.
     pub(super) fn now(&self) -> Timestamp {
-        hints::http_date(self.header(DATE.as_str())).unwrap_or_else(Timestamp::now)
+        let date = text(&self.head.headers, DATE.as_str());
+        hints::http_date(date).unwrap_or_else(Timestamp::now)
     }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
+        .trim()
 }
 
 /// The body's JSON. What does not parse is no evidence; the parser is linear, and gives up at 128

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::provider::policy;
 use super::{exhausted, hints};
 
@@ -17,6 +17,7 @@ policy! {
     Anthropic,
     Dialect {
         name: "anthropic",
+        protocol: Protocol::Http,
         carrier: Carrier::Header("x-api-key"),
         byok_only: false,
         accepts: &["authorization"],

@@ -1,7 +1,7 @@
 //! Amazon Bedrock: `{"message"}`, with the error's type in a header or in the body.
 
 use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted;
 use super::provider::policy;
 
@@ -14,6 +14,7 @@ policy! {
     Bedrock,
     Dialect {
         name: "bedrock",
+        protocol: Protocol::Http,
         carrier: Carrier::Bearer,
         byok_only: false,
         accepts: &[],

@@ -55,12 +55,12 @@ fn after_scheme(value: &[u8]) -> &[u8] {
 pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
     let headers = &mut request.headers;
     // Looking through the names that are there is cheaper than asking for each that may be.
-    let goes = |name: &&HeaderName| {
+    let goes = |name: &HeaderName| {
         let mut named = SHARED.iter().chain(dialect.accepts).chain(dialect.removes);
-        named.any(|credential| **name == **credential)
+        named.any(|credential| *name == **credential)
     };
-    while let Some(name) = headers.keys().find(goes).cloned() {
-        headers.remove(name);
+    if headers.keys().any(goes) {
+        edit(headers, |name, value| (!goes(name)).then_some(value));
     }
     for (name, item) in dialect.removes_items {
         if headers.keys().any(|key| key == name) {
@@ -70,23 +70,39 @@ pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
     remove_from_query(&mut request.uri, dialect.accepts_in_query);
 }
 
+/// Changes or removes values, and leaves the others in their order: `HeaderMap::remove` would move
+/// the last name into the gap.
+fn edit(
+    headers: &mut HeaderMap,
+    mut edit: impl FnMut(&HeaderName, HeaderValue) -> Option<HeaderValue>,
+) {
+    let mut edited = HeaderMap::with_capacity(headers.keys_len());
+    let mut last = None;
+    for (name, value) in std::mem::take(headers) {
+        // A name stands before the first of its values alone.
+        last = name.or(last);
+        if let Some(name) = &last {
+            if let Some(value) = edit(name, value) {
+                edited.append(name, value);
+            }
+        }
+    }
+    *headers = edited;
+}
+
 /// Removes one item of a comma list that may be spread over several headers.
-fn remove_item(headers: &mut HeaderMap, name: &'static str, item: &str) {
+fn remove_item(headers: &mut HeaderMap, list: &'static str, item: &str) {
     let matches = |candidate: &[u8]| match item.strip_suffix('*') {
         Some(prefix) => candidate.trim_ascii().starts_with(prefix.as_bytes()),
         None => candidate.trim_ascii() == item.as_bytes(),
     };
     let holds = |value: &HeaderValue| value.as_bytes().split(|&byte| byte == b',').any(matches);
-    if !headers.get_all(name).iter().any(holds) {
+    if !headers.get_all(list).iter().any(holds) {
         return;
     }
-    let name = HeaderName::from_static(name);
-    let values: Vec<_> = headers.get_all(&name).iter().cloned().collect();
-    headers.remove(&name);
-    for value in values {
-        if !holds(&value) {
-            headers.append(&name, value);
-            continue;
+    edit(headers, |name, value| {
+        if *name != *list || !holds(&value) {
+            return Some(value);
         }
         let kept: Vec<_> = value
             .as_bytes()
@@ -94,12 +110,9 @@ fn remove_item(headers: &mut HeaderMap, name: &'static str, item: &str) {
             .filter(|candidate| !matches(candidate))
             .collect();
         // Cut out of a legal value at its commas, it is one again.
-        if let Ok(rest) = HeaderValue::from_bytes(kept.join(&b',').trim_ascii()) {
-            if !rest.is_empty() {
-                headers.append(&name, rest);
-            }
-        }
-    }
+        let rest = HeaderValue::from_bytes(kept.join(&b',').trim_ascii()).ok()?;
+        (!rest.is_empty()).then_some(rest)
+    });
 }
 
 /// Removes the items of these names. A query without one stays as it is, byte for byte.
@@ -124,13 +137,15 @@ fn items(uri: &Uri) -> impl Iterator<Item = &str> {
 
 fn is_named(item: &str, names: &[&str]) -> bool {
     let name = item.split_once('=').map_or(item, |(name, _)| name);
-    names.iter().any(|wanted| decoded(name).eq(wanted.bytes()))
+    names
+        .iter()
+        .any(|wanted| decoded(name.as_bytes()).eq(wanted.bytes()))
 }
 
-/// The bytes of a percent-encoded name.
-fn decoded(name: &str) -> impl Iterator<Item = u8> {
+/// The bytes of a percent-encoded text.
+pub(super) fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut rest = name.as_bytes();
+    let mut rest = text;
     std::iter::from_fn(move || {
         let (&first, tail) = rest.split_first()?;
         match (first, hex(tail.first()), hex(tail.get(1))) {

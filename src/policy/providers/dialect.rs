@@ -14,6 +14,8 @@ use super::exhausted::Refusal;
 pub(super) struct Dialect {
     /// What configuration files call the provider.
     pub(super) name: &'static str,
+    /// Where its answers say what they mean.
+    pub(super) protocol: Protocol,
     /// How a key travels.
     pub(super) carrier: Carrier,
     /// Whether every request brings its own credential, seen or not.
@@ -38,6 +40,16 @@ pub(super) struct Dialect {
     pub(super) finding: fn(&Answer<'_>) -> Option<Finding>,
     /// The body, and headers if need be, of the answer when no key is left.
     pub(super) exhausted: fn(&Refusal, &mut HeaderMap) -> Value,
+}
+
+/// Where an answer says what it means.
+#[derive(Clone, Copy)]
+pub(super) enum Protocol {
+    /// In its status, and in a JSON body.
+    Http,
+    /// In metadata, which is the head or the trailers; what has none there, in its status.
+    #[cfg(feature = "grpc")]
+    Grpc,
 }
 
 /// How a key travels.

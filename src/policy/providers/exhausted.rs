@@ -70,7 +70,7 @@ pub(super) fn response(
 }
 
 /// Whole milliseconds, rounded up: a client never comes back too early.
-fn millis(wait: Duration) -> u64 {
+pub(super) fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

@@ -2,7 +2,7 @@
 //! `{"error":{"code","message","status","details":[..]}}`.
 
 use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::provider::policy;
 use super::{exhausted, hints};
 
@@ -32,6 +32,7 @@ policy! {
 
 const GEMINI: Dialect = Dialect {
     name: "gemini",
+    protocol: Protocol::Http,
     carrier: Carrier::Header("x-goog-api-key"),
     byok_only: false,
     accepts: &["authorization"],
@@ -45,7 +46,7 @@ const GEMINI: Dialect = Dialect {
     exhausted: exhausted::google,
 };
 
-fn finding(answer: &Answer<'_>) -> Option<Finding> {
+pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
     match answer.status().as_u16() {
         400 => bad_request(answer),
         403 => forbidden(answer),

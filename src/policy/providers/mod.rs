@@ -18,6 +18,8 @@ mod deepseek;
 mod generic;
 mod google;
 mod groq;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod mistral;
 mod openai;
 mod openrouter;
@@ -35,6 +37,8 @@ pub use self::deepseek::DeepSeek;
 pub use self::generic::{Bearer, Header};
 pub use self::google::{Gemini, Vertex};
 pub use self::groq::Groq;
+#[cfg(feature = "grpc")]
+pub use self::grpc::Grpc;
 pub use self::mistral::Mistral;
 pub use self::openai::OpenAi;
 pub use self::openrouter::OpenRouter;
@@ -45,7 +49,8 @@ pub use self::xai::Xai;
 
 /// The policy of a provider by its name in a configuration file: `openai`, `anthropic`,
 /// `azure_openai`, `gemini`, `vertex`, `bedrock`, `mistral`, `groq`, `deepseek`, `openrouter`,
-/// `cohere`, `xai`, `together`, `perplexity`, `copilot`, or `bearer` for any other.
+/// `cohere`, `xai`, `together`, `perplexity`, `copilot`, or `bearer` for any other; and `grpc` with
+/// the feature of that name.
 ///
 /// ```
 /// use tower_key_failover::policy;
@@ -63,6 +68,8 @@ pub fn for_name(name: &str) -> Option<Provider> {
         "copilot" => Copilot::new().into(),
         "deepseek" => DeepSeek::new().into(),
         "gemini" => Gemini::new().into(),
+        #[cfg(feature = "grpc")]
+        "grpc" => Grpc::new().into(),
         "groq" => Groq::new().into(),
         "mistral" => Mistral::new().into(),
         "openai" => OpenAi::new().into(),

@@ -2,7 +2,7 @@
 //! `{"error":{"message","type","param","code"}}`.
 
 use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding};
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted;
 use super::provider::policy;
 
@@ -20,6 +20,7 @@ policy! {
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "openai",
+    protocol: Protocol::Http,
     carrier: Carrier::Bearer,
     byok_only: false,
     accepts: &[],

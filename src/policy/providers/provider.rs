@@ -9,8 +9,9 @@ use http::{HeaderName, Response, StatusCode, request, response};
 
 use super::answer::Answer;
 use super::byok::Byok;
-use super::dialect::{Carrier, Dialect, Finding};
-
+use super::dialect::{Carrier, Dialect, Finding, Protocol};
+#[cfg(feature = "grpc")]
+use super::grpc;
 use super::{credentials, exhausted, hints};
 use crate::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
 use crate::pool::{Exhausted, Key};
@@ -51,6 +52,7 @@ struct Settings {
     on_forbidden: Option<Verdict>,
     quota_cooldown: Duration,
     byok: Byok,
+    peek_timeout: Duration,
 }
 
 impl Provider {
@@ -71,8 +73,25 @@ impl Provider {
                 on_forbidden: None,
                 quota_cooldown: Duration::from_secs(60 * 60),
                 byok: Byok::Detect,
+                peek_timeout: Duration::ZERO,
             },
         }
+    }
+
+    /// The same settings, with the key in another header.
+    #[cfg(feature = "grpc")]
+    pub(super) fn with_header(self, dialect: &'static Dialect, header: HeaderName) -> Self {
+        Self {
+            dialect,
+            header,
+            ..self
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(super) fn with_peek_timeout(mut self, time: Duration) -> Self {
+        self.settings.peek_timeout = time;
+        self
     }
 
     /// The provider's name, by which [`for_name`](super::for_name) finds the policy.
@@ -81,7 +100,7 @@ impl Provider {
     }
 
     /// What a 401 means, unless the answer says that the key lives. Default: the key is out for
-    /// good.
+    /// good. In gRPC that is `UNAUTHENTICATED`.
     ///
     /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
     #[must_use]
@@ -91,7 +110,8 @@ impl Provider {
     }
 
     /// What a 403 means, unless the answer says that the key lives. Default: the key is out for
-    /// good; where the body cannot be decoded, it is kept.
+    /// good; where the body cannot be decoded, it is kept. In gRPC that is `PERMISSION_DENIED`, on
+    /// which a key is kept unless the details say otherwise.
     ///
     /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
     #[must_use]
@@ -116,8 +136,33 @@ impl Provider {
     }
 
     fn judge(&self, answer: &Answer<'_>) -> Verdict {
+        self.weigh(answer, self.finding(answer))
+    }
+
+    /// Judges an answer whose own status is not the one that it stands for, and gives no reason.
+    fn judge_late(&self, answer: &Answer<'_>) -> Verdict {
+        let verdict = match self.dialect.protocol {
+            Protocol::Http => self.judge(answer),
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => match (self.dialect.finding)(answer) {
+                // By itself it does not say whether the key is dead.
+                None if answer.status() == StatusCode::FORBIDDEN => {
+                    self.settings.on_forbidden.unwrap_or(KEEP)
+                }
+                finding => self.weigh(answer, finding),
+            },
+        };
+        match verdict {
+            Verdict::Failover(mark) => {
+                Verdict::Failover(mark.because(mark.reason(answer.status())))
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn weigh(&self, answer: &Answer<'_>, finding: Option<Finding>) -> Verdict {
         let status = answer.status();
-        let mark = match self.finding(answer) {
+        let mark = match finding {
             Some(Finding::NotTheKey) => return Verdict::Forward,
             Some(Finding::Here) => Mark::keep(),
             Some(Finding::Quota(reset)) => {
@@ -192,6 +237,14 @@ impl ProviderPolicy for Provider {
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {
+        #[cfg(feature = "grpc")]
+        if let Protocol::Grpc = self.dialect.protocol {
+            return match grpc::answer(response, &response.headers) {
+                Some(answer) => self.judge_late(&answer),
+                None if grpc::has_trailers(response) => Verdict::Peek,
+                None => self.judge(&Answer::of_head(response)),
+            };
+        }
         let answer = Answer::of_head(response);
         // HTML says no more than its status.
         if self.inspects(response.status) && !answer.is_html() {
@@ -202,14 +255,15 @@ impl ProviderPolicy for Provider {
     }
 
     fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        #[cfg(feature = "grpc")]
+        if let Protocol::Grpc = self.dialect.protocol {
+            let answer = body.trailers().and_then(|it| grpc::answer(response, it));
+            return answer.map_or(Verdict::Forward, |answer| self.judge_late(&answer));
+        }
         if response.status.is_success() {
             let event = Answer::of_first_event(response, body);
             return match self.dialect.status_of_event.and_then(|of| of(&event)) {
-                // The answer's own status gives no reason.
-                Some(status) => match self.judge(&event.with_status(status)) {
-                    Verdict::Failover(mark) => Verdict::Failover(mark.because(mark.reason(status))),
-                    verdict => verdict,
-                },
+                Some(status) => self.judge_late(&event.with_status(status)),
                 None => Verdict::Forward,
             };
         }
@@ -217,7 +271,15 @@ impl ProviderPolicy for Provider {
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-        exhausted::response(exhausted, self.dialect.exhausted)
+        match self.dialect.protocol {
+            Protocol::Http => exhausted::response(exhausted, self.dialect.exhausted),
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc => grpc::exhausted(exhausted),
+        }
+    }
+
+    fn peek_timeout(&self) -> Duration {
+        self.settings.peek_timeout
     }
 
     fn may_fail_late(&self, response: &response::Parts) -> bool {
@@ -315,6 +377,10 @@ macro_rules! policy {
                 exhausted: &$crate::pool::Exhausted,
             ) -> http::Response<bytes::Bytes> {
                 self.0.exhausted_response(exhausted)
+            }
+
+            fn peek_timeout(&self) -> ::std::time::Duration {
+                self.0.peek_timeout()
             }
 
             fn may_fail_late(&self, response: &http::response::Parts) -> bool {

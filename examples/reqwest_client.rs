@@ -1,0 +1,94 @@
+//! reqwest with several keys: a client of `http` types out of a client of its own.
+//!
+//! [`Reqwest`] is the whole adapter. Bodies stream through it both ways, with their trailers.
+//!
+//! ```sh
+//! cargo run --example reqwest_client
+//! ```
+//!
+//! The provider listens on loopback.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tokio::net::TcpListener;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_key_failover::policy::OpenAi;
+use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool};
+
+/// A reqwest client as a service for requests of the `http` crate.
+///
+/// reqwest asks of a body that it be `Sync`, which a `RequestBody<B>` is where `B` is. A request
+/// that reqwest cannot send, such as one to a path without a host, is its error too.
+#[derive(Clone, Debug)]
+pub(crate) struct Reqwest(pub(crate) reqwest::Client);
+
+impl<B> Service<Request<B>> for Reqwest
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    type Response = Response<reqwest::Body>;
+    type Error = reqwest::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, reqwest::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), reqwest::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap));
+        let sent = request.map(|request| self.0.call(request));
+        Box::pin(async move { Ok(sent?.await?.into()) })
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let provider = serve(Router::new().fallback(answer)).await?;
+
+    // It must not follow redirects by itself: it would take most providers' key headers along to
+    // another host. And the provider is on loopback, past any proxy.
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()?;
+    let pool = Arc::new(KeyPool::new(["sk-first", "sk-second"])?);
+    let service = ServiceBuilder::new()
+        .layer(KeyFailoverLayer::new(OpenAi::new(), pool))
+        .service(Reqwest(client));
+
+    let request = Request::post(format!("http://{provider}/v1/responses"));
+    let request = request.body(Full::from("a question"))?;
+    let response = service.oneshot(request).await?;
+
+    assert_eq!(response.status(), StatusCode::OK);
+    let attempts = response.body().failover().map(|info| info.attempts());
+    assert_eq!(attempts, Some(2));
+    let answer = response.into_body().collect().await?.to_bytes();
+    assert_eq!(answer, "an answer to: a question");
+    println!("the second key got {answer:?}");
+    Ok(())
+}
+
+/// A provider that knows one of the keys.
+async fn answer(headers: HeaderMap, question: String) -> (StatusCode, String) {
+    match headers["authorization"].to_str() {
+        Ok("Bearer sk-second") => (StatusCode::OK, format!("an answer to: {question}")),
+        _ => (StatusCode::UNAUTHORIZED, String::new()),
+    }
+}
+
+async fn serve(router: Router) -> Result<SocketAddr, BoxError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(address)
+}

@@ -1,0 +1,12 @@
+//! The layer in the stacks it is made for: the real components, over loopback wherever time does
+//! not have to stand still.
+#![allow(unreachable_pub)]
+
+mod support;
+
+mod axum_router;
+mod hyper_client;
+mod middleware;
+mod reqwest_client;
+mod signing;
+mod untouched;
