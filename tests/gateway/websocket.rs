@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::ErrorResponse;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, accept_hdr_async_with_config, connect_async_with_config,
@@ -554,5 +554,36 @@ async fn a_client_that_does_not_end_is_let_go_of_after_the_upstream() {
 
     gateway.signal("TERM").await;
 
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_lets_a_handshake_finish() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let gateway = gateway("openai", &url).keys([GOOD]).listen().await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    // By hand: hyper adds `close` to this answer's `connection: upgrade`, as it may, but the client
+    // of the other tests takes no list there.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (stream, _) = soon(listener.accept()).await.unwrap();
+
+    gateway.signal("TERM").await;
+    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    tokio::spawn(async { echo(accept(stream, Arc::default()).await.unwrap()).await });
+
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(soon(client.read_u8()).await.unwrap().into());
+    }
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let client = MaybeTlsStream::Plain(client);
+    let mut socket = Client::from_raw_socket(client, Role::Client, None).await;
+    assert_echoes(&mut socket, Message::text("hello")).await;
+    drop(socket);
     assert_eq!(gateway.ended().await.status.code(), Some(0));
 }
