@@ -5,6 +5,7 @@ mod decode;
 mod error;
 mod inspection;
 mod recording;
+mod redaction;
 mod request;
 mod response;
 mod tape;
@@ -17,5 +18,6 @@ pub use self::error::RequestBodyError;
 pub use self::request::RequestBody;
 pub use self::response::ResponseBody;
 
-pub(crate) use self::inspection::{Inspection, Reach, redact_headers};
+pub(crate) use self::inspection::{Inspection, Reach};
+pub(crate) use self::redaction::redact_headers;
 pub(crate) use self::tape::{Recorder, Unrepeatable};
