@@ -73,6 +73,51 @@
 //!
 //! The caller's body must be `Unpin`: map one that is not with `Box::pin`.
 //!
+//! # WebSocket and other upgrades
+//!
+//! A request to switch protocols is one like any other: refused because of its key, it is sent again
+//! with the next. After a 101 the layer has no part in the connection, which is to be had from the
+//! response, as it is without the layer. It takes a client that speaks HTTP/1.1. What follows a
+//! CONNECT is no HTTP, so a CONNECT makes one attempt.
+//!
+//! A proxy has a second connection to switch, that of its own client. hyper puts the handle to it,
+//! `OnUpgrade`, into the request's extensions, and these are copied for each attempt. The copies share
+//! one connection: awaiting two of them panics. So **take it out before the layer, and await it after
+//! a 101**:
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use hyper::body::Incoming;
+//! use hyper_util::rt::TokioIo;
+//! use tower::{Service, ServiceExt};
+//! use tower_key_failover::{BoxError, ResponseBody};
+//!
+//! async fn forward<S>(
+//!     service: S,
+//!     mut request: Request<Incoming>,
+//! ) -> Result<Response<ResponseBody<Incoming>>, S::Error>
+//! where
+//!     S: Service<Request<Incoming>, Response = Response<ResponseBody<Incoming>>>,
+//! {
+//!     let client = hyper::upgrade::on(&mut request);
+//!     let mut response = service.oneshot(request).await?;
+//!     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+//!         let upstream = hyper::upgrade::on(&mut response);
+//!         tokio::spawn(async move {
+//!             let (client, upstream) = tokio::try_join!(client, upstream)?;
+//!             let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+//!             tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
+//!             Ok::<_, BoxError>(())
+//!         });
+//!     }
+//!     Ok(response)
+//! }
+//! ```
+//!
+//! The layer does not take it out by itself: an inner service that switches protocols on its own, a
+//! handler of axum's for one, needs it in the attempt that it accepts, whichever that is. Such a
+//! service awaits it only where it answers 101, and there is only one 101.
+//!
 //! # Configured
 //!
 //! ```
@@ -155,6 +200,8 @@ pub mod pool;
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
 
+#[cfg(feature = "grpc")]
+mod binary;
 mod body;
 mod future;
 mod info;

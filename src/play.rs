@@ -10,7 +10,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable};
+use crate::body::{
+    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, redact_headers,
+};
 use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Key, KeyPool, LazyNow};
@@ -132,13 +134,13 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     {
         self.mark(verdict);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body));
+            return Settled::Answer(self.forward(head, body, false));
         };
         if self.take_next_key() {
             return Settled::Again(body);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body),
+            MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -169,13 +171,18 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
 
     fn forward<R>(
         &mut self,
-        head: response::Parts,
+        mut head: response::Parts,
         mut body: ResponseBody<R>,
+        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        if !body.redact(&head.headers, self.key.expose_secret()) {
+        if is_refusal {
+            // It may stand in the head alone, and so may the key in it.
+            redact_headers(&mut head.headers, self.key.expose_secret());
+        }
+        if !body.redact(&head.headers, self.key.expose_secret(), is_refusal) {
             return self.exhausted();
         }
         self.finish();

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use proptest::prelude::*;
 use prost::Message;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::{
@@ -342,6 +344,35 @@ fn hostile_details_are_no_evidence() {
     }
 }
 
+proptest! {
+    #[test]
+    fn no_metadata_brings_the_policy_down(
+        code in "[0-9]{0,3}",
+        message: Vec<u8>,
+        pushback: Vec<u8>,
+        details: Vec<u8>,
+        raw: Vec<u8>,
+        kind in "(ErrorInfo|RetryInfo|QuotaFailure|.*)",
+    ) {
+        let with_type = status_with(&kind, Fields(details.clone()));
+        let encoded = [details, with_type].map(|it| BASE64_STANDARD.encode(it).into_bytes());
+        for details in encoded.iter().chain([&raw]) {
+            let mut head = head(200, &[GRPC, ("grpc-status", &code)]);
+            for (name, value) in [
+                ("grpc-message", &message),
+                ("grpc-retry-pushback-ms", &pushback),
+                ("grpc-status-details-bin", details),
+            ] {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    head.headers.insert(name, value);
+                }
+            }
+            let verdict = Grpc::new().classify(&head);
+            prop_assert!(matches!(verdict, Verdict::Forward | Verdict::Failover(_)));
+        }
+    }
+}
+
 #[test]
 fn a_wait_beyond_all_time_is_reported_as_it_is() {
     let verdict = says_by_details(&Grpc::new(), "8", &retry_info(i64::MAX, 999_999_999));
@@ -517,9 +548,11 @@ fn where_nothing_recovers_a_caller_is_told_not_to_try_again() {
 }
 
 /// A body that is trailers alone.
-fn trailers_of(code: &'static str) -> http_body_util::combinators::BoxBody<Bytes, Infallible> {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(code));
+fn trailers_of(code: &'static str) -> BoxBody<Bytes, Infallible> {
+    body_of(head(200, &[("grpc-status", code)]).headers)
+}
+
+fn body_of(trailers: HeaderMap) -> BoxBody<Bytes, Infallible> {
     let frame = Ok::<_, Infallible>(Frame::trailers(trailers));
     BodyExt::boxed(StreamBody::new(stream::iter([frame])))
 }
@@ -545,4 +578,49 @@ async fn trailers_that_are_there_fail_over_through_the_layer() {
     assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
     let expected = [KeyState::Permanent, KeyState::Valid, KeyState::Valid];
     assert_eq!(pool.states(), expected);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_forwarded_does_not_tell_the_key() {
+    let secret = "canary-key-0123456789";
+    let stars = "*".repeat(secret.len());
+    let message = format!("Consumer 'api_key:{secret}' may not");
+    let details = BASE64_STANDARD.encode(error_info(secret));
+    let refusal = head(
+        200,
+        &[
+            ("grpc-status", "7"),
+            ("grpc-message", &message),
+            ("grpc-status-details-bin", &format!("AAEC,{details}")),
+        ],
+    );
+    for in_trailers in [false, true] {
+        let pool = Arc::new(KeyPool::new([secret]).unwrap());
+        let layer = KeyFailoverLayer::new(Grpc::new(), pool);
+        let metadata = refusal.headers.clone();
+        let upstream = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+            let mut answer = Response::new(BoxBody::default());
+            if in_trailers {
+                *answer.body_mut() = body_of(metadata.clone());
+            } else {
+                *answer.headers_mut() = metadata.clone();
+            }
+            let kind = HeaderValue::from_static("application/grpc");
+            answer.headers_mut().insert("content-type", kind);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let request = Request::new(Full::new(Bytes::new()));
+        let answer = layer.layer(upstream).oneshot(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.unwrap();
+        let metadata = body.trailers().unwrap_or(&head.headers);
+        assert_eq!(metadata["grpc-status"], "7");
+        let message = format!("Consumer 'api_key:{stars}' may not");
+        assert_eq!(metadata["grpc-message"], message);
+        let expected = BASE64_STANDARD_NO_PAD.encode(error_info(&stars));
+        assert_eq!(
+            metadata["grpc-status-details-bin"],
+            format!("AAEC,{expected}")
+        );
+    }
 }

@@ -26,8 +26,8 @@ clients use the gateway's keys, set a token and have them send that, or use `--b
 #[derive(Debug, Parser)]
 #[command(name = "gateway", after_help = ENVIRONMENT)]
 struct Flags {
-    /// anthropic, openai, copilot or another provider's name; for one that has none, bearer or
-    /// header:NAME
+    /// anthropic, openai, copilot or another provider's name; grpc for a gRPC service; for what has
+    /// no name, bearer or header:NAME
     #[arg(long, value_parser = provider)]
     provider: Provider,
 
@@ -118,13 +118,13 @@ impl Config {
 }
 
 fn provider(name: &str) -> Result<Provider, String> {
-    if let Some(header) = name.strip_prefix("header:") {
-        let header = HeaderName::from_bytes(header.as_bytes());
-        return header
+    match name.split_once(':') {
+        Some(("header", header)) => HeaderName::from_bytes(header.as_bytes())
             .map(|header| Header::new(header).into())
-            .map_err(|error| error.to_string());
+            .map_err(|error| error.to_string()),
+        _ => policy::for_name(name)
+            .ok_or_else(|| "no such provider; try bearer or header:NAME".to_owned()),
     }
-    policy::for_name(name).ok_or_else(|| "no such provider; try bearer or header:NAME".to_owned())
 }
 
 fn byok(text: &str) -> Result<Byok, String> {

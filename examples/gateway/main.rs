@@ -13,6 +13,8 @@
 //! - `server.rs` accepts connections, HTTP/1.1 and HTTP/2, and lets them finish on SIGINT or SIGTERM;
 //! - `proxy.rs` checks the client's token, aims the request at the upstream and gives it to the layer;
 //! - `headers.rs` takes out what ends at a proxy;
+//! - `own.rs` says in each provider's way what the gateway itself has to say;
+//! - `upgrade.rs` carries WebSocket, once a handshake has been accepted;
 //! - `admin.rs` shows the state of the keys, on an address of its own;
 //! - `config.rs` reads flags and environment.
 
@@ -22,8 +24,10 @@
 mod admin;
 mod config;
 mod headers;
+mod own;
 mod proxy;
 mod server;
+mod upgrade;
 
 use std::io;
 use std::process::ExitCode;
@@ -51,8 +55,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), BadInput> {
     let config = Config::read()?;
     let proxy = Arc::new(Proxy::new(&config));
+    let serving = Arc::clone(&proxy);
     let gateway = service_fn(move |request| {
-        let proxy = Arc::clone(&proxy);
+        let proxy = Arc::clone(&serving);
         async move { proxy.forward(request).await }
     });
 
@@ -75,7 +80,8 @@ async fn run() -> Result<(), BadInput> {
                 server::serve(listener, admin::router(config.pool), stopped.clone()).await;
             }
         };
-        tokio::join!(server::serve(listener, gateway, stopped.clone()), admin)
+        tokio::join!(server::serve(listener, gateway, stopped.clone()), admin);
+        proxy.tunnels.finished().await;
     };
     let mut serving = std::pin::pin!(serving);
     tokio::select! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    AUTHORIZATION, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
@@ -15,14 +15,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use subtle::ConstantTimeEq;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::{Provider, ProviderPolicy};
 use tower_key_failover::{KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody};
 
 use crate::config::{Config, Upstream};
-use crate::headers;
+use crate::upgrade::{self, Tunnels};
+use crate::{headers, own};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -31,6 +31,9 @@ type Answer = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
 
 pub struct Proxy {
     service: KeyFailover<Upstreams, Provider>,
+    /// The same over HTTP/1.1 alone, as WebSocket needs it.
+    http1: KeyFailover<Upstreams, Provider>,
+    pub tunnels: Tunnels,
     policy: Provider,
     upstream: Upstream,
     client_token: Option<SecretString>,
@@ -52,8 +55,14 @@ impl Proxy {
         if let Some(bytes) = config.replay_budget {
             layer = layer.replay_budget(ReplayBudget::new(bytes));
         }
+        let versions = match policy.name() {
+            "grpc" => Versions::Http2,
+            _ => Versions::All,
+        };
         Self {
-            service: layer.layer(client()),
+            service: layer.layer(client(versions)),
+            http1: layer.layer(client(Versions::Http1)),
+            tunnels: Tunnels::default(),
             policy,
             upstream: config.upstream.clone(),
             client_token: config.client_token.clone(),
@@ -79,19 +88,35 @@ impl Proxy {
         head.uri = target;
         // What the client's connection speaks says nothing about the upstream's.
         head.version = Version::HTTP_11;
+        let client = upgrade::take_client(&mut head);
         head.extensions.clear();
         headers::clean_request(&mut head.headers);
-        if !body.is_end_stream() && body.size_hint().exact().is_none() {
-            // Otherwise the client would send a GET without it.
+        let mut service = &self.service;
+        if client.is_some() {
+            upgrade::announce(&mut head.headers);
+            service = &self.http1;
+        }
+        let is_unsized = !body.is_end_stream() && body.size_hint().exact().is_none();
+        if is_unsized && self.policy.name() != "grpc" {
+            // Otherwise the client would send a GET without it over HTTP/1.1.
             let chunked = HeaderValue::from_static("chunked");
             head.headers.insert(TRANSFER_ENCODING, chunked);
         }
 
         let request = Request::from_parts(head, body);
-        match self.service.clone().oneshot(request).await {
+        match service.clone().oneshot(request).await {
             Ok(mut response) => {
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let Some(client) = client else {
+                        let what = "the upstream switched protocols unasked";
+                        return Ok(self.own(StatusCode::BAD_GATEWAY, what));
+                    };
+                    upgrade::announce(response.headers_mut());
+                    let upstream = hyper::upgrade::on(&mut response);
+                    self.tunnels.join(client, upstream);
+                }
                 Ok(response.map(Either::Left))
             }
             Err(error) => {
@@ -111,36 +136,8 @@ impl Proxy {
             && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
     }
 
-    /// An answer of the gateway's own, in the shape in which the provider's SDKs read an error.
-    fn own(&self, status: StatusCode, message: &str) -> Answer {
-        let (kind, code, google) = match status {
-            StatusCode::UNAUTHORIZED => {
-                ("authentication_error", "invalid_api_key", "UNAUTHENTICATED")
-            }
-            StatusCode::BAD_REQUEST => (
-                "invalid_request_error",
-                "invalid_request",
-                "INVALID_ARGUMENT",
-            ),
-            _ => ("api_error", "server_error", "UNAVAILABLE"),
-        };
-        let body = match self.policy.name() {
-            "anthropic" => {
-                json!({ "type": "error", "error": { "type": kind, "message": message } })
-            }
-            "gemini" | "vertex" => {
-                json!({ "error": { "code": status.as_u16(), "message": message, "status": google } })
-            }
-            "bedrock" | "cohere" => json!({ "message": message }),
-            _ => json!({
-                "error": { "message": message, "type": kind, "param": null, "code": code }
-            }),
-        };
-        let mut answer = Response::new(Either::Right(Full::from(body.to_string())));
-        *answer.status_mut() = status;
-        let json = HeaderValue::from_static("application/json");
-        answer.headers_mut().insert(CONTENT_TYPE, json);
-        answer
+    fn own(&self, status: StatusCode, message: &'static str) -> Answer {
+        own::answer(self.policy.name(), status, message).map(Either::Right)
     }
 }
 
@@ -154,14 +151,15 @@ fn take_token(headers: &mut HeaderMap, token: &SecretString) -> bool {
         HeaderName::from_static("api-key"),
         HeaderName::from_static("x-goog-api-key"),
     ];
-    let mut presented = false;
+    let is_token = |value: &[u8]| -> bool { value.ct_eq(token.expose_secret().as_bytes()).into() };
+    let mut presented = upgrade::take_token(headers, is_token);
     for name in CARRIERS {
         let matches = headers.get_all(&name).iter().any(|value| {
             let value = match name == AUTHORIZATION {
                 true => bearer(value.as_bytes()),
                 false => Some(value.as_bytes()),
             };
-            value.is_some_and(|value| value.ct_eq(token.expose_secret().as_bytes()).into())
+            value.is_some_and(is_token)
         });
         if matches {
             headers.remove(&name);
@@ -178,8 +176,16 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-/// HTTP/1.1 and, where TLS agrees on it, HTTP/2.
-fn client() -> Upstreams {
+#[derive(Clone, Copy)]
+enum Versions {
+    /// HTTP/1.1 and, where TLS agrees on it, HTTP/2.
+    All,
+    Http1,
+    /// HTTP/2, without TLS as well: what gRPC speaks.
+    Http2,
+}
+
+fn client(versions: Versions) -> Upstreams {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.set_connect_timeout(Some(Duration::from_secs(10)));
@@ -188,12 +194,16 @@ fn client() -> Upstreams {
     let connector = HttpsConnectorBuilder::new()
         .with_native_roots()
         .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(http);
+        .https_or_http();
+    let connector = match versions {
+        Versions::All => connector.enable_all_versions().wrap_connector(http),
+        Versions::Http1 => connector.enable_http1().wrap_connector(http),
+        Versions::Http2 => connector.enable_http2().wrap_connector(http),
+    };
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .http2_only(matches!(versions, Versions::Http2))
         .build(connector)
 }
 

@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tower::Service;
 use tower_key_failover::BoxError;
 
-/// Serves until `stop`, then lets running requests finish.
+/// Serves until `stop`, then lets running requests finish. A connection that has switched protocols is
+/// no longer among them.
 pub async fn serve<S, B>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -44,7 +45,7 @@ where
         // The events of a stream are small, and are to arrive as they come.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async {
             // It failed because of its client, which knows.

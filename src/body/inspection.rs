@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
+use super::redaction::{find, overwrite, redact_headers};
 use crate::policy::BodyEvidence;
 use crate::sse::FirstEvent;
 
@@ -171,22 +172,26 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read of a refusal. `false` if that is not possible,
+    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
     /// because it stands in an encoded body.
+    ///
+    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
+    /// later, must make no difference to the caller.
     #[must_use]
-    pub(crate) fn redact(self: Pin<&mut Self>, headers: &HeaderMap, secret: &str) -> bool {
-        let secret = secret.as_bytes();
+    pub(crate) fn redact(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        secret: &str,
+        is_refusal: bool,
+    ) -> bool {
         let this = self.project();
-        for value in this.trailers.iter_mut().flat_map(HeaderMap::values_mut) {
-            let mut text = BytesMut::from(value.as_bytes());
-            if overwrite(&mut text, secret) {
-                *value = text.as_ref().try_into().expect("as legal as it was");
-            }
+        if let Some(trailers) = this.trailers {
+            redact_headers(trailers, secret);
         }
-        // A first frame is a message of the answer's own, not what a refusal says.
-        if let Reach::FirstFrame(_) = this.reach {
+        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
             return true;
         }
+        let secret = secret.as_bytes();
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
             return find(&decoded, secret).is_none();
@@ -194,21 +199,6 @@ where
         overwrite(this.data, secret);
         true
     }
-}
-
-fn find(text: &[u8], secret: &[u8]) -> Option<usize> {
-    text.windows(secret.len())
-        .position(|window| window == secret)
-}
-
-/// Says whether there was anything to overwrite.
-fn overwrite(text: &mut [u8], secret: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(at) = find(&text[from..], secret) {
-        text[from + at..][..secret.len()].fill(b'*');
-        from += at + secret.len();
-    }
-    from > 0
 }
 
 impl<R> Body for Inspection<R>

@@ -6,6 +6,7 @@ mod error;
 mod head;
 mod inspection;
 mod recording;
+mod redaction;
 mod request;
 mod response;
 mod tape;
@@ -19,4 +20,5 @@ pub use self::request::RequestBody;
 pub use self::response::ResponseBody;
 
 pub(crate) use self::inspection::{Inspection, Reach};
+pub(crate) use self::redaction::redact_headers;
 pub(crate) use self::tape::{Recorder, Unrepeatable};

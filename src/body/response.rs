@@ -75,9 +75,9 @@ impl<R: Body> ResponseBody<R> {
 impl<R: Body<Data = Bytes>> ResponseBody<R> {
     /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
     #[must_use]
-    pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str) -> bool {
+    pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
         match &mut self.kind {
-            Kind::Inspected { body } => body.as_mut().redact(headers, secret),
+            Kind::Inspected { body } => body.as_mut().redact(headers, secret, is_refusal),
             Kind::Upstream { .. } | Kind::Own { .. } => true,
         }
     }

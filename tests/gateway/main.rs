@@ -10,6 +10,8 @@ mod bad_input;
 mod byok;
 mod client_token;
 mod failover;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod headers;
 mod limits;
 mod secrets;
@@ -17,3 +19,4 @@ mod shutdown;
 mod streaming;
 mod tls;
 mod unreachable;
+mod websocket;

@@ -190,7 +190,7 @@ impl Gateway {
 /// request that it gets.
 pub struct Upstream {
     pub url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    pub seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 #[derive(Clone, Debug)]

@@ -6,11 +6,15 @@ mod support;
 use std::time::Duration;
 
 use prost::Message;
+use tonic::body::Body;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Streaming};
+use tower::Service;
+use tower_key_failover::KeyFailover;
 use tower_key_failover::policy::Grpc;
 use tower_key_failover::pool::KeyState;
 
-use crate::support::{Say, Server, say, stream, within};
+use crate::support::{Inner, Say, Server, say, stream, within};
 
 async fn texts(mut messages: Streaming<Say>) -> Vec<String> {
     let mut texts = Vec::new();
@@ -34,6 +38,53 @@ async fn a_unary_call_moves_on_from_every_refusal() {
             panic!("{states:?}");
         };
         assert!(retry_after <= Duration::from_secs(5) && retry_after > Duration::from_secs(3));
+    })
+    .await;
+}
+
+#[test]
+fn the_service_can_be_cloned_and_sent() {
+    fn check<S, R>()
+    where
+        S: Service<R, Future: Send> + Clone + Send + Sync,
+    {
+    }
+    check::<KeyFailover<Inner, Grpc>, http::Request<Body>>();
+}
+
+#[tokio::test]
+async fn a_refusal_by_http_moves_on_as_well() {
+    within(async {
+        let server = Server::start().await;
+        let mut client = server.client(["http-401", "http-429", "good"]);
+        let answer = client.unary(Request::new(say("hello"))).await.unwrap();
+        assert_eq!(answer, "GOOD: hello");
+        assert_eq!(client.states()[0], KeyState::Permanent);
+        assert!(matches!(client.states()[1], KeyState::Temporary { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metadata_passes_in_every_attempt_and_back() {
+    within(async {
+        let server = Server::start().await;
+        let mut client = server.client(["revoked", "limited", "good"]);
+        let mut request = Request::new(say("hello"));
+        let metadata = request.metadata_mut();
+        metadata.append("x-note", "one".parse().unwrap());
+        metadata.append("x-note", "two".parse().unwrap());
+        let binary = [0, 1, 0xfe, 0xff];
+        metadata.insert_bin("x-raw-bin", MetadataValue::from_bytes(&binary));
+        request.set_timeout(Duration::from_secs(9));
+        let answer = client.unary_with_metadata(request).await.unwrap();
+        let metadata = answer.metadata();
+        let notes: Vec<_> = metadata.get_all("x-note").iter().collect();
+        assert_eq!(notes, ["one", "two"]);
+        let raw = metadata.get_bin("x-raw-bin").unwrap();
+        assert_eq!(raw.to_bytes().unwrap(), &binary[..]);
+        assert_eq!(metadata.get("grpc-timeout").unwrap(), "9000000u");
+        assert_eq!(answer.get_ref().text, "GOOD: hello");
     })
     .await;
 }

@@ -122,7 +122,7 @@ impl Server {
     }
 }
 
-type Inner = MapRequestBody<Channel, fn(RequestBody<Body>) -> Body>;
+pub type Inner = MapRequestBody<Channel, fn(RequestBody<Body>) -> Body>;
 type Codec = ProstCodec<Say, Say>;
 
 #[derive(Debug)]
@@ -137,10 +137,16 @@ impl Client {
     }
 
     pub async fn unary(&mut self, request: Request<Say>) -> Result<String, Status> {
+        Ok(self.unary_with_metadata(request).await?.into_inner().text)
+    }
+
+    pub async fn unary_with_metadata(
+        &mut self,
+        request: Request<Say>,
+    ) -> Result<Response<Say>, Status> {
         self.caller.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Unary");
-        let answer = self.caller.unary(request, path, Codec::default()).await?;
-        Ok(answer.into_inner().text)
+        self.caller.unary(request, path, Codec::default()).await
     }
 
     pub async fn upload(
@@ -202,6 +208,11 @@ impl Service<http::Request<Body>> for Talk {
         let key = values.concat().strip_prefix("Bearer ").unwrap().to_owned();
         self.asked.lock().unwrap().push(key.clone());
         let call = Call { key };
+        if let Some(status) = call.key.strip_prefix("http-") {
+            let answer = http::Response::builder().status(status);
+            let answer = answer.body(Body::empty()).unwrap();
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
         Box::pin(async move {
             let mut grpc = server::Grpc::new(Codec::default());
             Ok(match request.uri().path() {
@@ -238,8 +249,12 @@ impl server::UnaryService<Say> for Call {
     type Future = Answer<Say>;
 
     fn call(&mut self, request: Request<Say>) -> Self::Future {
-        let answer = self.answer(&request.get_ref().text);
-        let answer = self.check().map(|()| Response::new(answer));
+        let mut answer = Response::new(self.answer(&request.get_ref().text));
+        // What came is said again.
+        let mut metadata = request.metadata().clone();
+        metadata.remove("authorization");
+        *answer.metadata_mut() = metadata;
+        let answer = self.check().map(|()| answer);
         Box::pin(std::future::ready(answer))
     }
 }

@@ -286,9 +286,25 @@ async fn the_attempts_own_key_is_overwritten_in_what_was_inspected() {
     }
 }
 
+#[tokio::test]
+async fn the_attempts_own_key_is_overwritten_in_the_head_of_a_refusal() {
+    let secret = "sk-canary-canary-canary";
+    let stars = "*".repeat(secret.len());
+    for (verdict, expected) in [("keep", &stars[..]), ("forward", secret)] {
+        let pool = pool([secret]);
+        let mut call = Call::start(&pool);
+        let mut answer = say(verdict, ended(""));
+        let echo = format!("no {secret} here").parse().unwrap();
+        answer.headers_mut().insert("x-echo", echo);
+        call.attempt().await.send_response(answer);
+        let answer = call.answer();
+        assert_eq!(answer.headers()["x-echo"], format!("no {expected} here"));
+    }
+}
+
 /// A moment later it would have streamed through: what a caller gets must not depend on that.
 #[tokio::test]
-async fn a_message_that_was_peeked_at_is_the_upstreams_own() {
+async fn a_message_that_was_peeked_at_is_the_upstreams_own_unless_it_refuses() {
     let secret = "sk-canary-canary-canary";
     let pool = pool([secret]);
     let mut call = Call::start(&pool);
@@ -300,10 +316,17 @@ async fn a_message_that_was_peeked_at_is_the_upstreams_own() {
 
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
+    remote.data(format!("keep {secret}"));
+    remote.push(Step::End);
+    call.attempt().await.send_response(say("peek", body));
+    let stars = "*".repeat(secret.len());
+    assert_eq!(text(call.answer()).await, format!("keep {stars}"));
+
+    let mut call = Call::start(&pool);
+    let (body, remote) = chunked();
     remote.push(Step::Trailers(trailers("x-echo", secret)));
     call.attempt().await.send_response(say("peek", body));
     let body = call.answer().into_body().collect().await.unwrap();
-    let stars = "*".repeat(secret.len());
     assert_eq!(body.trailers().unwrap()["x-echo"], stars);
 }
 

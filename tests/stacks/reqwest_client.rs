@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
-use tower::{Layer, ServiceExt};
-use tower_key_failover::KeyFailover;
+use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_key_failover::policy::Bearer;
 use tower_key_failover::pool::KeyState;
+use tower_key_failover::{KeyFailover, RequestBody};
 
 use self::example::Reqwest;
 use crate::support::{
@@ -22,12 +22,15 @@ use crate::support::{
 #[path = "../../examples/reqwest_client.rs"]
 mod example;
 
+/// A client past any proxy, that follows no redirects.
+fn direct() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.redirect(reqwest::redirect::Policy::none());
+    client.build().unwrap()
+}
+
 fn service(keys: [&'static str; 2]) -> KeyFailover<Reqwest, Bearer> {
-    let client = reqwest::Client::builder();
-    let client = client
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
-    failover(&pool(keys)).layer(Reqwest(client.build().unwrap()))
+    failover(&pool(keys)).layer(Reqwest(direct()))
 }
 
 #[tokio::test]
@@ -52,7 +55,8 @@ async fn bodies_and_trailers_stream_both_ways() {
     let (mut upload, body) = Channel::<Bytes>::new(1);
     upload.send_data(Bytes::from("one")).await.unwrap();
     let request = Request::post(upstream.uri("/v1/messages")).body(body);
-    let client = reqwest::Client::builder().http2_prior_knowledge().build();
+    let client = reqwest::Client::builder().no_proxy();
+    let client = client.http2_prior_knowledge().build();
     let service = failover(&pool(["limited", "good"])).layer(Reqwest(client.unwrap()));
 
     let response = within(service.oneshot(request.unwrap())).await.unwrap();
@@ -74,6 +78,24 @@ async fn bodies_and_trailers_stream_both_ways() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_not_sync_goes_as_a_stream_of_data() {
+    let upstream = Upstream::start().await;
+    let service = ServiceBuilder::new()
+        .layer(failover(&pool(["limited", "good"])))
+        .map_request(|request: Request<RequestBody<axum::body::Body>>| {
+            request.map(|body| reqwest::Body::wrap_stream(body.into_data_stream()))
+        })
+        .service(Reqwest(direct()));
+    assert_shareable::<_, Request<axum::body::Body>>(&service);
+
+    let request = upstream.post("a question").map(axum::body::Body::new);
+    let response = within(service.oneshot(request)).await.unwrap();
+
+    assert_eq!(text(response).await, "a question");
+    assert_eq!(upstream.seen.keys(), ["limited", "good"]);
+}
+
+#[tokio::test]
 async fn a_provider_out_of_reach_is_reqwests_error() {
     let listener = listen().await;
     let address = listener.local_addr().unwrap();
@@ -89,7 +111,7 @@ async fn a_provider_out_of_reach_is_reqwests_error() {
 #[tokio::test]
 async fn a_request_without_a_host_is_reqwests_error_and_no_fault_of_the_key() {
     let pool = pool(["first", "second"]);
-    let service = failover(&pool).layer(Reqwest(reqwest::Client::new()));
+    let service = failover(&pool).layer(Reqwest(direct()));
 
     let request = Request::post("/v1/messages").body(Body::default()).unwrap();
     let error: reqwest::Error = within(service.oneshot(request)).await.unwrap_err();

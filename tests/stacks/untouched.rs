@@ -469,6 +469,35 @@ async fn what_a_layer_beneath_puts_into_an_attempt_is_gone_with_it() {
 }
 
 #[tokio::test]
+async fn each_attempt_carries_itself_alone() {
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&attempts);
+    let upstream = Upstream::start().await;
+    let service = ServiceBuilder::new()
+        .layer(failover(&pool(["limited", "revoked", "good"])).extensions(true))
+        .map_request(move |request: Request<RequestBody<Body>>| {
+            let in_body = request.body().attempt().unwrap().number();
+            let attempt = request.extensions().get::<Attempt>().unwrap();
+            assert_eq!(attempt.number(), in_body);
+            let key = attempt.key().expose_secret().to_owned();
+            noted.lock().unwrap().push((in_body, key));
+            request
+        })
+        .service(client());
+
+    within(service.oneshot(upstream.post("a question")))
+        .await
+        .unwrap();
+
+    let attempts = attempts.lock().unwrap();
+    let expected = [(1, "limited"), (2, "revoked"), (3, "good")];
+    assert_eq!(
+        *attempts,
+        expected.map(|(number, key)| (number, key.to_owned()))
+    );
+}
+
+#[tokio::test]
 async fn each_attempt_gets_the_callers_request_and_nothing_of_an_earlier_one() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);

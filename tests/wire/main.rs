@@ -12,3 +12,4 @@ mod refusals;
 mod small_frames;
 mod streaming;
 mod transport;
+mod upgrade;

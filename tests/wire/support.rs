@@ -450,7 +450,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             read: BytesMut::new(),

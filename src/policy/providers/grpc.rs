@@ -5,9 +5,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
@@ -20,21 +17,13 @@ use super::dialect::{Carrier, Dialect, Finding, Protocol};
 use super::exhausted::millis;
 use super::provider::policy;
 use super::{google, openai};
+use crate::binary;
 use crate::pool::{Exhausted, ExhaustedKind};
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
-
-/// Senders pad or not; receivers have to take both.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 policy! {
     /// Any gRPC service: metadata `authorization: Bearer <key>`, or another
@@ -172,10 +161,7 @@ fn error(metadata: &HeaderMap) -> Value {
 }
 
 fn details(metadata: &HeaderMap) -> Option<Vec<Any>> {
-    let values = metadata.get(DETAILS)?.as_bytes();
-    // Several values may have been joined.
-    let first = values.split(|&byte| byte == b',').next()?;
-    let status = BASE64.decode(first.trim_ascii()).ok()?;
+    let status = binary::decode_each(metadata.get(DETAILS)?.as_bytes()).next()??;
     Some(Status::decode(&status[..]).ok()?.details)
 }
 
@@ -200,7 +186,7 @@ pub(super) fn exhausted(exhausted: &Exhausted) -> Response<Bytes> {
             let millis = i32::try_from(millis(wait)).unwrap_or(i32::MAX);
             headers.insert(PUSHBACK, millis.into());
             status.details.push(Any::retry_info(wait));
-            let status = BASE64.encode(status.encode_to_vec());
+            let status = binary::encode(&status.encode_to_vec());
             let status = status.try_into().expect("base64 is a legal value");
             headers.insert(DETAILS, status);
         }

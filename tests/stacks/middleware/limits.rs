@@ -157,3 +157,25 @@ async fn load_shed_beneath_sheds_an_attempt_and_blames_no_key() {
     assert_eq!(text(response).await, "a question");
     assert_eq!(seen.keys(), ["limited", "good"]);
 }
+
+#[tokio::test]
+async fn load_shed_beneath_sheds_a_later_attempt_where_another_was_quicker() {
+    let seen = Seen::default();
+    let limited = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .service(provider(&seen));
+    let mut rival = limited.clone();
+    let mut service = ServiceBuilder::new()
+        .layer(failover(&pool(["limited", "good"])))
+        .load_shed()
+        .service(limited);
+
+    let first = ready(&mut service).await.call(question());
+    let mut waiting = task::spawn(ready(&mut rival));
+    assert_pending!(waiting.poll());
+
+    let shed: Result<_, BoxError> = within(first).await;
+    assert!(shed.unwrap_err().is::<Overloaded>());
+    assert!(waiting.is_woken());
+    assert_eq!(seen.keys(), ["limited"]);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::timeout::{
@@ -124,6 +125,27 @@ const NOT_THIS_MODEL: &str =
 
 async fn not_this_model() -> (StatusCode, &'static str) {
     (StatusCode::FORBIDDEN, NOT_THIS_MODEL)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_body_timeout_beneath_ends_a_refusal_that_stalls() {
+    let wait = Duration::from_millis(100);
+    let policy = Anthropic::new();
+    let service = ServiceBuilder::new()
+        .layer(KeyFailoverLayer::new(policy, pool(["first", "second"])))
+        .layer(ResponseBodyTimeoutLayer::new(wait))
+        .service(Router::new().fallback(|| async {
+            let stall = futures_util::stream::pending::<Result<&str, std::io::Error>>();
+            (StatusCode::FORBIDDEN, axum::body::Body::from_stream(stall))
+        }));
+
+    let begun = Instant::now();
+    let response = service.oneshot(to("/v1/messages")).await.unwrap();
+
+    assert_eq!(response.body().failover().unwrap().attempts(), 2);
+    let waited = Instant::now().saturating_duration_since(begun);
+    // Not the whole second that the layer would have waited for each.
+    assert!(waited < 3 * wait, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,73 @@
+//! The gateway's own answers, each in the shape in which the provider's SDKs read an error.
+
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+pub fn answer(provider: &str, status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
+    match provider {
+        "anthropic" => json(status, anthropic(status, message)),
+        "gemini" | "vertex" => json(status, google(status, message)),
+        "grpc" => grpc(status, message),
+        "bedrock" | "cohere" => json(status, json!({ "message": message })),
+        _ => json(status, openai(status, message)),
+    }
+}
+
+fn anthropic(status: StatusCode, message: &str) -> Value {
+    json!({ "type": "error", "error": { "type": kind(status), "message": message } })
+}
+
+fn google(status: StatusCode, message: &str) -> Value {
+    let name = match status {
+        StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
+        StatusCode::BAD_REQUEST => "INVALID_ARGUMENT",
+        _ => "UNAVAILABLE",
+    };
+    json!({ "error": { "code": status.as_u16(), "message": message, "status": name } })
+}
+
+fn openai(status: StatusCode, message: &str) -> Value {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => "invalid_api_key",
+        StatusCode::BAD_REQUEST => "invalid_request",
+        _ => "server_error",
+    };
+    json!({
+        "error": { "message": message, "type": kind(status), "param": null, "code": code }
+    })
+}
+
+/// A head alone, with the status where gRPC has it. Messages here are plain ASCII.
+fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => "16",
+        StatusCode::BAD_REQUEST => "3",
+        _ => "14",
+    };
+    let mut answer = Response::new(Full::default());
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(code));
+    headers.insert("grpc-message", HeaderValue::from_static(message));
+    answer
+}
+
+/// What Anthropic and OpenAI both call it.
+fn kind(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::BAD_REQUEST => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+fn json(status: StatusCode, body: Value) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::from(body.to_string()));
+    *answer.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, json);
+    answer
+}

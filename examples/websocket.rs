@@ -1,0 +1,131 @@
+//! A WebSocket client whose handshake survives a refused key: everything on loopback, nothing to set
+//! up.
+//!
+//! A provider refuses one key and accepts another. The client sends its handshake through the layer,
+//! as it would any request: the refusal moves it on to the next key. From the 101 on the connection is
+//! the client's, and the layer has no part in it. Fails if anything is not as it should be.
+//!
+//! ```text
+//! cargo run --example websocket
+//! ```
+//!
+//! How a proxy carries WebSocket is to be seen in `examples/gateway/upgrade.rs`.
+
+use std::sync::Arc;
+
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::upgrade::Upgraded;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::handshake::server::ErrorResponse;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+use tower::{Layer, ServiceExt};
+use tower_key_failover::policy::OpenAi;
+use tower_key_failover::{
+    BoxError, FailoverInfo, KeyFailover, KeyFailoverLayer, KeyPool, KeyState, RequestBody,
+};
+
+const REVOKED: &str = "sk-demo-revoked-1111";
+const GOOD: &str = "sk-demo-good-2222";
+
+/// What sends requests, with the layer over it.
+type Provider = KeyFailover<Client<HttpConnector, RequestBody<Empty<Bytes>>>, OpenAi>;
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1/realtime", listener.local_addr()?);
+    tokio::spawn(provide(listener));
+
+    let pool = Arc::new(KeyPool::new([REVOKED, GOOD])?);
+    // Against a provider behind TLS: a client that offers HTTP/1.1 alone, as HTTP/2 cannot switch.
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let service = KeyFailoverLayer::new(OpenAi::new(), Arc::clone(&pool)).layer(client);
+
+    println!("handshake");
+    let mut socket = connect(service, &url).await?;
+    println!("the pool: {:?}", pool.states());
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+
+    for said in ["hello", "and good-bye"] {
+        socket.send(Message::text(said)).await?;
+        let answer = socket.next().await.ok_or("the provider has gone")??;
+        println!("said {said:?}, heard {answer}");
+        assert_eq!(answer, Message::text(said.to_uppercase()));
+    }
+    socket.close(None).await?;
+    while let Some(Ok(_)) = socket.next().await {}
+    println!("closed");
+    Ok(())
+}
+
+/// Opens a WebSocket.
+async fn connect(
+    service: Provider,
+    url: &str,
+) -> Result<WebSocketStream<TokioIo<Upgraded>>, BoxError> {
+    let challenge = generate_key();
+    let handshake = Request::get(url)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", &challenge)
+        .body(Empty::new())?;
+
+    let mut response = service.oneshot(handshake).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(format!("refused: {}", response.status()).into());
+    }
+    let accepted = derive_accept_key(challenge.as_bytes());
+    assert_eq!(response.headers()["sec-websocket-accept"], accepted);
+    let failover = response.body().failover();
+    let attempts = failover.map_or(1, FailoverInfo::attempts);
+    println!("accepted in attempt {attempts}");
+    assert_eq!(attempts, 2);
+
+    // The connection is to be had from the answer to the last attempt.
+    let upgraded = TokioIo::new(hyper::upgrade::on(&mut response).await?);
+    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
+}
+
+/// The provider: it accepts one key, and answers in capitals.
+async fn provide(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(converse(stream));
+    }
+}
+
+async fn converse(stream: TcpStream) -> Result<(), Error> {
+    #[allow(clippy::result_large_err)] // the shape that a callback has
+    let judge = |request: &Request<()>, response| {
+        let accepted = request.headers()["authorization"] == format!("Bearer {GOOD}");
+        println!(
+            "  the provider {}",
+            if accepted { "accepts" } else { "refuses" }
+        );
+        match accepted {
+            true => Ok(response),
+            false => {
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+                Err(refusal)
+            }
+        }
+    };
+    let mut socket = accept_hdr_async(stream, judge).await?;
+    while let Some(Ok(message)) = socket.next().await {
+        if let Message::Text(text) = message {
+            socket.send(Message::text(text.to_uppercase())).await?;
+        }
+    }
+    Ok(())
+}
