@@ -151,13 +151,13 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let Some(again) = &self.again else {
             return false;
         };
-        if again.recorder.unrepeatable().is_some() {
-            return false;
-        }
         let pool = self.pool();
         let Some(picked) = pool.pick(self.key.index() + 1, &mut LazyNow::default()) else {
             return false;
         };
+        if again.recorder.supersede().is_err() {
+            return false;
+        }
         self.key = pool.key(picked);
         true
     }

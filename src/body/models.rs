@@ -121,6 +121,7 @@ fn a_superseded_view_never_ends_short_and_the_next_reads_all() {
             let shared = Arc::clone(&shared);
             thread::spawn(move || tell(&shared))
         };
+        recorder.supersede().unwrap();
         let (_, second) = recorder.play_again();
         assert_eq!(read(&second).as_deref(), Ok("ab"));
         refused.join().unwrap();
@@ -137,6 +138,7 @@ fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
         let (recorder, first, shared, budget) = start();
         tell(&shared);
         let refused = thread::spawn(move || assert_whole_or_superseded(read(&first)));
+        recorder.supersede().unwrap();
         let (_, last) = recorder.play_last();
         assert_eq!(read(&last).as_deref(), Ok("ab"));
         refused.join().unwrap();
@@ -156,6 +158,7 @@ fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
             let _ = first.poll_frame(&mut cx);
             drop(first);
         });
+        recorder.supersede().unwrap();
         let (_, second) = recorder.play_again();
         let reader = thread::spawn(move || assert_eq!(read(&second).as_deref(), Ok("ab")));
         tell(&shared);

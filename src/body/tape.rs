@@ -36,7 +36,7 @@ struct Tape<B> {
 }
 
 struct State<B> {
-    /// Which view is live.
+    /// Which view is live: the latest, or the one that is to come.
     generation: u32,
     /// Whether the live view exists, and whether it was polled.
     live: bool,
@@ -116,38 +116,23 @@ impl<B: Body> Recorder<B> {
 }
 
 impl<B> Recorder<B> {
-    /// Why the request cannot be sent again, if it cannot.
-    pub(crate) fn unrepeatable(&self) -> Option<Unrepeatable> {
-        self.tape.lock().unrepeatable()
-    }
-
     /// Ends the recording, and says why the request could not have been sent again before.
     pub(crate) fn end(mut self) -> Option<Unrepeatable> {
         self.has_ended = true;
         self.tape.end()
     }
 
-    /// The head, and a view that starts again. The view before it is superseded.
-    pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
-        let view = self.supersede(false);
-        // Copied outside the lock: extensions are other people's code.
-        let kept = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
-        let head = kept.to_parts();
-        self.tape.lock().head = Some(kept);
-        (head, view)
-    }
-
-    /// The same for the last time: nothing is recorded any more.
-    pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
-        let view = self.supersede(true);
-        let kept = self.tape.lock().head.take().expect(HEAD_IS_KEPT);
-        (kept.to_parts(), view)
-    }
-
-    fn supersede(&self, last: bool) -> View<B> {
+    /// Takes the body away from the attempt under way, unless the request cannot be sent again.
+    ///
+    /// At once, and not only when the next attempt begins: what the refused one read until then
+    /// might be more than can be recorded, and the next one would lack it.
+    pub(crate) fn supersede(&self) -> Result<(), Unrepeatable> {
         let mut state = self.tape.lock();
+        if let Some(why) = state.unrepeatable() {
+            return Err(why);
+        }
         state.generation += 1;
-        state.live = true;
+        state.live = false;
         state.polled = false;
         if let Tail::End(trailers) = &mut state.tail {
             state.tail = match trailers.take() {
@@ -155,26 +140,46 @@ impl<B> Recorder<B> {
                 None => Tail::End(None),
             };
         }
-        if state.recording.stopped().is_none() {
-            state.recording.rewind();
-        }
-        if last {
-            state.recording.stop(Stopped::Done);
-        }
-        let generation = state.generation;
+        state.recording.rewind();
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        View {
+        Ok(())
+    }
+
+    /// The head, and the view for the attempt that [`supersede`](Self::supersede) made room for.
+    pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
+        let (kept, view) = self.view();
+        // Copied outside the lock: extensions are other people's code.
+        let head = kept.to_parts();
+        self.tape.lock().head = Some(kept);
+        (head, view)
+    }
+
+    /// The same for the last time: nothing is recorded any more.
+    pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
+        let (kept, view) = self.view();
+        (kept.to_parts(), view)
+    }
+
+    fn view(&self) -> (KeptHead, View<B>) {
+        let mut state = self.tape.lock();
+        state.live = true;
+        let head = state.head.take();
+        let generation = state.generation;
+        drop(state);
+        let view = View {
             tape: Arc::clone(&self.tape),
             generation,
-        }
+        };
+        (
+            head.expect("it is kept as long as there is a recorder"),
+            view,
+        )
     }
 }
-
-const HEAD_IS_KEPT: &str = "the head is kept as long as there is a recorder";
 
 impl<B> Drop for Recorder<B> {
     fn drop(&mut self) {

@@ -136,6 +136,55 @@ async fn a_superseded_view_is_woken_and_fails_and_leaves_the_source_alone() {
 }
 
 #[tokio::test]
+async fn a_refused_attempt_reads_no_more_while_the_next_one_waits_to_be_ready() {
+    let (body, remote) = chunked();
+    let (mut service, handle) = stack(&three_keys().max_replay_bytes(8));
+    let mut call = Call {
+        handle,
+        future: {
+            assert_ready_ok!(service.poll_ready());
+            task::spawn(service.call(Request::new(body)))
+        },
+    };
+    call.handle.allow(1);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("four");
+    assert_eq!(first.read(), data("four"));
+    call.handle.allow(0);
+    reply.send_response(answer(429));
+    assert_pending!(call.future.poll());
+
+    // What it read now would be more than can be sent again, and the next attempt would lack it.
+    remote.data("more than that");
+    assert_eq!(first.read(), Read::Superseded);
+    call.handle.allow(1);
+    let (mut second, _reply) = call.attempt().await;
+    assert_eq!(second.read(), data("four"));
+    assert_eq!(second.read(), data("more than that"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_between_two_attempts_frees_all() {
+    let budget = ReplayBudget::new(1 << 20);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut held, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(held.read(), data("one"));
+    call.handle.allow(0);
+    reply.send_response(answer(429));
+    assert_pending!(call.future.poll());
+    assert!(budget.held() > 0);
+    drop(call);
+    assert_eq!(budget.held(), 0);
+    assert!(
+        remote.is_dropped(),
+        "though the refused attempt's body is held"
+    );
+    assert_eq!(held.read(), Read::Superseded);
+}
+
+#[tokio::test]
 async fn a_view_superseded_before_it_was_ever_polled_fails_too() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
