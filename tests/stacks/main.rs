@@ -5,6 +5,7 @@
 mod support;
 
 mod axum_router;
+mod commit_gate;
 mod hyper_client;
 mod middleware;
 mod reqwest_client;
