@@ -181,9 +181,11 @@
 //!
 //! # Secrets
 //!
-//! A key is never in a `Debug` or `Display`, in an error, or in an answer that was inspected; people
-//! are shown a hint, `sk-a...efgh`. A pool wipes its keys when the last handle to them goes. Copies
-//! that HTTP and TLS implementations make while they send are theirs.
+//! A key is never in a `Debug` or `Display`, or in an error of ours; people are shown a hint,
+//! `sk-a...efgh`. A key that a refusal echoes is overwritten in the part that was inspected, and a
+//! compressed refusal that holds it does not go to the caller. What streams through is not searched,
+//! nor what cannot be decoded. A pool wipes its keys when the last handle to them goes. Copies that
+//! HTTP and TLS implementations make while they send are theirs.
 //!
 //! # Features
 //!

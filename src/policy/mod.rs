@@ -2,7 +2,7 @@
 //! is told when no key is left.
 //!
 //! The layer asks a [`ProviderPolicy`] and acts on its [`Verdict`]; a policy knows nothing of the
-//! pool, of time, or of other requests.
+//! pool or of other requests, and how long a key has been out is not its business.
 //!
 //! # The built-in policies
 //!
