@@ -21,4 +21,4 @@ pub use self::response::ResponseBody;
 
 pub(crate) use self::inspection::{Inspection, Reach};
 pub(crate) use self::redaction::redact_headers;
-pub(crate) use self::tape::{Recorder, Unrepeatable};
+pub(crate) use self::tape::{Recorder, Unrepeatable, View};
