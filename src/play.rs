@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{
-    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View, redact_headers,
+    Answer, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
+    redact_headers,
 };
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 use crate::past::Past;
@@ -32,7 +33,8 @@ pub(crate) struct Play<S, P, B> {
     /// What a further attempt takes. `None`: this attempt is the last, whatever recovers meanwhile.
     again: Option<Again<S, B>>,
     replay: Replay,
-    past: Option<Box<Past>>,
+    // Shared with nobody until the end.
+    past: Option<Arc<Past>>,
 }
 
 struct Turn {
@@ -58,7 +60,7 @@ pub(crate) enum Classified {
 pub(crate) enum Settled<R: Body> {
     Answer(Response<ResponseBody<R>>),
     /// The refused answer is to be let go.
-    Refused(ResponseBody<R>, Next),
+    Refused(Answer<R>, Next),
 }
 
 /// What comes after a refusal.
@@ -90,7 +92,8 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn past(&mut self) -> &mut Past {
-        self.past.get_or_insert_default()
+        let past = self.past.get_or_insert_default();
+        Arc::get_mut(past).expect("it is not shared yet")
     }
 
     /// The keys that are not to be tried (again).
@@ -210,12 +213,10 @@ impl<S, P, B> Play<S, P, B> {
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
             key.served(status);
-            if let Some(past) = &mut self.past {
-                past.suspects.convict();
-            }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
             }
+            self.convict();
             return;
         };
         let reason = mark.reason(status);
@@ -233,13 +234,20 @@ impl<S, P, B> Play<S, P, B> {
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
-        if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
-            past.suspects.convict();
-        }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
             Some(loan) => loan.refused(),
             None => {}
+        }
+        if mark.kind() != MarkKind::Permanent {
+            self.convict();
+        }
+    }
+
+    /// A key was not refused as those before it were, so that these are to blame.
+    fn convict(&mut self) {
+        if self.past.is_some() {
+            self.past().suspects.convict();
         }
     }
 
@@ -256,9 +264,7 @@ impl<S, P, B> Play<S, P, B> {
         if let Some(again) = self.again.take() {
             self.replay = again.recorder.end().into();
         }
-        let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
-        let refused = self.past.take().and_then(|past| past.into_refused());
-        FailoverInfo::new(refused, answered, waited, outcome, self.replay)
+        FailoverInfo::new(self.past.take(), answered, outcome, self.replay)
     }
 }
 
@@ -308,7 +314,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         verdict: Verdict,
         head: response::Parts,
-        body: ResponseBody<R>,
+        body: Answer<R>,
     ) -> Settled<R>
     where
         R: Body<Data = Bytes>,
@@ -332,7 +338,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     fn forward<R>(
         &mut self,
         mut head: response::Parts,
-        mut body: ResponseBody<R>,
+        mut body: Answer<R>,
         answered: Option<Attempted>,
     ) -> Response<ResponseBody<R>>
     where
@@ -362,7 +368,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let info = self.finish(None, Outcome::Exhausted);
         let mut response = self.settings.policy.exhausted_response(&exhausted);
         response.extensions_mut().insert(info.clone());
-        response.map(|data| ResponseBody::own(data).with_failover(info))
+        response.map(|data| Answer::Own { data }.with_failover(info))
     }
 }
 
