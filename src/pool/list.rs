@@ -31,6 +31,8 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Pick {
     pub(crate) key: Key,
     pub(crate) loan: Option<Box<Loan>>,
+    /// Whether there is another key behind it, to use or to try.
+    pub(crate) has_more: bool,
 }
 
 impl List {
@@ -46,57 +48,79 @@ impl List {
         let mut spare = None;
         // Out, and due to be tried.
         let mut due = None;
+        let mut last_valid = None;
         let from = self.after(asking.after);
+        let mut found = None;
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
-            match slot.standing(rules, now) {
-                Standing::Shut => {}
-                _ if tried(slot) => {}
-                Standing::Open => return Some(self.pick_at(at, None)),
+            let loan = match slot.standing(rules, now) {
+                Standing::Shut => continue,
+                _ if tried(slot) => continue,
+                Standing::Open => None,
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
-                        return Some(self.pick_at(at, None));
+                        None
+                    } else if let Some(loan) = Loan::take(slot, now) {
+                        Some(loan)
+                    } else {
+                        spare = spare.or(Some(at));
+                        continue;
+                    }
+                }
+                Standing::Due => {
+                    let last_valid = last_valid.get_or_insert_with(|| self.last_valid(rules, now));
+                    if !asking.can_go_on || *last_valid < Some(at) {
+                        due = due.or(Some(at));
+                        continue;
                     }
                     match Loan::take(slot, now) {
-                        Some(loan) => return Some(self.pick_at(at, Some(loan))),
-                        None => spare = spare.or(Some(at)),
+                        Some(loan) => Some(loan),
+                        None => continue,
                     }
                 }
-                Standing::Due if asking.can_go_on && self.has_valid(at + 1, rules, now) => {
-                    if let Some(loan) = Loan::take(slot, now) {
-                        return Some(self.pick_at(at, Some(loan)));
-                    }
-                }
-                Standing::Due => due = due.or(Some(at)),
-            }
+            };
+            found = Some((at, loan));
+            break;
         }
-        if let Some(at) = spare.filter(|_| !asking.has_waited) {
-            return Some(self.pick_at(at, None));
+        if found.is_none() && !asking.has_waited {
+            found = spare.map(|at| (at, None));
         }
-        let at = due.filter(|_| !self.has_valid(0, rules, now))?;
-        let loan = Loan::take(&self.slots[at], now)?;
-        Some(self.pick_at(at, Some(loan)))
+        if found.is_none() {
+            let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
+            found = Loan::take(&self.slots[at], now).map(|loan| (at, Some(loan)));
+        }
+        let (at, loan) = found?;
+        Some(Pick {
+            key: self.key(at),
+            loan,
+            has_more: self.is_usable_from(at + 1, tried, rules, now),
+        })
     }
 
     /// Whether a key behind `after` may be used, or tried.
-    pub(super) fn has_usable(
+    pub(super) fn has_more(
         &self,
-        after: Option<&Key>,
+        after: &Key,
         tried: impl Fn(&Slot) -> bool,
         rules: &Rules,
         now: &mut LazyNow,
     ) -> bool {
-        let mut slots = self.slots.iter().skip(self.after(after));
+        self.is_usable_from(self.after(Some(after)), tried, rules, now)
+    }
+
+    fn is_usable_from(
+        &self,
+        from: usize,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> bool {
+        let mut slots = self.slots.iter().skip(from);
         slots.any(|slot| slot.standing(rules, now) != Standing::Shut && !tried(slot))
     }
 
-    fn has_valid(&self, from: usize, rules: &Rules, now: &mut LazyNow) -> bool {
-        let mut slots = self.slots.iter().skip(from);
-        slots.any(|slot| slot.standing(rules, now) < Standing::Due)
-    }
-
-    fn pick_at(&self, at: usize, loan: Option<Box<Loan>>) -> Pick {
-        let key = self.key(at);
-        Pick { key, loan }
+    fn last_valid(&self, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
+        let mut slots = self.slots.iter();
+        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due)
     }
 
     /// A handle to the key at `at`, whatever its state.

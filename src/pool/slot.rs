@@ -63,6 +63,7 @@ impl Slot {
     }
 
     /// What it is to a request: the worse of its own gate and its group's.
+    #[inline]
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let own = self.core.gate.standing(rules, now);
         match &self.group {
