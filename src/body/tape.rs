@@ -27,8 +27,8 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 /// The right to send the request again. When it is dropped, recording ends and what was recorded is
 /// freed as the live view reads it.
 pub(crate) struct Recorder<B> {
-    tape: Arc<Tape<B>>,
-    has_ended: bool,
+    /// `None` once recording has ended.
+    tape: Option<Arc<Tape<B>>>,
 }
 
 struct Tape<B> {
@@ -100,16 +100,18 @@ impl<B: Body> Recorder<B> {
             }),
         });
         let view = View::new(&tape, 0);
-        let has_ended = false;
-        (Self { tape, has_ended }, view)
+        (Self { tape: Some(tape) }, view)
     }
 }
 
 impl<B> Recorder<B> {
     /// Ends the recording, and says why the request could not have been sent again before.
     pub(crate) fn end(mut self) -> Option<Unrepeatable> {
-        self.has_ended = true;
-        self.tape.end()
+        self.tape.take().and_then(Tape::end)
+    }
+
+    fn tape(&self) -> &Arc<Tape<B>> {
+        self.tape.as_ref().expect("taken as it ends")
     }
 
     /// Takes the body away from the attempt under way, unless the request cannot be sent again.
@@ -117,7 +119,7 @@ impl<B> Recorder<B> {
     /// At once, and not only when the next attempt begins: what the refused one read until then
     /// might be more than can be recorded, and the next one would lack it.
     pub(crate) fn supersede(&self) -> Result<(), Unrepeatable> {
-        let mut state = self.tape.lock();
+        let mut state = self.tape().lock();
         if let Some(why) = state.unrepeatable() {
             return Err(why);
         }
@@ -143,7 +145,7 @@ impl<B> Recorder<B> {
         let (kept, view) = self.view();
         // Copied outside the lock: extensions are other people's code.
         let head = kept.to_parts();
-        self.tape.lock().head = Some(kept);
+        self.tape().lock().head = Some(kept);
         (head, view)
     }
 
@@ -154,22 +156,23 @@ impl<B> Recorder<B> {
     }
 
     fn view(&self) -> (KeptHead, View<B>) {
-        let mut state = self.tape.lock();
-        state.live = !self.tape.was_ended;
+        let tape = self.tape();
+        let mut state = tape.lock();
+        state.live = !tape.was_ended;
         let head = state.head.take();
         let generation = state.generation;
         drop(state);
         (
             head.expect("it is kept as long as there is a recorder"),
-            View::new(&self.tape, generation),
+            View::new(tape, generation),
         )
     }
 }
 
 impl<B> Drop for Recorder<B> {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.tape.end();
+        if let Some(tape) = self.tape.take() {
+            Tape::end(tape);
         }
     }
 }
@@ -186,8 +189,13 @@ impl<B> Tape<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self) -> Option<Unrepeatable> {
-        let mut state = self.lock();
+    fn end(mut tape: Arc<Self>) -> Option<Unrepeatable> {
+        if let Some(tape) = Arc::get_mut(&mut tape) {
+            // There is no view left: all of it goes now.
+            let state = tape.state.get_mut();
+            return state.unwrap_or_else(PoisonError::into_inner).unrepeatable();
+        }
+        let mut state = tape.lock();
         let why = state.unrepeatable();
         state.recording.stop(Stopped::Done);
         let rest = if state.live { None } else { state.abandon() };
