@@ -21,13 +21,14 @@ fn model(check: impl Fn() + Send + Sync + 'static) {
     builder.check(check);
 }
 
-/// A caller's body: `a`, and once it is told, `b` and the end.
+/// A caller's body: `a`, and once it is told, `b` and the end, which it may tell beforehand.
 struct Source(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
     given: usize,
     told: bool,
+    tells_end: bool,
     waker: Option<Waker>,
     dropped: bool,
 }
@@ -52,6 +53,11 @@ impl Body for Source {
             3 => None,
             _ => panic!("polled after its end"),
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let shared = self.0.lock().unwrap();
+        shared.tells_end && shared.given == 2
     }
 }
 
@@ -114,8 +120,18 @@ fn assert_whole_or_superseded(read: Result<String, String>) {
 
 #[test]
 fn a_superseded_view_never_ends_short_and_the_next_reads_all() {
-    model(|| {
+    superseded(false);
+}
+
+#[test]
+fn the_same_of_a_body_that_tells_its_end() {
+    superseded(true);
+}
+
+fn superseded(tells_end: bool) {
+    model(move || {
         let (recorder, mut first, shared, budget) = start();
+        shared.lock().unwrap().tells_end = tells_end;
         let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
         let teller = {
             let shared = Arc::clone(&shared);
