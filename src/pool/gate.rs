@@ -47,8 +47,16 @@ impl Gate {
         self.word.load()
     }
 
-    // What most keys of a long list are is found out in place.
     #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.word.load().until() == Until::Now
+    }
+
+    #[inline]
+    pub(super) fn is_out(&self, rules: &Rules, now: &mut LazyNow) -> bool {
+        !is_valid(self.word.load(), rules, now)
+    }
+
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let stamp = self.word.load();
         match stamp.until() {
@@ -196,6 +204,7 @@ impl Gate {
     }
 }
 
+#[inline]
 fn is_valid(stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> bool {
     match stamp.until() {
         Until::Now => true,

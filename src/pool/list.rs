@@ -44,56 +44,64 @@ impl List {
         rules: &Rules,
         now: &mut LazyNow,
     ) -> Option<Pick> {
+        let from = self.after(asking.after);
+        let (at, loan) = match self.slots.get(from)? {
+            // Mostly it is the first.
+            slot if slot.is_open() && !tried(slot) => (from, None),
+            _ => self.search(from, asking, &tried, rules, now)?,
+        };
+        Some(Pick {
+            key: self.key(at),
+            loan,
+            has_more: self.is_usable_from(at + 1, tried, rules, now),
+        })
+    }
+
+    fn search(
+        &self,
+        from: usize,
+        asking: Asking<'_>,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> Option<(usize, Option<Box<Loan>>)> {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
         // Out, and due to be tried.
         let mut due = None;
         let mut last_valid = None;
-        let from = self.after(asking.after);
-        let mut found = None;
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
-            let loan = match slot.standing(rules, now) {
-                Standing::Shut => continue,
-                _ if tried(slot) => continue,
-                Standing::Open => None,
+            if slot.is_out(rules, now) || tried(slot) {
+                continue;
+            }
+            match slot.standing(rules, now) {
+                Standing::Shut => {}
+                Standing::Open => return Some((at, None)),
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
-                        None
-                    } else if let Some(loan) = Loan::take(slot, now) {
-                        Some(loan)
-                    } else {
-                        spare = spare.or(Some(at));
-                        continue;
+                        return Some((at, None));
+                    }
+                    match Loan::take(slot, now) {
+                        Some(loan) => return Some((at, Some(loan))),
+                        None => spare = spare.or(Some(at)),
                     }
                 }
                 Standing::Due => {
                     let last_valid = last_valid.get_or_insert_with(|| self.last_valid(rules, now));
                     if !asking.can_go_on || *last_valid < Some(at) {
                         due = due.or(Some(at));
-                        continue;
-                    }
-                    match Loan::take(slot, now) {
-                        Some(loan) => Some(loan),
-                        None => continue,
+                    } else if let Some(loan) = Loan::take(slot, now) {
+                        return Some((at, Some(loan)));
                     }
                 }
-            };
-            found = Some((at, loan));
-            break;
+            }
         }
-        if found.is_none() && !asking.has_waited {
-            found = spare.map(|at| (at, None));
+        if let Some(at) = spare.filter(|_| !asking.has_waited) {
+            return Some((at, None));
         }
-        if found.is_none() {
-            let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
-            found = Loan::take(&self.slots[at], now).map(|loan| (at, Some(loan)));
-        }
-        let (at, loan) = found?;
-        Some(Pick {
-            key: self.key(at),
-            loan,
-            has_more: self.is_usable_from(at + 1, tried, rules, now),
-        })
+        let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
+        let loan = Loan::take(&self.slots[at], now)?;
+        Some((at, Some(loan)))
     }
 
     /// Whether a key behind `after` may be used, or tried.
@@ -115,7 +123,9 @@ impl List {
         now: &mut LazyNow,
     ) -> bool {
         let mut slots = self.slots.iter().skip(from);
-        slots.any(|slot| slot.standing(rules, now) != Standing::Shut && !tried(slot))
+        slots.any(|slot| {
+            !slot.is_out(rules, now) && slot.standing(rules, now) != Standing::Shut && !tried(slot)
+        })
     }
 
     fn last_valid(&self, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
