@@ -118,12 +118,14 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     /// Takes the next key of the walk, if there is one.
+    #[inline]
     pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
         let pick = self.pick(can_go_on);
         self.turn = pick.map(Turn::from);
         self.turn.is_some()
     }
 
+    #[inline]
     fn pick(&self, can_go_on: bool) -> Option<Pick> {
         let past = self.past.as_deref();
         let asking = Asking {

@@ -37,6 +37,7 @@ pub(crate) struct Pick {
 
 impl List {
     /// The first key that the request may use, leaving out those it has `tried`.
+    #[inline]
     pub(super) fn pick(
         &self,
         asking: Asking<'_>,
@@ -134,12 +135,14 @@ impl List {
     }
 
     /// A handle to the key at `at`, whatever its state.
+    #[inline]
     pub(super) fn key(&self, at: usize) -> Key {
         Key::new(&self.slots[at], at)
     }
 
     /// Where a walk goes on that has come to a key: behind it, or where that is no longer there, at
     /// the beginning.
+    #[inline]
     fn after(&self, key: Option<&Key>) -> usize {
         let Some(key) = key else {
             return 0;

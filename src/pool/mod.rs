@@ -160,6 +160,7 @@ impl KeyPool {
     /// The first key that a request may use, leaving out those it has `tried`.
     ///
     /// Borrows the list: no reference is counted but that of the key which is picked.
+    #[inline]
     pub(crate) fn pick<'a>(
         &self,
         asking: Asking<'_>,

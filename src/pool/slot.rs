@@ -52,6 +52,7 @@ impl Slot {
         std::iter::once(&self.core.gate).chain(group)
     }
 
+    #[inline]
     pub(super) fn generations(&self) -> Generations {
         Generations {
             own: self.core.gate.stamp().generation(),
@@ -121,6 +122,7 @@ impl Slot {
         marked
     }
 
+    #[inline]
     pub(super) fn served(&self, generations: Generations, status: StatusCode) {
         let rules = &self.shared.rules;
         if rules.growth.is_some() && status.is_success() {
