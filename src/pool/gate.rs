@@ -68,6 +68,15 @@ impl Gate {
         }
     }
 
+    /// Whether a request can have it, to use or to try.
+    pub(super) fn is_free(&self, rules: &Rules, now: &mut LazyNow) -> bool {
+        match self.standing(rules, now) {
+            Standing::Open | Standing::Due => true,
+            Standing::Returned { .. } => !self.trial.offer(self.word.load()).held,
+            Standing::Shut => false,
+        }
+    }
+
     pub(super) fn state(&self, rules: &Rules, now: &mut LazyNow) -> KeyState {
         match self.word.load().until() {
             Until::Now => KeyState::Valid,

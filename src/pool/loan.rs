@@ -27,6 +27,12 @@ struct Lease {
 impl Loan {
     /// `None` if another request has it.
     pub(super) fn take(slot: &Arc<Slot>, now: &mut LazyNow) -> Option<Box<Self>> {
+        // Looked at first: who took one of two and gave it back would wake whoever waits, and may be
+        // that one.
+        let rules = &slot.shared.rules;
+        if !slot.gates().all(|gate| gate.is_free(rules, now)) {
+            return None;
+        }
         // Boxed: it is rare, and every request would carry the room for it.
         let mut loan = Box::new(Self {
             slot: Arc::clone(slot),
@@ -34,7 +40,7 @@ impl Loan {
         });
         // What was taken of two is given back where the other cannot be had.
         for (lease, gate) in loan.leases.iter_mut().zip(slot.gates()) {
-            *lease = lend(gate, &slot.shared.rules, now)?;
+            *lease = lend(gate, rules, now)?;
         }
         Some(loan)
     }

@@ -226,6 +226,95 @@ async fn or_as_many_as_it_is_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered() {
+    let (_, mut rig, mut flights) = line::<4>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    assert!(rig.seen().is_none(), "one at a time");
+    seen.answer(answer(200));
+    assert_eq!(flights[0].status(), 200, "the first that came");
+    settle(&mut flights);
+    // It has succeeded: now all have it.
+    for flight in &mut flights[1..] {
+        rig.next().answer(answer(200));
+        assert_eq!(flight.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_again() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(limited("4"));
+    flights[0].poll();
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(4 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(
+        flights[1].status(),
+        200,
+        "the second had come before the first came back"
+    );
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
+    let (_, mut rig, mut flights) = line::<3>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(answer(500));
+    assert_eq!(flights[0].status(), 500);
+    settle(&mut flights);
+    rig.next().fail("connection reset");
+    assert!(flights[1].result().is_err());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[2].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_behind_another_does_not_spin() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    for _ in 0..10 {
+        assert!(flights[1].is_pending());
+        assert!(!flights[1].is_woken());
+    }
+    seen.answer(answer(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_group_that_returns_one_is_admitted() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org");
+    let pool = Arc::new(pool.build().unwrap());
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    assert!(rig.seen().is_none());
+    seen.answer(answer(200));
+    flights[0].poll();
+    settle(&mut flights);
+    rig.next();
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_one_too_many_is_told_at_once() {
     let pool = KeyPool::builder().key("k0").max_waiters(2).build().unwrap();
     let pool = Arc::new(pool);
@@ -239,12 +328,55 @@ async fn the_one_too_many_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gives_up_leaves_the_line_in_order() {
+    for leaves in 0..3 {
+        let (_, mut rig, flights) = line::<4>();
+        let mut flights = Vec::from(flights);
+        drop(flights.remove(leaves));
+        advance(3 * SECOND).await;
+        for flight in 0..3 {
+            settle(&mut flights);
+            rig.next().answer(answer(200));
+            assert_eq!(flights[flight].status(), 200, "{flight} without {leaves}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_up_after_the_key_returned_makes_room_for_the_next() {
     let (_, mut rig, [first, second]) = line();
     advance(3 * SECOND).await;
     drop(first);
     let mut flights = [second];
     settle(&mut flights);
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_while_the_service_is_made_ready_gives_the_key_back() {
+    let (_, mut rig, [mut first, second]) = line();
+    rig.provider.allow(0);
+    advance(3 * SECOND).await;
+    let mut rest = [second];
+    assert!(first.is_pending());
+    settle(&mut rest);
+    rig.provider.allow(1);
+    drop(first);
+    settle(&mut rest);
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_while_it_tries_the_key_gives_it_back() {
+    let (_, mut rig, [mut first, second]) = line();
+    advance(3 * SECOND).await;
+    first.poll();
+    rig.next();
+    let mut rest = [second];
+    settle(&mut rest);
+    assert!(rig.seen().is_none());
+    drop(first);
+    settle(&mut rest);
     rig.next();
 }
 
@@ -300,6 +432,19 @@ async fn when_the_return_is_put_off_beyond_the_time_the_request_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_another_to_answer_does_so_within_the_time() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let _never_answered = rig.next();
+    advance(7 * SECOND - MILLI).await;
+    assert!(!flights[1].is_woken());
+    advance(MILLI).await;
+    assert!(flights[1].is_woken());
+    assert_eq!(flights[1].status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newcomer_takes_a_key_that_was_never_out() {
     let (pool, mut rig, _flights) = line::<2>();
     pool.add_key("k1").unwrap();
@@ -348,4 +493,19 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
     rig.next().answer(answer(200));
     assert_eq!(flight.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Valid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_and_groups_may_change_under_those_who_wait() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    let same = NewKey::new("k0").label("renamed");
+    pool.replace_keys([same]).unwrap();
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let answered: Answer = answer(200);
+    rig.next().answer(answered);
+    let info = flights[0].info();
+    assert_eq!(info.label(), Some("renamed"));
 }
