@@ -54,7 +54,13 @@ impl Loan {
             return;
         }
         let mut returned = false;
-        self.settle(|_, gate, lease| returned |= gate.reinstate_seen(lease.seen));
+        self.settle(|_, gate, lease| {
+            let is_back = gate.reinstate_seen(lease.seen);
+            returned |= is_back;
+            if !is_back {
+                free(gate, lease);
+            }
+        });
         if returned {
             self.slot.shared.tell(|| PoolEvent::Returned {
                 key: self.slot.name(),
@@ -79,9 +85,7 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.settle(|_, gate, lease| {
-            gate.trial.update(lease.seen, |offer| offer.held = false);
-        });
+        self.settle(|_, gate, lease| free(gate, lease));
         // Whoever waits may try it now, or use it.
         self.slot.shared.line.stir();
     }
@@ -100,6 +104,10 @@ fn lend(gate: &Gate, rules: &Rules, now: &mut LazyNow) -> Option<Option<Lease>> 
     gate.trial
         .take(seen)
         .then_some(Some(Lease { seen, was_out }))
+}
+
+fn free(gate: &Gate, lease: Lease) {
+    gate.trial.update(lease.seen, |offer| offer.held = false);
 }
 
 fn give_back(rules: &Rules, gate: &Gate, lease: Lease, doublings: u32) {

@@ -140,6 +140,23 @@ async fn each_failure_doubles_the_time_until_it_is_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newer_mark_survives_the_success_and_the_key_is_tried_again_in_its_time() {
+    let (pool, mut rig) = refused(limited("3600"));
+    advance(TIME).await;
+    let mut trying = rig.send();
+    let seen = rig.next();
+    key(&pool, 0).mark_permanent();
+    seen.answer(answer(200));
+    assert_eq!(trying.status(), 200);
+    assert_eq!(pool.states()[0], KeyState::Permanent);
+
+    advance(TIME - MILLI).await;
+    assert_eq!(rig.keys([answer(200)]), ["k1"]);
+    advance(MILLI).await;
+    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_is_dropped_gives_it_back_at_once() {
     let (pool, mut rig) = due().await;
     let trying = rig.send();
