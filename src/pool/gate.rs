@@ -121,26 +121,33 @@ impl Gate {
             self.repeated.fetch_add(1, Ordering::Relaxed);
         }
         if marked != Marked::Unchanged {
-            self.note(rules, stamp, cause, &mut now);
+            let was_valid = marked == Marked::Transitioned;
+            self.note(rules, stamp, cause, was_valid, &mut now);
         }
         (marked, wait)
     }
 
     pub(super) fn put_out_for_good(&self, rules: &Rules, generation: u32, cause: Cause) -> Marked {
         let stamp = Stamp::permanent(generation);
-        if self.word.raise(stamp) >= stamp {
+        let before = self.word.raise(stamp);
+        if before >= stamp {
             return Marked::Unchanged;
         }
-        self.note(rules, stamp, cause, &mut LazyNow::default());
+        let mut now = LazyNow::default();
+        let was_valid = is_valid(before, rules, &mut now);
+        self.note(rules, stamp, cause, was_valid, &mut now);
         Marked::Transitioned
     }
 
-    fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, now: &mut LazyNow) {
+    fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, was_valid: bool, now: &mut LazyNow) {
         self.reason
             .store(cause.reason.index() as u8 + 1, Ordering::Relaxed);
         if rules.revalidate_after.is_some() {
             let now = now.get();
             self.trial.update(stamp, |offer| {
+                if was_valid {
+                    offer.doublings = 0;
+                }
                 offer.due = rules.next_trial(now, offer.doublings);
             });
         }

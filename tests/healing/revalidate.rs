@@ -306,3 +306,18 @@ async fn a_key_of_a_group_that_is_out_for_good_is_tried_alone() {
     assert_eq!(rig.keys([answer(200)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_new_outage_does_not_begin_doubled() {
+    let (_, mut rig) = refused(limited("3000"));
+    for gap in [TIME, 2 * TIME] {
+        advance(gap).await;
+        assert_eq!(rig.keys([answer(429), answer(200)]), ["k0", "k1"]);
+    }
+    // It returns by itself, serves, and is refused anew.
+    advance(TIME * 2).await;
+    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([limited("3600"), answer(200)]), ["k0", "k1"]);
+    advance(TIME).await;
+    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+}
