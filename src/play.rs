@@ -209,7 +209,7 @@ impl<S, P, B> Play<S, P, B> {
         let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
-            key.served(status);
+            key.served(is_success(status));
             if let Some(past) = &mut self.past {
                 past.suspects.convict();
             }

@@ -101,11 +101,11 @@ impl Gate {
         wait: Option<Duration>,
         cause: Cause,
     ) -> (Marked, Duration) {
+        let mut now = LazyNow::default();
         let hint = wait.filter(|wait| !wait.is_zero());
         let wait = hint
-            .unwrap_or_else(|| rules.cooldown(self.repeated.load(Ordering::Relaxed)))
+            .unwrap_or_else(|| rules.cooldown(self.repeated(rules, &mut now)))
             .min(rules.max_cooldown);
-        let mut now = LazyNow::default();
         let until = rules.clock.deadline(now.get(), wait);
         let stamp = Stamp::temporary(generation, until);
         let before = self.word.raise(stamp);
@@ -125,6 +125,17 @@ impl Gate {
             self.note(rules, stamp, cause, was_valid, &mut now);
         }
         (marked, wait)
+    }
+
+    /// How many cooldowns of unknown length came before this one.
+    fn repeated(&self, rules: &Rules, now: &mut LazyNow) -> u32 {
+        let repeated = self.repeated.load(Ordering::Relaxed);
+        if rules.growth.is_none() || is_valid(self.word.load(), rules, now) {
+            repeated
+        } else {
+            // The one that it is in counts already.
+            repeated.saturating_sub(1)
+        }
     }
 
     pub(super) fn put_out_for_good(&self, rules: &Rules, generation: u32, cause: Cause) -> Marked {
@@ -186,7 +197,11 @@ impl Gate {
 
     /// Returns it to service, if it still stands as it was `seen`.
     pub(super) fn reinstate_seen(&self, seen: Stamp) -> bool {
-        self.word.reinstate(seen)
+        let is_back = self.word.reinstate(seen);
+        if is_back {
+            self.repeated.store(0, Ordering::Relaxed);
+        }
+        is_back
     }
 
     /// A request has succeeded.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 
 use super::clock::LazyNow;
 use super::reason::{Cause, Reason};
@@ -98,8 +98,8 @@ impl Key {
     }
 
     /// Takes note of an answer that goes to a caller.
-    pub(crate) fn served(&self, status: StatusCode) {
-        self.slot.served(self.generations, status);
+    pub(crate) fn served(&self, is_success: bool) {
+        self.slot.served(self.generations, is_success);
     }
 
     /// Takes note of an answer that refused the key, whatever mark that left.

@@ -51,6 +51,16 @@ async fn unless_it_is_asked_for_a_cooldown_does_not_grow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_begins_anew() {
+    for status in [200, 101] {
+        let (pool, mut rig) = rig(builder());
+        cooldown(&pool, &mut rig).await;
+        assert_eq!(rig.keys([answer(status)]), ["k0"]);
+        assert_eq!(cooldown(&pool, &mut rig).await, 10, "after a {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_no_success_does_not() {
     let (pool, mut rig) = rig(builder());
     cooldown(&pool, &mut rig).await;
@@ -65,6 +75,19 @@ async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
     rig.run([limited("3")]);
     assert_eq!(pool.states()[0], out_for(3 * SECOND));
     advance(3 * SECOND).await;
+    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_refusals_is_one() {
+    let (pool, mut rig) = rig(builder());
+    let mut flights: Vec<_> = (0..3).map(|_| rig.send()).collect();
+    for flight in &mut flights {
+        rig.next().answer(answer(429));
+        assert_eq!(flight.status(), 429);
+    }
+    assert_eq!(pool.states()[0], out_for(10 * SECOND));
+    advance(10 * SECOND).await;
     assert_eq!(cooldown(&pool, &mut rig).await, 20);
 }
 
@@ -94,6 +117,17 @@ async fn keys_of_a_group_grow_as_one() {
     assert_eq!(cooldown(&pool, &mut rig).await, 10);
     key(&pool, 1).mark_temporary(None);
     assert_eq!(pool.states(), [out_for(20 * SECOND); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_succeeds_begins_anew() {
+    let (pool, mut rig) = rig(builder().revalidate_after(5 * SECOND));
+    cooldown(&pool, &mut rig).await;
+    rig.run([answer(429)]);
+    assert_eq!(pool.states()[0], out_for(20 * SECOND));
+    advance(5 * SECOND).await;
+    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(cooldown(&pool, &mut rig).await, 10);
 }
 
 #[tokio::test(start_paused = true)]
