@@ -211,7 +211,7 @@ impl<S, P, B> Play<S, P, B> {
         let Verdict::Failover(mark) = verdict else {
             key.served(is_success(status));
             if let Some(past) = &mut self.past {
-                past.suspects.convict();
+                past.suspects.convict(key);
             }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
@@ -226,15 +226,15 @@ impl<S, P, B> Play<S, P, B> {
         key.refused(reason);
         match mark.kind() {
             MarkKind::Permanent if self.settings.common_cause.is_some() => {
-                let key = key.clone();
-                self.past().suspects.add(key, cause);
+                let past = self.past.get_or_insert_default();
+                past.suspects.add(key.clone(), cause);
             }
             MarkKind::Permanent => drop(key.put_out_for_good(cause)),
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
         if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
-            past.suspects.convict();
+            past.suspects.convict(key);
         }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),

@@ -112,6 +112,10 @@ impl Key {
         self.slot.core.gate.is_removed()
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_of(&other.slot)
+    }
+
     pub(super) fn is_of(&self, slot: &Slot) -> bool {
         Arc::ptr_eq(&self.slot.core, &slot.core)
     }

@@ -119,3 +119,40 @@ async fn unless_it_is_asked_for_each_refusal_counts() {
     Rig::new(&layer(&pool)).run([answer(401), answer(401)]);
     assert_eq!(pool.states(), [KeyState::Permanent; 2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_serves_the_request_after_all_is_not_put_out_for_its_earlier_refusal() {
+    let pool = pool(["k0"]);
+    let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
+    let mut rig = Rig::new(&layer.wait_for_key(60 * SECOND));
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    advance(60 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next().answer(answer(200));
+    assert_eq!(flight.status(), 200);
+    assert_eq!(pool.states(), [KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_is_refused_twice_is_one() {
+    let pool = pool(["k0", "k1"]);
+    key(&pool, 1).mark_temporary(Some(90 * SECOND));
+    let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
+    let mut rig = Rig::new(&layer.wait_for_key(90 * SECOND));
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    advance(60 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending(), "the second key may tell");
+    advance(30 * SECOND).await;
+    assert!(flight.is_pending());
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(flight.status(), 200);
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
