@@ -13,6 +13,7 @@ mod rig;
 
 mod common_cause;
 mod growth;
+mod inspected;
 mod late;
 mod ramp;
 mod readiness;
