@@ -19,7 +19,7 @@ use crate::body::{
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 use crate::past::Past;
 use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
-use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
+use crate::pool::{Asking, Cause, Key, KeyPool, Loan, Outlook, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
 use crate::wait::Found;
@@ -120,13 +120,16 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn pick(&self, can_go_on: bool) -> Option<Pick> {
+        self.pool().pick(self.asking(can_go_on), self.tried())
+    }
+
+    fn asking(&self, can_go_on: bool) -> Asking<'_> {
         let past = self.past.as_deref();
-        let asking = Asking {
+        Asking {
             after: past.and_then(Past::last),
             can_go_on: can_go_on && self.has_attempts(2),
             has_waited: past.is_some_and(Past::has_waited),
-        };
-        self.pool().pick(asking, self.tried())
+        }
     }
 
     /// Whether another key could follow this attempt: decided once, as it starts.
@@ -147,9 +150,13 @@ impl<S, P, B> Play<S, P, B> {
 
     /// A place among those who wait, if it is worth while. Then a new walk begins.
     pub(crate) fn queue(&mut self) -> Option<Place> {
-        let left = self.wait_left()?;
-        let soonest = self.pool().exhausted(self.kept()).retry_after?;
-        if soonest > left || !self.has_attempts(1) {
+        let left = self.wait_left().filter(|left| !left.is_zero())?;
+        match self.pool().outlook(self.kept()) {
+            Outlook::Hopeless => return None,
+            Outlook::Out(wait) if wait > left => return None,
+            Outlook::Out(_) | Outlook::Taken(_) => {}
+        }
+        if !self.has_attempts(1) {
             return None;
         }
         let place = self.pool().queue()?;
@@ -159,13 +166,14 @@ impl<S, P, B> Play<S, P, B> {
 
     /// What there is for one who waits at the front.
     pub(crate) fn look(&mut self) -> Found {
-        if self.take_key(true) {
-            return Found::Key;
-        }
-        let exhausted = self.pool().exhausted(self.kept());
-        match exhausted.kind {
-            ExhaustedKind::RateLimited => Found::Nothing(exhausted.retry_after),
-            ExhaustedKind::Permanent => Found::NoHope,
+        let asking = self.asking(true);
+        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        match pick {
+            Ok(pick) => {
+                self.turn = Some(pick.into());
+                Found::Key
+            }
+            Err(outlook) => Found::Nothing(outlook),
         }
     }
 

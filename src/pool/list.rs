@@ -33,6 +33,18 @@ pub(crate) struct Pick {
     pub(crate) loan: Option<Box<Loan>>,
 }
 
+/// What there is to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// A key is valid, and it is with another request or behind the walk. The first of the others
+    /// returns in so long, if any does.
+    Taken(Option<Duration>),
+    /// Every key is out. The first returns in so long.
+    Out(Duration),
+    /// Every key is out for good.
+    Hopeless,
+}
+
 impl List {
     /// The first key that the request may use, leaving out those it has `tried`.
     pub(super) fn pick(
@@ -117,6 +129,23 @@ impl List {
         (0..self.slots.len())
             .find(|at| is_at(*at))
             .map_or(0, |at| at + 1)
+    }
+
+    /// What there is to wait for, leaving `out` some keys.
+    pub(super) fn outlook(&self, out: impl Fn(&Slot) -> bool, now: &mut LazyNow) -> Outlook {
+        let exhausted = self.exhausted(&out, now);
+        match (exhausted.kind, exhausted.retry_after) {
+            (ExhaustedKind::Permanent, _) => Outlook::Hopeless,
+            (ExhaustedKind::RateLimited, Some(wait)) => Outlook::Out(wait),
+            (ExhaustedKind::RateLimited, None) => {
+                let slots = self.slots.iter().filter(|slot| !out(slot));
+                let returns = slots.filter_map(|slot| match slot.state(now) {
+                    KeyState::Temporary { retry_after } => Some(retry_after),
+                    KeyState::Valid | KeyState::Permanent => None,
+                });
+                Outlook::Taken(returns.min())
+            }
+        }
     }
 
     /// One pass over all keys but those to be left `out`, each read once.

@@ -293,6 +293,25 @@ async fn who_is_behind_another_does_not_spin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_key_that_returns_admits_one() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, SECOND);
+    out(&pool, 1, 2 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let first = rig.next();
+    assert_eq!(first.key, "k0");
+    assert!(rig.seen().is_none());
+    advance(SECOND).await;
+    settle(&mut flights);
+    let second = rig.next();
+    assert_eq!(second.key, "k1");
+    assert!(rig.seen().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_group_that_returns_one_is_admitted() {
     let pool = KeyPool::builder()
         .key("k0")
@@ -452,6 +471,28 @@ async fn a_newcomer_takes_a_key_that_was_never_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_whose_key_is_refused_waits_where_another_tries_the_only_other_one() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, SECOND);
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let (one, two) = (rig.next(), rig.next());
+    assert_eq!((&*one.key, &*two.key), ("k0", "k1"));
+    one.answer(limited("5"));
+    assert!(flights[0].is_pending(), "the second key may come free");
+    two.answer(answer(200));
+    assert_eq!(flights[1].status(), 200);
+    settle(&mut flights);
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_removed_while_the_service_is_made_ready_is_not_used() {
     let (pool, mut rig, [mut flight]) = line();
     rig.provider.allow(0);
@@ -508,4 +549,17 @@ async fn labels_and_groups_may_change_under_those_who_wait() {
     rig.next().answer(answered);
     let info = flights[0].info();
     assert_eq!(info.label(), Some("renamed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_of_times_is_long() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, 3 * SECOND);
+    let layer = crate::rig::layer(&pool).wait_for_key(Duration::MAX);
+    let mut rig = Rig::new(&layer);
+    let mut flight = rig.send();
+    assert!(flight.is_pending());
+    advance(3 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next();
 }
