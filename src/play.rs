@@ -129,6 +129,7 @@ impl<S, P, B> Play<S, P, B> {
             after: past.and_then(Past::last),
             can_go_on: can_go_on && self.has_attempts(2),
             has_waited: past.is_some_and(Past::has_waited),
+            may_wait: self.settings.wait_for_key.is_some(),
         }
     }
 

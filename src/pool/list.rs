@@ -25,6 +25,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) can_go_on: bool,
     /// Whether it has waited: such requests take a key that has just returned one at a time.
     pub(crate) has_waited: bool,
+    /// Whether it may wait: such requests leave a key that has just returned to those who do.
+    pub(crate) may_wait: bool,
 }
 
 /// A key to use, and the right to try it where it takes that.
@@ -64,6 +66,8 @@ impl List {
                 Standing::Shut => {}
                 _ if tried(slot) => {}
                 Standing::Open => return Some(self.pick_at(at, None)),
+                Standing::Returned { .. }
+                    if asking.may_wait && !asking.has_waited && !slot.shared.line.is_empty() => {}
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
                         return Some(self.pick_at(at, None));

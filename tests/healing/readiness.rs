@@ -58,3 +58,57 @@ async fn after_the_wait_it_takes_its_turn_for_a_permit() {
     assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
     assert!(Instant::now().saturating_duration_since(began) < 4 * SECOND);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_requests_that_wait_on_many_threads_each_has_its_answer() {
+    const REQUESTS: usize = 300;
+    let pool = Arc::new(
+        tower_key_failover::KeyPool::builder()
+            .key("k0")
+            .key("k1")
+            .max_waiters(REQUESTS)
+            .build()
+            .unwrap(),
+    );
+    let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let inner = service_fn(move |_: Request<RequestBody<Body>>| {
+        let refused = refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 10 == 0;
+        async move {
+            tokio::task::yield_now().await;
+            let mut response = Response::new(Full::<Bytes>::default());
+            if refused {
+                *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    for key in pool.keys() {
+        key.mark_temporary(Some(Duration::from_millis(5)));
+    }
+    let service = layer(&pool)
+        .wait_for_key(Duration::from_secs(3600))
+        .max_attempts(std::num::NonZeroUsize::MAX)
+        .layer(inner);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|_| tokio::spawn(service.clone().oneshot(request("one"))))
+        .collect();
+    // Whatever is put out is returned by hand: no request depends on the clock.
+    let healer = {
+        let pool = Arc::clone(&pool);
+        tokio::spawn(async move {
+            loop {
+                for at in 0..2 {
+                    if pool.states()[at] != KeyState::Valid {
+                        pool.reinstate(at).unwrap();
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for request in requests {
+        let answer = timeout(Duration::from_secs(30), request).await.unwrap();
+        assert_eq!(answer.unwrap().unwrap().status(), 200);
+    }
+    healer.abort();
+}

@@ -464,6 +464,24 @@ async fn who_waits_for_another_to_answer_does_so_within_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_those_who_wait() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    let mut newcomer = rig.send();
+    assert!(rig.seen().is_none());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+    assert!(newcomer.is_pending());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[1].status(), 200);
+    assert!(newcomer.is_pending());
+    rig.next().answer(answer(200));
+    assert_eq!(newcomer.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newcomer_takes_a_key_that_was_never_out() {
     let (pool, mut rig, _flights) = line::<2>();
     pool.add_key("k1").unwrap();
