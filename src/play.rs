@@ -135,8 +135,14 @@ impl<S, P, B> Play<S, P, B> {
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
-        self.has_attempts(2)
+        self.is_repeatable_so_far()
+            && self.has_attempts(2)
             && (self.pool().has_more(Some(self.key()), self.tried()) || self.may_still_wait())
+    }
+
+    /// Whether nothing is known that keeps the request from being sent again.
+    fn is_repeatable_so_far(&self) -> bool {
+        self.replay == Replay::NotNeeded
     }
 
     fn may_still_wait(&self) -> bool {
@@ -167,7 +173,7 @@ impl<S, P, B> Play<S, P, B> {
 
     /// What there is for one who waits at the front.
     pub(crate) fn look(&mut self) -> Found {
-        let asking = self.asking(true);
+        let asking = self.asking(self.is_repeatable_so_far());
         let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
         match pick {
             Ok(pick) => {
@@ -414,8 +420,17 @@ where
     }
 
     /// Makes no attempt yet: there is no key, and the service that is ready is let go.
-    pub(crate) fn keep(&mut self, ready: &mut S, head: &request::Parts, body: B) {
+    pub(crate) fn keep(
+        &mut self,
+        ready: &mut S,
+        head: &request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) {
         *ready = ready.clone();
+        if let Err(why) = repeatable {
+            self.replay = why;
+        }
         self.record(ready, head, body);
     }
 
@@ -447,7 +462,7 @@ where
     /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
     /// the pool meanwhile, and there is no other.
     pub(crate) fn again(&mut self) -> Option<S::Future> {
-        if self.key().is_removed() && !self.take_key(true) {
+        if self.key().is_removed() && !self.take_key(self.is_repeatable_so_far()) {
             return None;
         }
         let Again {

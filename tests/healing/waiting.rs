@@ -152,6 +152,20 @@ async fn the_body_of_a_request_that_waits_first_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_not_after() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(3));
+    let mut flight = rig.send_this(request("long"));
+    advance(SECOND).await;
+    flight.poll();
+    rig.next().answer(limited("1"));
+    let info = flight.info();
+    assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Exhausted));
+    assert_eq!(info.replay(), Replay::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connect_does_not_wait() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
@@ -552,6 +566,23 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
     rig.next().answer(answer(200));
     assert_eq!(flight.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Valid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_valid() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .revalidate_after(SECOND);
+    let pool = Arc::new(pool.build().unwrap());
+    key(&pool, 0).mark_permanent();
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10).max_replay_bytes(3));
+    let mut flight = rig.send_this(request("long"));
+    assert!(rig.seen().is_none());
+    advance(SECOND).await;
+    flight.poll();
+    assert_eq!(rig.next().key, "k1");
 }
 
 #[tokio::test(start_paused = true)]
