@@ -6,7 +6,7 @@ use super::clock::LazyNow;
 use super::reason::{Cause, Reason};
 use super::rules::Rules;
 use super::state::{KeyState, Marked};
-use super::trial::Trial;
+use super::trial::{Offer, Trial};
 use super::word::{Stamp, Until, Word};
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -33,6 +33,25 @@ pub(super) enum Standing {
     Shut,
 }
 
+/// What a gate was lent under.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    /// What it said.
+    pub(super) seen: Stamp,
+    /// Whether it was still out.
+    pub(super) was_out: bool,
+}
+
+/// What comes of asking for a lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lent {
+    To(Lease),
+    /// It may be used as it is.
+    NotNeeded,
+    /// It is out, or another request has it.
+    Refused,
+}
+
 impl Gate {
     pub(super) fn new() -> Self {
         Self {
@@ -49,31 +68,34 @@ impl Gate {
 
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let stamp = self.word.load();
-        match stamp.until() {
-            Until::Now => return Standing::Open,
-            Until::Millis(since) if rules.clock.has_come(since, now.get()) => {
-                return Standing::Returned { since };
-            }
-            Until::Millis(_) | Until::Never => {}
-        }
-        if rules.revalidate_after.is_none() {
-            return Standing::Shut;
-        }
-        let offer = self.trial.offer(stamp);
-        let is_due = offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now.get());
-        if is_due {
-            Standing::Due
-        } else {
-            Standing::Shut
-        }
+        judge(stamp, || self.trial.offer(stamp), rules, now)
     }
 
     /// Whether a request can have it, to use or to try.
     pub(super) fn is_free(&self, rules: &Rules, now: &mut LazyNow) -> bool {
-        match self.standing(rules, now) {
+        let stamp = self.word.load();
+        let offer = self.trial.offer(stamp);
+        match judge(stamp, || offer, rules, now) {
             Standing::Open | Standing::Due => true,
-            Standing::Returned { .. } => !self.trial.offer(self.word.load()).held,
+            Standing::Returned { .. } => !offer.held,
             Standing::Shut => false,
+        }
+    }
+
+    /// Lends it to one request.
+    pub(super) fn lend(&self, rules: &Rules, now: &mut LazyNow) -> Lent {
+        let seen = self.word.load();
+        let offer = self.trial.offer(seen);
+        let was_out = match judge(seen, || offer, rules, now) {
+            Standing::Open => return Lent::NotNeeded,
+            Standing::Shut => return Lent::Refused,
+            Standing::Returned { .. } => false,
+            Standing::Due => true,
+        };
+        if self.trial.take(seen, offer) {
+            Lent::To(Lease { seen, was_out })
+        } else {
+            Lent::Refused
         }
     }
 
@@ -222,6 +244,31 @@ impl Gate {
 
     pub(super) fn is_removed(&self) -> bool {
         self.word.load() == Stamp::REMOVED
+    }
+}
+
+/// What a gate is whose word says `stamp`.
+fn judge(
+    stamp: Stamp,
+    offer: impl FnOnce() -> Offer,
+    rules: &Rules,
+    now: &mut LazyNow,
+) -> Standing {
+    match stamp.until() {
+        Until::Now => return Standing::Open,
+        Until::Millis(since) if rules.clock.has_come(since, now.get()) => {
+            return Standing::Returned { since };
+        }
+        Until::Millis(_) | Until::Never => {}
+    }
+    if rules.revalidate_after.is_none() {
+        return Standing::Shut;
+    }
+    let offer = offer();
+    if offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now.get()) {
+        Standing::Due
+    } else {
+        Standing::Shut
     }
 }
 

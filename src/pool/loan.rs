@@ -4,24 +4,15 @@ use std::sync::Arc;
 
 use super::clock::LazyNow;
 use super::events::{PoolEvent, ReturnedBy};
-use super::gate::{Gate, Standing};
+use super::gate::{Gate, Lease, Lent};
 use super::rules::Rules;
 use super::slot::Slot;
-use super::word::Stamp;
 
 /// The right to try a key. Dropped without a word, it is given back: the next request may try.
 pub(crate) struct Loan {
     slot: Arc<Slot>,
     /// Of its own gate, and of its group's.
     leases: [Option<Lease>; 2],
-}
-
-#[derive(Clone, Copy)]
-struct Lease {
-    /// What the gate said when it was lent.
-    seen: Stamp,
-    /// Whether it was still out.
-    was_out: bool,
 }
 
 impl Loan {
@@ -40,7 +31,11 @@ impl Loan {
         });
         // What was taken of two is given back where the other cannot be had.
         for (lease, gate) in loan.leases.iter_mut().zip(slot.gates()) {
-            *lease = lend(gate, rules, now)?;
+            *lease = match gate.lend(rules, now) {
+                Lent::To(lease) => Some(lease),
+                Lent::NotNeeded => None,
+                Lent::Refused => return None,
+            };
         }
         Some(loan)
     }
@@ -89,21 +84,6 @@ impl Drop for Loan {
         // Whoever waits may try it now, or use it.
         self.slot.shared.line.stir();
     }
-}
-
-/// `Some(None)` where there is nothing to lend: it may be used as it is.
-#[allow(clippy::option_option)]
-fn lend(gate: &Gate, rules: &Rules, now: &mut LazyNow) -> Option<Option<Lease>> {
-    let seen = gate.stamp();
-    let was_out = match gate.standing(rules, now) {
-        Standing::Open => return Some(None),
-        Standing::Shut => return None,
-        Standing::Returned { .. } => false,
-        Standing::Due => true,
-    };
-    gate.trial
-        .take(seen)
-        .then_some(Some(Lease { seen, was_out }))
 }
 
 fn free(gate: &Gate, lease: Lease) {
