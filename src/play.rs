@@ -20,7 +20,7 @@ use crate::body::{
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 use crate::past::Past;
 use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
-use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
+use crate::pool::{Asking, Cause, Key, KeyPool, Loan, Outlook, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
 use crate::wait::Found;
@@ -94,8 +94,7 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn past(&mut self) -> &mut Past {
-        let past = self.past.get_or_insert_default();
-        Arc::get_mut(past).expect("it is not shared yet")
+        unshared(self.past.get_or_insert_default())
     }
 
     /// The keys that are not to be tried (again).
@@ -127,19 +126,28 @@ impl<S, P, B> Play<S, P, B> {
 
     #[inline]
     fn pick(&self, can_go_on: bool) -> Option<Pick> {
+        self.pool().pick(self.asking(can_go_on), self.tried())
+    }
+
+    fn asking(&self, can_go_on: bool) -> Asking<'_> {
         let past = self.past.as_deref();
-        let asking = Asking {
+        Asking {
             after: past.and_then(Past::last),
             can_go_on: can_go_on && self.has_attempts(2),
             has_waited: past.is_some_and(Past::has_waited),
-        };
-        self.pool().pick(asking, self.tried())
+            may_wait: self.settings.wait_for_key.is_some(),
+        }
     }
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
         let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
-        self.has_attempts(2) && (has_more || self.may_still_wait())
+        self.is_repeatable_so_far() && self.has_attempts(2) && (has_more || self.may_still_wait())
+    }
+
+    /// Whether nothing is known that keeps the request from being sent again.
+    fn is_repeatable_so_far(&self) -> bool {
+        self.replay == Replay::NotNeeded
     }
 
     fn may_still_wait(&self) -> bool {
@@ -154,9 +162,13 @@ impl<S, P, B> Play<S, P, B> {
 
     /// A place among those who wait, if it is worth while. Then a new walk begins.
     pub(crate) fn queue(&mut self) -> Option<Place> {
-        let left = self.wait_left()?;
-        let soonest = self.pool().exhausted(self.kept()).retry_after?;
-        if soonest > left || !self.has_attempts(1) {
+        let left = self.wait_left().filter(|left| !left.is_zero())?;
+        match self.pool().outlook(self.kept()) {
+            Outlook::Hopeless => return None,
+            Outlook::Out(wait) if wait > left => return None,
+            Outlook::Out(_) | Outlook::Taken(_) => {}
+        }
+        if !self.has_attempts(1) {
             return None;
         }
         let place = self.pool().queue()?;
@@ -166,13 +178,14 @@ impl<S, P, B> Play<S, P, B> {
 
     /// What there is for one who waits at the front.
     pub(crate) fn look(&mut self) -> Found {
-        if self.take_key(true) {
-            return Found::Key;
-        }
-        let exhausted = self.pool().exhausted(self.kept());
-        match exhausted.kind {
-            ExhaustedKind::RateLimited => Found::Nothing(exhausted.retry_after),
-            ExhaustedKind::Permanent => Found::NoHope,
+        let asking = self.asking(self.is_repeatable_so_far());
+        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        match pick {
+            Ok(pick) => {
+                self.turn = Some(pick.into());
+                Found::Key
+            }
+            Err(outlook) => Found::Nothing(outlook),
         }
     }
 
@@ -216,11 +229,13 @@ impl<S, P, B> Play<S, P, B> {
         let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
-            key.served(status);
+            key.served(is_success(status));
+            if let Some(past) = &mut self.past {
+                unshared(past).suspects.convict(key);
+            }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
             }
-            self.convict();
             return;
         };
         let reason = mark.reason(status);
@@ -231,27 +246,20 @@ impl<S, P, B> Play<S, P, B> {
         key.refused(reason);
         match mark.kind() {
             MarkKind::Permanent if self.settings.common_cause.is_some() => {
-                let key = key.clone();
-                self.past().suspects.add(key, cause);
+                let past = self.past.get_or_insert_default();
+                unshared(past).suspects.add(key.clone(), cause);
             }
             MarkKind::Permanent => drop(key.put_out_for_good(cause)),
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
+        if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
+            unshared(past).suspects.convict(key);
+        }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
             Some(loan) => loan.refused(),
             None => {}
-        }
-        if mark.kind() != MarkKind::Permanent {
-            self.convict();
-        }
-    }
-
-    /// A key was not refused as those before it were, so that these are to blame.
-    fn convict(&mut self) {
-        if self.past.is_some() {
-            self.past().suspects.convict();
         }
     }
 
@@ -268,6 +276,10 @@ impl<S, P, B> Play<S, P, B> {
         }
         FailoverInfo::new(self.past.take(), answered, outcome, self.replay)
     }
+}
+
+fn unshared(past: &mut Arc<Past>) -> &mut Past {
+    Arc::get_mut(past).expect("it is shared at the end alone")
 }
 
 fn is_success(status: StatusCode) -> bool {
@@ -429,8 +441,17 @@ where
     }
 
     /// Makes no attempt yet: there is no key, and the service that is ready is let go.
-    pub(crate) fn keep(&mut self, ready: &mut S, head: &request::Parts, body: B) {
+    pub(crate) fn keep(
+        &mut self,
+        ready: &mut S,
+        head: &request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) {
         *ready = ready.clone();
+        if let Err(why) = repeatable {
+            self.replay = why;
+        }
         self.record(ready, head, body);
     }
 
@@ -465,7 +486,7 @@ where
         if !self.key().is_removed() {
             let has_more = self.pool().has_more(self.key(), self.tried());
             self.turn.as_mut()?.has_more = has_more;
-        } else if !self.take_key(true) {
+        } else if !self.take_key(self.is_repeatable_so_far()) {
             return None;
         }
         let Again {

@@ -86,7 +86,7 @@ where
         }
         if head.method != Method::CONNECT {
             if let Some(place) = play.queue() {
-                play.keep(&mut self.inner, &head, body);
+                play.keep(&mut self.inner, &head, body, repeatable);
                 return ResponseFuture::waiting(place, play);
             }
         }

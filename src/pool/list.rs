@@ -25,6 +25,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) can_go_on: bool,
     /// Whether it has waited: such requests take a key that has just returned one at a time.
     pub(crate) has_waited: bool,
+    /// Whether it may wait: such requests leave a key that has just returned to those who do.
+    pub(crate) may_wait: bool,
 }
 
 /// A key to use, and the right to try it where it takes that.
@@ -33,6 +35,18 @@ pub(crate) struct Pick {
     pub(crate) loan: Option<Box<Loan>>,
     /// Whether there is another key behind it, to use or to try.
     pub(crate) has_more: bool,
+}
+
+/// What there is to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// A key is valid, and it is with another request or behind the walk. The first of the others
+    /// returns in so long, if any does.
+    Taken(Option<Duration>),
+    /// Every key is out. The first returns in so long.
+    Out(Duration),
+    /// Every key is out for good.
+    Hopeless,
 }
 
 impl List {
@@ -78,6 +92,8 @@ impl List {
             match slot.standing(rules, now) {
                 Standing::Shut => {}
                 Standing::Open => return Some((at, None)),
+                Standing::Returned { .. }
+                    if asking.may_wait && !asking.has_waited && !slot.shared.line.is_empty() => {}
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
                         return Some((at, None));
@@ -154,6 +170,23 @@ impl List {
         (0..self.slots.len())
             .find(|at| is_at(*at))
             .map_or(0, |at| at + 1)
+    }
+
+    /// What there is to wait for, leaving `out` some keys.
+    pub(super) fn outlook(&self, out: impl Fn(&Slot) -> bool, now: &mut LazyNow) -> Outlook {
+        let exhausted = self.exhausted(&out, now);
+        match (exhausted.kind, exhausted.retry_after) {
+            (ExhaustedKind::Permanent, _) => Outlook::Hopeless,
+            (ExhaustedKind::RateLimited, Some(wait)) => Outlook::Out(wait),
+            (ExhaustedKind::RateLimited, None) => {
+                let slots = self.slots.iter().filter(|slot| !out(slot));
+                let returns = slots.filter_map(|slot| match slot.state(now) {
+                    KeyState::Temporary { retry_after } => Some(retry_after),
+                    KeyState::Valid | KeyState::Permanent => None,
+                });
+                Outlook::Taken(returns.min())
+            }
+        }
     }
 
     /// One pass over all keys but those to be left `out`, each read once.

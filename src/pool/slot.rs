@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::clock::LazyNow;
 use super::events::{KeyName, PoolEvent};
 use super::gate::{Gate, Standing};
@@ -123,9 +121,9 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn served(&self, generations: Generations, status: StatusCode) {
+    pub(super) fn served(&self, generations: Generations, is_success: bool) {
         let rules = &self.shared.rules;
-        if rules.growth.is_some() && status.is_success() {
+        if rules.growth.is_some() && is_success {
             self.core.gate.succeeded(rules, generations.own);
             if let Some(group) = &self.group {
                 group.gate.succeeded(rules, generations.group);
