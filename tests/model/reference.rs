@@ -400,6 +400,7 @@ impl Reference {
             gate.trial.is_held = false;
             if gate.until == lease.until && !gate.is_removed {
                 gate.begin_generation(Until::Now);
+                gate.repeated = 0;
             }
         }
     }
@@ -424,6 +425,9 @@ impl Reference {
         }
         let was_valid = gate.is_valid(now);
         gate.until = until;
+        if was_valid {
+            gate.trial.doublings = 0;
+        }
         gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
         was_valid
     }
@@ -434,7 +438,7 @@ impl Reference {
             None => (turn.slot.own, turn.own),
         };
         let wait = match seconds {
-            0 => self.cooldown(self.gates[gate].repeated),
+            0 => self.cooldown(gate),
             seconds => seconds * 1000,
         };
         let was_valid = self.put_out(gate, generation, Until::Time(self.now + wait));
@@ -447,11 +451,17 @@ impl Reference {
         self.put_out(turn.slot.own, turn.own, Until::Never);
     }
 
-    fn cooldown(&self, repeated: u32) -> u64 {
+    fn cooldown(&self, gate: usize) -> u64 {
         let Some(bound) = self.rules.growth else {
             return DEFAULT_COOLDOWN;
         };
-        let grown = DEFAULT_COOLDOWN.saturating_mul(1 << repeated.min(30));
+        let gate = &self.gates[gate];
+        // The cooldown that it is in is this one.
+        let before = match gate.is_valid(self.now) {
+            true => gate.repeated,
+            false => gate.repeated.saturating_sub(1),
+        };
+        let grown = DEFAULT_COOLDOWN.saturating_mul(1 << before.min(30));
         grown.min(bound.as_millis() as u64).max(DEFAULT_COOLDOWN)
     }
 
