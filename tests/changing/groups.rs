@@ -77,6 +77,33 @@ async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_mark_changed_is_told_of_the_key_that_was_marked() {
+    let pool = pool();
+    pool.replace_keys(["k0"]).unwrap();
+    key(&pool, 0).mark_temporary(Some(5 * SECOND));
+    pool.replace_keys([
+        NewKey::new("k0").group("org"),
+        NewKey::new("k1").group("org"),
+    ])
+    .unwrap();
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(3 * SECOND)),
+        Marked::Unchanged
+    );
+    assert_eq!(pool.states(), [out_for(5 * SECOND), out_for(3 * SECOND)]);
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(9 * SECOND)),
+        Marked::Extended
+    );
+    key(&pool, 0).mark_permanent();
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(20 * SECOND)),
+        Marked::Unchanged
+    );
+    assert_eq!(pool.states(), [KeyState::Permanent, out_for(20 * SECOND)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reinstatement_returns_the_key_and_its_group() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(SECOND));
