@@ -147,6 +147,24 @@ async fn a_group_that_is_put_back_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_keeps_its_state_when_it_changes_its_group() {
+    for group in [None, Some("other")] {
+        let pool = pool();
+        key(&pool, 0).mark_temporary(Some(9 * SECOND));
+        let moved = |key| match group {
+            None => NewKey::new(key),
+            Some(group) => NewKey::new(key).group(group),
+        };
+        pool.replace_keys([moved("k0"), moved("k1"), moved("k2")])
+            .unwrap();
+        let out = out_for(9 * SECOND);
+        assert_eq!(pool.states(), [out, out, KeyState::Valid], "{group:?}");
+        advance(9 * SECOND).await;
+        assert_eq!(pool.states(), [KeyState::Valid; 3]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_cannot_be_leaves_keys_and_groups_as_they_were() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(9 * SECOND));
