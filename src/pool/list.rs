@@ -58,8 +58,6 @@ impl List {
     ) -> Option<Pick> {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
-        // Out, and due to be tried.
-        let mut due = None;
         let from = self.after(asking.after);
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
             match slot.standing(rules, now) {
@@ -77,20 +75,25 @@ impl List {
                         None => spare = spare.or(Some(at)),
                     }
                 }
-                Standing::Due if asking.can_go_on && self.has_valid(at + 1, rules, now) => {
+                Standing::Due if asking.can_go_on && self.has_valid(at + 1, &tried, rules, now) => {
                     if let Some(loan) = Loan::take(slot, now) {
                         return Some(self.pick_at(at, Some(loan)));
                     }
                 }
-                Standing::Due => due = due.or(Some(at)),
+                Standing::Due => {}
             }
         }
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
             return Some(self.pick_at(at, None));
         }
-        let at = due.filter(|_| !self.has_valid(0, rules, now))?;
-        let loan = Loan::take(&self.slots[at], now)?;
-        Some(self.pick_at(at, Some(loan)))
+        if self.has_valid(0, |_| false, rules, now) {
+            return None;
+        }
+        let mut slots = self.slots.iter().enumerate().skip(from);
+        slots.find_map(|(at, slot)| {
+            let loan = (!tried(slot)).then(|| Loan::take(slot, now))??;
+            Some(self.pick_at(at, Some(loan)))
+        })
     }
 
     /// Whether a key behind `after` may be used, or tried.
@@ -105,9 +108,15 @@ impl List {
         slots.any(|slot| slot.standing(rules, now) != Standing::Shut && !tried(slot))
     }
 
-    fn has_valid(&self, from: usize, rules: &Rules, now: &mut LazyNow) -> bool {
+    fn has_valid(
+        &self,
+        from: usize,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> bool {
         let mut slots = self.slots.iter().skip(from);
-        slots.any(|slot| slot.standing(rules, now) < Standing::Due)
+        slots.any(|slot| slot.standing(rules, now) < Standing::Due && !tried(slot))
     }
 
     fn pick_at(&self, at: usize, loan: Option<Box<Loan>>) -> Pick {
