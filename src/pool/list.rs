@@ -86,7 +86,7 @@ impl List {
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
             return Some(self.pick_at(at, None));
         }
-        if self.has_valid(0, |_| false, rules, now) {
+        if rules.revalidate_after.is_none() || self.has_valid(0, |_| false, rules, now) {
             return None;
         }
         let mut slots = self.slots.iter().enumerate().skip(from);
