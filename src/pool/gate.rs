@@ -196,6 +196,24 @@ impl Gate {
         }
     }
 
+    /// Puts it out for as long as `other` is, to which it belonged.
+    pub(super) fn stay_out_with(&self, other: &Self, rules: &Rules) {
+        let mut now = LazyNow::default();
+        let Until::Millis(until) = other.stamp().until() else {
+            return;
+        };
+        if rules.clock.has_come(until, &mut now) {
+            return;
+        }
+        let stamp = Stamp::temporary(self.stamp().generation(), until);
+        let before = self.word.raise(stamp);
+        if before < stamp {
+            let cause = Cause::of(other.reason().unwrap_or(Reason::Other));
+            let was_valid = is_valid(before, rules, &mut now);
+            self.note(rules, stamp, cause, was_valid, &mut now);
+        }
+    }
+
     /// Puts it out for good, and out of reach of trials. Whether that changed its state.
     pub(super) fn disable(&self) -> Marked {
         let before = self.word.disable();

@@ -82,8 +82,6 @@ impl List {
     ) -> Option<(usize, Option<Box<Loan>>)> {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
-        // Out, and due to be tried.
-        let mut due = None;
         let mut last_valid = None;
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
             if slot.is_out(rules, now) || tried(slot) {
@@ -104,11 +102,11 @@ impl List {
                     }
                 }
                 Standing::Due => {
-                    let last_valid = last_valid.get_or_insert_with(|| self.last_valid(rules, now));
-                    if !asking.can_go_on || *last_valid < Some(at) {
-                        due = due.or(Some(at));
-                    } else if let Some(loan) = Loan::take(slot, now) {
-                        return Some((at, Some(loan)));
+                    let last = || self.last_valid(&tried, rules, now);
+                    if asking.can_go_on && *last_valid.get_or_insert_with(last) > Some(at) {
+                        if let Some(loan) = Loan::take(slot, now) {
+                            return Some((at, Some(loan)));
+                        }
                     }
                 }
             }
@@ -116,9 +114,14 @@ impl List {
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
             return Some((at, None));
         }
-        let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
-        let loan = Loan::take(&self.slots[at], now)?;
-        Some((at, Some(loan)))
+        if rules.revalidate_after.is_none() || self.last_valid(|_| false, rules, now).is_some() {
+            return None;
+        }
+        let mut slots = self.slots.iter().enumerate().skip(from);
+        slots.find_map(|(at, slot)| {
+            let loan = (!tried(slot)).then(|| Loan::take(slot, now))??;
+            Some((at, Some(loan)))
+        })
     }
 
     /// Whether a key behind `after` may be used, or tried.
@@ -145,9 +148,14 @@ impl List {
         })
     }
 
-    fn last_valid(&self, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
+    fn last_valid(
+        &self,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> Option<usize> {
         let mut slots = self.slots.iter();
-        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due)
+        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due && !tried(slot))
     }
 
     /// A handle to the key at `at`, whatever its state.

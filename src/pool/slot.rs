@@ -99,18 +99,19 @@ impl Slot {
     ) -> Marked {
         let rules = &self.shared.rules;
         let own = &self.core.gate;
-        let (marked, wait) = match &self.group {
-            None => own.put_out(rules, generations.own, wait, cause),
-            Some(group) => {
-                let (marked, wait) = group.gate.put_out(rules, generations.group, wait, cause);
-                match own.state(rules, &mut LazyNow::default()) {
-                    KeyState::Permanent => (Marked::Unchanged, wait),
-                    KeyState::Valid | KeyState::Temporary { .. } => (marked, wait),
-                }
-            }
+        let Some(group) = &self.group else {
+            let (marked, wait) = own.put_out(rules, generations.own, wait, cause);
+            self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+            return marked;
         };
+        let (marked, wait) = group.gate.put_out(rules, generations.group, wait, cause);
+        // Of the group, whatever it is to this key.
         self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
-        marked
+        match (marked, own.state(rules, &mut LazyNow::default())) {
+            (_, KeyState::Valid) | (Marked::Unchanged, _) => marked,
+            (_, KeyState::Temporary { retry_after }) if retry_after < wait => Marked::Extended,
+            (_, KeyState::Temporary { .. } | KeyState::Permanent) => Marked::Unchanged,
+        }
     }
 
     pub(super) fn mark_permanent(&self, generations: Generations, cause: Cause) -> Marked {

@@ -221,16 +221,45 @@ async fn where_no_key_is_valid_it_is_lent_to_any_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_not_lent_to_a_request_that_can_have_no_other_key_any_more() {
-    // The second key is valid, and this request has tried it.
-    let pool = builder().key("k2").build().unwrap();
-    let pool = Arc::new(pool);
+async fn it_is_not_lent_where_the_only_valid_key_has_refused_this_request() {
+    let pool = KeyPool::builder().key("k0").key("k1").key("k2");
+    let pool = Arc::new(pool.revalidate_after(2 * SECOND).build().unwrap());
+    key(&pool, 0).mark_permanent();
+    let mut rig = Rig::new(&layer(&pool).wait_for_key(9 * SECOND));
+    let mut flight = rig.send();
+    rig.next().answer(keep());
+    flight.poll();
+    rig.next().answer(limited("3"));
+    assert!(flight.is_pending());
+    advance(2 * SECOND).await;
+    // Has it look again, while the first key is due and the second valid.
+    pool.replace_keys(["k0", "k1", "k2"]).unwrap();
+    assert!(flight.is_woken() && flight.is_pending());
+    assert!(rig.seen().is_none());
+    assert_eq!(rig.keys([answer(200)]), ["k0"], "another can go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_due_key_that_cannot_be_had_does_not_hide_another() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org");
+    let pool = pool.key("k2").revalidate_after(TIME).ramp(TIME);
+    let pool = Arc::new(pool.build().unwrap());
     key(&pool, 1).mark_permanent();
     key(&pool, 2).mark_permanent();
     advance(TIME).await;
+    key(&pool, 0).mark_temporary(Some(SECOND));
+    advance(SECOND).await;
     let mut rig = Rig::new(&layer(&pool));
-    let (keys, response) = rig.run([keep()]);
-    assert_eq!((keys, response.status().as_u16()), (vec!["k0".into()], 403));
+    // The first key tries the group, and dies meanwhile by another request.
+    let _trying = rig.send();
+    let seen = rig.next();
+    assert_eq!(seen.key, "k0");
+    key(&pool, 0).mark_permanent();
+    assert_eq!(rig.keys([answer(200)]), ["k2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -305,10 +305,10 @@ impl Reference {
 
     fn pick(&mut self, after: Option<Slot>, tried: &[Slot], can_go_on: bool) -> Option<Turn> {
         let mut spare = None;
-        let mut due = None;
+        let is_tried = |slot: Slot| tried.iter().any(|tried| tried.own == slot.own);
         for at in self.after(after)..self.list.len() {
             let slot = self.list[at];
-            if tried.iter().any(|tried| tried.own == slot.own) {
+            if is_tried(slot) {
                 continue;
             }
             match self.standing(slot) {
@@ -326,12 +326,9 @@ impl Reference {
                 }
                 Standing::Due => {
                     let mut later = self.list[at + 1..].iter();
-                    if can_go_on && later.any(|slot| self.is_valid(*slot)) {
-                        if self.can_lend(slot) {
-                            return Some(self.lend(slot));
-                        }
-                    } else {
-                        due = due.or(Some(slot));
+                    let goes_on = later.any(|slot| self.is_valid(*slot) && !is_tried(*slot));
+                    if can_go_on && goes_on && self.can_lend(slot) {
+                        return Some(self.lend(slot));
                     }
                 }
             }
@@ -342,8 +339,10 @@ impl Reference {
         if self.list.iter().any(|slot| self.is_valid(*slot)) {
             return None;
         }
-        due.filter(|slot| self.can_lend(*slot))
-            .map(|slot| self.lend(slot))
+        let mut rest = self.list[self.after(after)..].iter().copied();
+        let due = |slot: &Slot| self.standing(*slot) == Standing::Due && self.can_lend(*slot);
+        let slot = rest.find(|slot| !is_tried(*slot) && due(slot))?;
+        Some(self.lend(slot))
     }
 
     fn hand_out(&self, slot: Slot) -> Turn {
