@@ -83,6 +83,8 @@ where
             }
         };
         let Some(picked) = pool.pick(0, &mut LazyNow::default()) else {
+            // Made ready for a call that is not made: what it holds for that, others wait for.
+            self.inner = self.inner.clone();
             return ResponseFuture::exhausted(&self.settings);
         };
         let mut play = Play::new(&self.settings, pool.key(picked));

@@ -31,6 +31,7 @@ over!(
         while_a_refused_body_is_let_go_of,
         while_a_later_attempt_is_under_way,
         once_it_is_answered,
+        before_it_tells_that_no_key_was_there,
     ]
 );
 
@@ -123,4 +124,14 @@ async fn once_it_is_answered(make: Make) {
     bench.assert_free("a drop").await;
     drop(call);
     assert_eq!(bench.states(), "pv");
+}
+
+async fn before_it_tells_that_no_key_was_there(make: Make) {
+    let mut bench = Bench::new(make, &[Refuses]);
+    assert_eq!(bench.ask().await.unwrap().status(), 502);
+    let call = bench.call().await;
+    assert!(format!("{call:?}").contains("exhausted"), "{call:?}");
+    drop(call);
+    assert_eq!(bench.states(), "p");
+    bench.assert_free("a drop").await;
 }

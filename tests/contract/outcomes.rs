@@ -23,6 +23,7 @@ over!(
         nothing_is_left_of_an_inspected_refusal,
         nothing_is_left_of_an_inspection_that_ran_out_of_time,
         nothing_is_left_of_a_request_for_which_no_key_is_left,
+        nothing_is_left_of_a_request_for_which_no_key_was_there,
         nothing_is_left_of_a_failure,
         nothing_is_left_of_a_later_failure,
     ]
@@ -58,6 +59,15 @@ async fn nothing_is_left_of_a_request_for_which_no_key_is_left(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Refuses]);
     assert_eq!(bench.ask().await.unwrap().status(), 502);
     bench.assert_free("the last key").await;
+}
+
+async fn nothing_is_left_of_a_request_for_which_no_key_was_there(make: Make) {
+    let mut bench = Bench::new(make, &[Refuses]);
+    for _ in 0..2 {
+        assert_eq!(bench.ask().await.unwrap().status(), 502);
+    }
+    assert_eq!(bench.provider.calls(), 1);
+    bench.assert_free("an answer of the layer's own").await;
 }
 
 async fn nothing_is_left_of_a_failure(make: Make) {
