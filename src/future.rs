@@ -1,7 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,11 +10,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, RequestBody, ResponseBody};
-use crate::info::{FailoverInfo, Outcome, Replay};
-use crate::play::{self, Classified, Play, Settled};
+use crate::body::{Answer, Inspection, RequestBody, ResponseBody};
+use crate::play::{Classified, Next, Play, Settled};
 use crate::policy::ProviderPolicy;
-use crate::settings::Settings;
+use crate::pool::Place;
+use crate::wait::Wait;
 
 pin_project! {
     /// The future of [`KeyFailover`](crate::KeyFailover).
@@ -23,8 +22,8 @@ pin_project! {
     /// # Panics
     ///
     /// A policy that answers [`Verdict::Inspect`](crate::Verdict::Inspect), one whose
-    /// [`Verdict::Peek`](crate::Verdict::Peek) may wait, and a commit gate need a tokio runtime with
-    /// time enabled.
+    /// [`Verdict::Peek`](crate::Verdict::Peek) may wait, a commit gate, and a layer that lets requests
+    /// wait for keys need a tokio runtime with time enabled.
     pub struct ResponseFuture<S, P, B, R>
     where
         S: Service<Request<RequestBody<B>>>,
@@ -32,7 +31,7 @@ pin_project! {
         R: Body<Data = Bytes>,
     {
         #[pin]
-        state: State<S::Future, P, R>,
+        state: State<S::Future, R>,
         // `None`: one attempt with the caller's own key.
         play: Option<Play<S, P, B>>,
     }
@@ -50,7 +49,7 @@ pin_project! {
             {
                 if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
                     let verdict = play.judge(head, body);
-                    play.mark(verdict);
+                    play.mark(verdict, head.status);
                 }
             }
         }
@@ -62,7 +61,7 @@ type Inspected<R> = (response::Parts, Pin<Box<Inspection<R>>>);
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, P, R>
+    enum State<F, R>
     where
         R: Body,
     {
@@ -71,11 +70,14 @@ pin_project! {
         /// It was answered, and the head was not enough.
         Inspecting { answer: Option<Inspected<R>> },
         /// It was refused, and is being let go.
-        Refused { #[pin] body: ResponseBody<R> },
+        Refused { #[pin] body: Answer<R>, next: Option<Next> },
+        /// There is no key, but one will return soon.
+        Queued { place: Option<Place> },
+        Waiting { wait: Pin<Box<Wait>> },
         /// The inner service is being made ready for the next key.
         Readying,
-        /// No key was to be had.
-        Exhausted { settings: Arc<Settings<P>> },
+        /// There is no key.
+        Exhausted,
         Done,
     }
 }
@@ -100,11 +102,18 @@ where
         }
     }
 
-    pub(crate) fn exhausted(settings: &Arc<Settings<P>>) -> Self {
-        let settings = Arc::clone(settings);
+    pub(crate) fn waiting(place: Place, play: Play<S, P, B>) -> Self {
+        let place = Some(place);
         Self {
-            state: State::Exhausted { settings },
-            play: None,
+            state: State::Queued { place },
+            play: Some(play),
+        }
+    }
+
+    pub(crate) fn exhausted(play: Play<S, P, B>) -> Self {
+        Self {
+            state: State::Exhausted,
+            play: Some(play),
         }
     }
 }
@@ -129,13 +138,11 @@ where
                         Err(error) => break Err(error),
                     };
                     let Some(play) = play else {
-                        let body = ResponseBody::upstream(body);
+                        let body = ResponseBody::untouched(body);
                         break Ok(Response::from_parts(head, body));
                     };
                     match play.classify(&head) {
-                        Classified::Judged(verdict) => {
-                            (verdict, head, ResponseBody::upstream(body))
-                        }
+                        Classified::Judged(verdict) => (verdict, head, Answer::Upstream { body }),
                         Classified::Read(reach) => {
                             let answer = Some((head, Box::pin(Inspection::new(body, reach))));
                             this.state.set(State::Inspecting { answer });
@@ -149,27 +156,47 @@ where
                     }
                     let (head, body) = answer.take().expect("taken once");
                     let verdict = play.judge(&head, &body);
-                    (verdict, head, ResponseBody::inspected(body))
+                    (verdict, head, Answer::Inspected { body })
                 }
-                (StateProj::Refused { body }, _) => {
+                (StateProj::Refused { body, next }, _) => {
                     body.drain(cx);
-                    this.state.set(State::Readying);
+                    let next = match next.take() {
+                        Some(Next::Wait(place)) => State::Queued { place: Some(place) },
+                        Some(Next::Key) | None => State::Readying,
+                    };
+                    this.state.set(next);
+                    continue;
+                }
+                (StateProj::Queued { place }, Some(play)) => {
+                    let place = place.take().expect("taken once");
+                    let wait = Box::pin(Wait::new(place, play.wait_left().unwrap_or_default()));
+                    this.state.set(State::Waiting { wait });
+                    continue;
+                }
+                (StateProj::Waiting { wait }, Some(play)) => {
+                    let (found, took) = ready!(wait.as_mut().poll(cx, || play.look()));
+                    play.end_wait(took);
+                    let next = if found {
+                        State::Readying
+                    } else {
+                        State::Exhausted
+                    };
+                    this.state.set(next);
                     continue;
                 }
                 (StateProj::Readying, Some(play)) => {
                     if let Err(error) = ready!(play.poll_ready(cx)) {
                         break Err(error);
                     }
-                    let future = play.again();
-                    this.state.set(State::Attempt { future });
+                    let next = match play.again() {
+                        Some(future) => State::Attempt { future },
+                        None => State::Exhausted,
+                    };
+                    this.state.set(next);
                     continue;
                 }
-                (StateProj::Exhausted { settings }, _) => {
-                    let info = FailoverInfo::new(0, None, Outcome::Exhausted, Replay::NotNeeded);
-                    break Ok(play::exhausted(settings, &[], info));
-                }
-                (StateProj::Inspecting { .. } | StateProj::Readying, None)
-                | (StateProj::Done, _) => {
+                (StateProj::Exhausted, Some(play)) => break Ok(play.exhausted()),
+                (_, None) | (StateProj::Done, _) => {
                     panic!("`ResponseFuture` polled after completion")
                 }
             };
@@ -177,7 +204,10 @@ where
             match play.settle(verdict, head, body) {
                 Settled::Answer(response) => break Ok(response),
                 // Lets go of the attempt's future, and with it of permits that it may hold.
-                Settled::Again(body) => this.state.set(State::Refused { body }),
+                Settled::Refused(body, next) => {
+                    let next = Some(next);
+                    this.state.set(State::Refused { body, next });
+                }
             }
         };
         this.state.set(State::Done);
@@ -197,8 +227,10 @@ where
             State::Attempt { .. } => "attempt",
             State::Inspecting { .. } => "inspecting",
             State::Refused { .. } => "refused",
+            State::Queued { .. } => "queued",
+            State::Waiting { .. } => "waiting",
             State::Readying => "readying",
-            State::Exhausted { .. } => "exhausted",
+            State::Exhausted => "exhausted",
             State::Done => "done",
         };
         f.debug_struct("ResponseFuture")

@@ -1,7 +1,13 @@
 //! What a request can be told of its own failover.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::StatusCode;
+
+use crate::past::Past;
+use crate::policy::Verdict;
 use crate::pool::Key;
 
 /// One attempt: its number and its key.
@@ -41,26 +47,99 @@ impl Attempt {
     }
 }
 
+/// An attempt that was answered, and what the answer was taken for.
+#[derive(Clone)]
+pub struct Attempted {
+    // Kept private: whoever sees an answer is not given the key.
+    key: Key,
+    status: StatusCode,
+    verdict: Verdict,
+    elapsed: Option<Duration>,
+}
+
+impl Attempted {
+    pub(crate) fn new(
+        key: Key,
+        status: StatusCode,
+        verdict: Verdict,
+        elapsed: Option<Duration>,
+    ) -> Self {
+        Self {
+            key,
+            status,
+            verdict,
+            elapsed,
+        }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The ends of the key that it was made with, for people.
+    pub fn hint(&self) -> &str {
+        self.key.hint()
+    }
+
+    /// The label of the key that it was made with, if it has one.
+    pub fn label(&self) -> Option<&str> {
+        self.key.label()
+    }
+
+    /// The status that the provider answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the policy took the answer for.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// How long it took from handing the request to the inner service until the verdict. Known where
+    /// the layer takes [`timings`](crate::KeyFailoverLayer::timings).
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.elapsed
+    }
+}
+
+impl fmt::Debug for Attempted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempted")
+            .field("hint", &self.hint())
+            .field("label", &self.label())
+            .field("status", &self.status)
+            .field("verdict", &self.verdict)
+            .field("elapsed", &self.elapsed)
+            .finish()
+    }
+}
+
 /// How an answer came about.
 ///
 /// Rides in the response body ([`ResponseBody::failover`](crate::ResponseBody::failover)). It is in
 /// the response's extensions as well whenever something happened: more than one attempt was made,
-/// or the layer answered itself; and always with
+/// the request waited for a key, or the layer answered itself; and always with
 /// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions).
 #[derive(Clone)]
 pub struct FailoverInfo {
-    attempts: usize,
-    // Kept private: whoever sees an answer is not given the key.
-    key: Option<Key>,
+    past: Option<Arc<Past>>,
+    /// The attempt whose answer the caller gets, if it was not one that refused the key.
+    answered: Option<Attempted>,
     outcome: Outcome,
     replay: Replay,
 }
 
 impl FailoverInfo {
-    pub(crate) fn new(attempts: usize, key: Option<Key>, outcome: Outcome, replay: Replay) -> Self {
+    pub(crate) fn new(
+        past: Option<Arc<Past>>,
+        answered: Option<Attempted>,
+        outcome: Outcome,
+        replay: Replay,
+    ) -> Self {
         Self {
-            attempts,
-            key,
+            past,
+            answered,
             outcome,
             replay,
         }
@@ -68,17 +147,35 @@ impl FailoverInfo {
 
     /// How many attempts were made. Zero where no key was to be had.
     pub fn attempts(&self) -> usize {
-        self.attempts
+        self.history().count()
+    }
+
+    /// The attempts, in order.
+    pub fn history(&self) -> impl Iterator<Item = &Attempted> {
+        let past = self.past.as_deref();
+        past.map_or(&[][..], Past::refused)
+            .iter()
+            .chain(&self.answered)
     }
 
     /// The ends of the key that the last attempt was made with.
     pub fn hint(&self) -> Option<&str> {
-        self.key.as_ref().map(Key::hint)
+        self.last().map(Attempted::hint)
     }
 
     /// The label of the key that the last attempt was made with, if it has one.
     pub fn label(&self) -> Option<&str> {
-        self.key.as_ref().and_then(Key::label)
+        self.last().and_then(Attempted::label)
+    }
+
+    fn last(&self) -> Option<&Attempted> {
+        self.history().last()
+    }
+
+    /// How long the request waited for keys to return, in all, where the layer
+    /// [lets it](crate::KeyFailoverLayer::wait_for_key).
+    pub fn waited(&self) -> Duration {
+        self.past.as_deref().map_or(Duration::ZERO, Past::waited)
     }
 
     /// Whose answer it is.
@@ -90,14 +187,18 @@ impl FailoverInfo {
     pub fn replay(&self) -> Replay {
         self.replay
     }
+
+    /// Whether anything happened that the caller could not have had without the layer.
+    pub(crate) fn is_eventful(&self) -> bool {
+        self.past.is_some() || self.outcome == Outcome::Exhausted
+    }
 }
 
 impl fmt::Debug for FailoverInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailoverInfo")
-            .field("attempts", &self.attempts)
-            .field("hint", &self.hint())
-            .field("label", &self.label())
+            .field("history", &self.history().collect::<Vec<_>>())
+            .field("waited", &self.waited())
             .field("outcome", &self.outcome)
             .field("replay", &self.replay)
             .finish()

@@ -54,7 +54,7 @@ impl<P> KeyFailoverLayer<P> {
     /// How many attempts one request makes at most. Default: each usable key once.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
-        self.settings.max_attempts = attempts.get();
+        self.settings.max_attempts = Some(attempts);
         self
     }
 
@@ -79,6 +79,45 @@ impl<P> KeyFailoverLayer<P> {
     #[must_use]
     pub fn extensions(mut self, always: bool) -> Self {
         self.settings.extensions = always;
+        self
+    }
+
+    /// Whether the time that each attempt takes is measured, for
+    /// [`Attempted::elapsed`](crate::Attempted::elapsed). Default: `false`, since it takes two
+    /// readings of the clock for each attempt.
+    #[must_use]
+    pub fn timings(mut self, take: bool) -> Self {
+        self.settings.timings = take;
+        self
+    }
+
+    /// Lets a request wait for a key to return, for at most `time` in all, when every key is out and
+    /// the soonest returns within that. Default: it is told at once that no key is left.
+    ///
+    /// The inner service that was ready is let go meanwhile, and made ready again after. Requests
+    /// are admitted in order of arrival, and to a key that has just returned one at a time, until one
+    /// has succeeded. [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) bounds how many wait.
+    /// After a wait all keys may be tried again, so that a request makes at most `max_attempts`, or
+    /// twice as many attempts as there are keys where that is not set.
+    ///
+    /// The request's body is recorded even where only one key is there, since the request may be
+    /// sent again with it.
+    #[must_use]
+    pub fn wait_for_key(mut self, time: Duration) -> Self {
+        self.settings.wait_for_key = Some(time);
+        self
+    }
+
+    /// Takes `keys` refusals for good in a row, all alike, for the fault of something else than the
+    /// keys: of the request, of a proxy on the way, or of the provider. Default: each refusal counts.
+    ///
+    /// A key that is refused for good is put out for the default cooldown at first, and for good once
+    /// another key has answered *the same request* otherwise. After `keys` that refused it alike
+    /// (with the same status and for the same reason) no other is tried, and the caller is told that
+    /// no key is left.
+    #[must_use]
+    pub fn common_cause(mut self, keys: NonZeroUsize) -> Self {
+        self.settings.common_cause = Some(keys);
         self
     }
 }

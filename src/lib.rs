@@ -205,24 +205,28 @@ pub mod stacks {}
 #[cfg(feature = "grpc")]
 mod binary;
 mod body;
+mod cause;
 mod future;
 mod info;
 mod layer;
+mod past;
 mod play;
 mod service;
 mod settings;
 mod sse;
 mod sync;
+mod wait;
 
 pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};
 pub use self::future::ResponseFuture;
-pub use self::info::{Attempt, FailoverInfo, Outcome, Replay};
+pub use self::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 pub use self::layer::KeyFailoverLayer;
 #[doc(no_inline)]
-pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};
 #[doc(no_inline)]
 pub use self::pool::{
-    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Walker,
+    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Reason,
+    Walker,
 };
 pub use self::service::KeyFailover;
 

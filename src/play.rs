@@ -1,33 +1,47 @@
 //! One request, played with one key after another: which key is its turn, whether another could
 //! follow, and what the caller is told in the end.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, request, response};
+use http::{Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{
-    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, redact_headers,
+    Answer, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
+    redact_headers,
 };
-use crate::info::{Attempt, FailoverInfo, Outcome, Replay};
-use crate::policy::{MarkKind, ProviderPolicy, Verdict};
-use crate::pool::{Key, KeyPool, LazyNow};
+use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
+use crate::past::Past;
+use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
+use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
+use crate::wait::Found;
 
 pub(crate) struct Play<S, P, B> {
     settings: Arc<Settings<P>>,
-    key: Key,
+    /// The attempt that is under way, or comes next.
+    turn: Option<Turn>,
     attempts: usize,
     /// What a further attempt takes. `None`: this attempt is the last, whatever recovers meanwhile.
     again: Option<Again<S, B>>,
     replay: Replay,
-    /// The keys that were refused here and not marked.
-    kept: Vec<usize>,
+    // Shared with nobody until the end.
+    past: Option<Arc<Past>>,
+}
+
+struct Turn {
+    key: Key,
+    /// Where the key is only being tried.
+    loan: Option<Box<Loan>>,
+    started: Option<Instant>,
 }
 
 struct Again<S, B> {
@@ -45,19 +59,26 @@ pub(crate) enum Classified {
 /// What a verdict comes to.
 pub(crate) enum Settled<R: Body> {
     Answer(Response<ResponseBody<R>>),
-    /// The next key's turn. The refused answer is to be let go.
-    Again(ResponseBody<R>),
+    /// The refused answer is to be let go.
+    Refused(Answer<R>, Next),
+}
+
+/// What comes after a refusal.
+pub(crate) enum Next {
+    Key,
+    /// No key can be had now, but one returns soon.
+    Wait(Place),
 }
 
 impl<S, P, B> Play<S, P, B> {
-    pub(crate) fn new(settings: &Arc<Settings<P>>, key: Key) -> Self {
+    pub(crate) fn new(settings: &Arc<Settings<P>>) -> Self {
         Self {
             settings: Arc::clone(settings),
-            key,
-            attempts: 1,
+            turn: None,
+            attempts: 0,
             again: None,
             replay: Replay::NotNeeded,
-            kept: Vec::new(),
+            past: None,
         }
     }
 
@@ -66,21 +87,198 @@ impl<S, P, B> Play<S, P, B> {
         pool.expect("without a pool there is no key to play with")
     }
 
+    fn key(&self) -> &Key {
+        &self.turn.as_ref().expect("an attempt has a key").key
+    }
+
+    fn past(&mut self) -> &mut Past {
+        let past = self.past.get_or_insert_default();
+        Arc::get_mut(past).expect("it is not shared yet")
+    }
+
+    /// The keys that are not to be tried (again).
+    fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
+        self.past.iter().flat_map(|past| past.tried())
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
+        self.past.iter().flat_map(|past| past.kept())
+    }
+
+    /// Whether `more` attempts can still be made.
+    fn has_attempts(&self, more: usize) -> bool {
+        let bound = match (self.settings.max_attempts, self.settings.wait_for_key) {
+            (Some(attempts), _) => attempts.get(),
+            (None, Some(_)) => self.pool().len().saturating_mul(2),
+            (None, None) => usize::MAX,
+        };
+        self.attempts.saturating_add(more) <= bound
+    }
+
+    /// Takes the next key of the walk, if there is one.
+    pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
+        let pick = self.pick(can_go_on);
+        self.turn = pick.map(Turn::from);
+        self.turn.is_some()
+    }
+
+    fn pick(&self, can_go_on: bool) -> Option<Pick> {
+        let past = self.past.as_deref();
+        let asking = Asking {
+            after: past.and_then(Past::last),
+            can_go_on: can_go_on && self.has_attempts(2),
+            has_waited: past.is_some_and(Past::has_waited),
+        };
+        self.pool().pick(asking, self.tried())
+    }
+
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
-        self.attempts < self.settings.max_attempts
-            && self
-                .pool()
-                .pick(self.key.index() + 1, &mut LazyNow::default())
-                .is_some()
+        self.has_attempts(2)
+            && (self.pool().has_more(Some(self.key()), self.tried()) || self.may_still_wait())
     }
 
-    fn attempt(&self) -> Attempt {
-        Attempt::new(self.attempts, self.key.clone())
+    fn may_still_wait(&self) -> bool {
+        self.wait_left().is_some_and(|left| !left.is_zero())
     }
 
-    fn info(&self, outcome: Outcome) -> FailoverInfo {
-        FailoverInfo::new(self.attempts, Some(self.key.clone()), outcome, self.replay)
+    /// For how much longer the request may wait.
+    pub(crate) fn wait_left(&self) -> Option<Duration> {
+        let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
+        Some(self.settings.wait_for_key?.saturating_sub(waited))
+    }
+
+    /// A place among those who wait, if it is worth while. Then a new walk begins.
+    pub(crate) fn queue(&mut self) -> Option<Place> {
+        let left = self.wait_left()?;
+        let soonest = self.pool().exhausted(self.kept()).retry_after?;
+        if soonest > left || !self.has_attempts(1) {
+            return None;
+        }
+        let place = self.pool().queue()?;
+        self.past().begin_wait();
+        Some(place)
+    }
+
+    /// What there is for one who waits at the front.
+    pub(crate) fn look(&mut self) -> Found {
+        if self.take_key(true) {
+            return Found::Key;
+        }
+        let exhausted = self.pool().exhausted(self.kept());
+        match exhausted.kind {
+            ExhaustedKind::RateLimited => Found::Nothing(exhausted.retry_after),
+            ExhaustedKind::Permanent => Found::NoHope,
+        }
+    }
+
+    pub(crate) fn end_wait(&mut self, took: Duration) {
+        self.past().end_wait(took);
+    }
+
+    /// What comes after a refusal, if the request can be sent again. Its body is then taken away
+    /// from the attempt that was refused.
+    fn next(&mut self, mark: Mark) -> Option<Next> {
+        self.again.as_ref()?;
+        if self.is_common_cause() {
+            return None;
+        }
+        if let Some(pick) = self.pick(true) {
+            self.supersede()?;
+            // Used whatever happens to it meanwhile.
+            self.turn = Some(pick.into());
+            return Some(Next::Key);
+        }
+        if mark.kind() == MarkKind::Keep {
+            return None;
+        }
+        let place = self.queue()?;
+        self.supersede()?;
+        Some(Next::Wait(place))
+    }
+
+    fn supersede(&self) -> Option<()> {
+        self.again.as_ref()?.recorder.supersede().ok()
+    }
+
+    fn is_common_cause(&self) -> bool {
+        let alike = self.past.as_deref().map_or(0, |past| past.suspects.len());
+        let enough = self.settings.common_cause.map(NonZeroUsize::get);
+        enough.is_some_and(|enough| alike >= enough)
+    }
+
+    /// Writes what an answer says of the key: its mark, and how a trial of it ended.
+    pub(crate) fn mark(&mut self, verdict: Verdict, status: StatusCode) {
+        let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
+        let loan = loan.take();
+        let Verdict::Failover(mark) = verdict else {
+            key.served(status);
+            if let Some(loan) = loan {
+                loan.answered(is_success(status));
+            }
+            self.convict();
+            return;
+        };
+        let reason = mark.reason(status);
+        let cause = Cause {
+            reason,
+            status: Some(status),
+        };
+        key.refused(reason);
+        match mark.kind() {
+            MarkKind::Permanent if self.settings.common_cause.is_some() => {
+                let key = key.clone();
+                self.past().suspects.add(key, cause);
+            }
+            MarkKind::Permanent => drop(key.put_out_for_good(cause)),
+            MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
+            MarkKind::Keep => {}
+        }
+        match loan {
+            Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
+            Some(loan) => loan.refused(),
+            None => {}
+        }
+        if mark.kind() != MarkKind::Permanent {
+            self.convict();
+        }
+    }
+
+    /// A key was not refused as those before it were, so that these are to blame.
+    fn convict(&mut self) {
+        if self.past.is_some() {
+            self.past().suspects.convict();
+        }
+    }
+
+    fn attempted(&self, verdict: Verdict, status: StatusCode) -> Attempted {
+        let turn = self.turn.as_ref().expect("an attempt has a key");
+        let elapsed = turn
+            .started
+            .map(|started| Instant::now().saturating_duration_since(started));
+        Attempted::new(turn.key.clone(), status, verdict, elapsed)
+    }
+
+    /// Ends the recording, having asked why it ended before, and says how the answer came about.
+    fn finish(&mut self, answered: Option<Attempted>, outcome: Outcome) -> FailoverInfo {
+        if let Some(again) = self.again.take() {
+            self.replay = again.recorder.end().into();
+        }
+        FailoverInfo::new(self.past.take(), answered, outcome, self.replay)
+    }
+}
+
+fn is_success(status: StatusCode) -> bool {
+    status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
+}
+
+impl From<Pick> for Turn {
+    fn from(Pick { key, loan }: Pick) -> Self {
+        Self {
+            key,
+            loan,
+            started: None,
+        }
     }
 }
 
@@ -111,107 +309,67 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         })
     }
 
-    /// Writes the mark that a verdict carries.
-    pub(crate) fn mark(&mut self, verdict: Verdict) {
-        if let Verdict::Failover(mark) = verdict {
-            match mark.kind() {
-                MarkKind::Keep => self.kept.push(self.key.index()),
-                MarkKind::Temporary(wait) => drop(self.key.mark_temporary(wait)),
-                MarkKind::Permanent => drop(self.key.mark_permanent()),
-            }
-        }
-    }
-
-    /// Marks the key, and takes the next one or answers the caller.
+    /// Marks the key, and takes the next one, waits for one, or answers the caller.
     pub(crate) fn settle<R>(
         &mut self,
         verdict: Verdict,
         head: response::Parts,
-        body: ResponseBody<R>,
+        body: Answer<R>,
     ) -> Settled<R>
     where
         R: Body<Data = Bytes>,
     {
-        self.mark(verdict);
+        self.mark(verdict, head.status);
+        let attempted = self.attempted(verdict, head.status);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body, false));
+            return Settled::Answer(self.forward(head, body, Some(attempted)));
         };
-        if self.take_next_key() {
-            return Settled::Again(body);
+        self.past().push(attempted);
+        if let Some(next) = self.next(mark) {
+            return Settled::Refused(body, next);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body, true),
+            MarkKind::Keep => self.forward(head, body, None),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
 
-    /// Whether another attempt can be made; if so its key is taken, and used whatever happens to it
-    /// meanwhile.
-    fn take_next_key(&mut self) -> bool {
-        let Some(again) = &self.again else {
-            return false;
-        };
-        let pool = self.pool();
-        let Some(picked) = pool.pick(self.key.index() + 1, &mut LazyNow::default()) else {
-            return false;
-        };
-        if again.recorder.supersede().is_err() {
-            return false;
-        }
-        self.key = pool.key(picked);
-        true
-    }
-
-    /// Ends the recording, having asked why it ended before.
-    fn finish(&mut self) {
-        if let Some(again) = self.again.take() {
-            self.replay = again.recorder.end().into();
-        }
-    }
-
+    /// The answer goes to the caller. One that refused the key is in the past already.
     fn forward<R>(
         &mut self,
         mut head: response::Parts,
-        mut body: ResponseBody<R>,
-        is_refusal: bool,
+        mut body: Answer<R>,
+        answered: Option<Attempted>,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
+        let is_refusal = answered.is_none();
+        let secret = self.key().expose_secret();
         if is_refusal {
             // It may stand in the head alone, and so may the key in it.
-            redact_headers(&mut head.headers, self.key.expose_secret());
+            redact_headers(&mut head.headers, secret);
         }
-        if !body.redact(&head.headers, self.key.expose_secret(), is_refusal) {
+        if !body.redact(&head.headers, secret, is_refusal) {
             return self.exhausted();
         }
-        self.finish();
-        let info = self.info(Outcome::Forwarded);
+        let info = self.finish(answered, Outcome::Forwarded);
         let mut response = Response::from_parts(head, body);
-        if self.settings.extensions || self.attempts > 1 {
+        if self.settings.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
         }
         response.map(|body| body.with_failover(info))
     }
 
-    fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
-        self.finish();
-        exhausted(&self.settings, &self.kept, self.info(Outcome::Exhausted))
+    /// The answer to a request for which no key is left.
+    pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
+        let exhausted = self.pool().exhausted(self.kept());
+        self.pool().tell_exhausted(exhausted);
+        let info = self.finish(None, Outcome::Exhausted);
+        let mut response = self.settings.policy.exhausted_response(&exhausted);
+        response.extensions_mut().insert(info.clone());
+        response.map(|data| Answer::Own { data }.with_failover(info))
     }
-}
-
-/// The answer to a request for which no key is left.
-pub(crate) fn exhausted<P: ProviderPolicy, R: Body>(
-    settings: &Settings<P>,
-    kept: &[usize],
-    info: FailoverInfo,
-) -> Response<ResponseBody<R>> {
-    let pool = settings.pool.as_deref();
-    let pool = pool.expect("without a pool there is nothing to exhaust");
-    let exhausted = pool.exhausted(kept, &mut LazyNow::default());
-    let mut response = settings.policy.exhausted_response(&exhausted);
-    response.extensions_mut().insert(info.clone());
-    response.map(|data| ResponseBody::own(data).with_failover(info))
 }
 
 impl<S, P, B, R> Play<S, P, B>
@@ -221,29 +379,58 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
+    /// Whether the request could be sent twice, whatever keys there are.
+    pub(crate) fn is_repeatable(&self, head: &request::Parts, body: &B) -> Result<(), Replay> {
+        if head.method == Method::CONNECT {
+            // What follows it is no HTTP.
+            Err(Replay::NotNeeded)
+        } else if body.size_hint().lower() > self.settings.max_replay_bytes as u64 {
+            Err(Replay::TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Makes the first attempt, with the service that is ready.
-    pub(crate) fn first(&mut self, ready: &mut S, head: request::Parts, body: B) -> S::Future {
+    pub(crate) fn first(
+        &mut self,
+        ready: &mut S,
+        head: request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) -> S::Future {
+        if !self.could_follow() {
+            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+        }
+        if let Err(why) = repeatable {
+            self.replay = why;
+            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+        }
+        let view = self.record(ready, &head, body);
+        self.send(ready, head, |attempt| RequestBody::recorded(view, attempt))
+    }
+
+    /// Makes no attempt yet: there is no key, and the service that is ready is let go.
+    pub(crate) fn keep(&mut self, ready: &mut S, head: &request::Parts, body: B) {
+        *ready = ready.clone();
+        self.record(ready, head, body);
+    }
+
+    /// Keeps the request, so that it can be sent again.
+    fn record(&mut self, service: &S, head: &request::Parts, body: B) -> View<B> {
         let Settings {
             max_replay_bytes,
             replay_budget,
             ..
         } = &*self.settings;
-        // What follows a CONNECT is no HTTP: nothing could be sent again.
-        if head.method == Method::CONNECT || !self.could_follow() {
-            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
-        }
-        if body.size_hint().lower() > *max_replay_bytes as u64 {
-            self.replay = Replay::TooLarge;
-            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
-        }
         // Copied before anything is injected: the kept head never holds a credential of ours.
         let (recorder, view) =
-            Recorder::start(&head, body, *max_replay_bytes, replay_budget.clone());
+            Recorder::start(head, body, *max_replay_bytes, replay_budget.clone());
         self.again = Some(Again {
-            service: ready.clone(),
+            service: service.clone(),
             recorder,
         });
-        self.send(ready, head, |attempt| RequestBody::recorded(view, attempt))
+        view
     }
 
     /// Makes the service for the next attempt ready.
@@ -254,13 +441,16 @@ where
         }
     }
 
-    /// Makes a further attempt, with the service that is ready.
-    pub(crate) fn again(&mut self) -> S::Future {
+    /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
+    /// the pool meanwhile, and there is no other.
+    pub(crate) fn again(&mut self) -> Option<S::Future> {
+        if self.key().is_removed() && !self.take_key(true) {
+            return None;
+        }
         let Again {
             service: mut ready,
             recorder,
         } = self.again.take().expect("taken only by the last attempt");
-        self.attempts += 1;
         let (head, view) = if self.could_follow() {
             let played = recorder.play_again();
             let service = ready.clone();
@@ -269,22 +459,25 @@ where
         } else {
             recorder.play_last()
         };
-        self.send(&mut ready, head, |attempt| {
+        Some(self.send(&mut ready, head, |attempt| {
             RequestBody::recorded(view, attempt)
-        })
+        }))
     }
 
     fn send(
-        &self,
+        &mut self,
         ready: &mut S,
         mut head: request::Parts,
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
-        let attempt = self.attempt();
-        self.settings.policy.inject_key(&mut head, &self.key);
+        self.attempts += 1;
+        let turn = self.turn.as_mut().expect("an attempt has a key");
+        let attempt = Attempt::new(self.attempts, turn.key.clone());
+        self.settings.policy.inject_key(&mut head, &turn.key);
         if self.settings.extensions {
             head.extensions.insert(attempt.clone());
         }
+        turn.started = self.settings.timings.then(Instant::now);
         ready.call(Request::from_parts(head, body(attempt)))
     }
 }

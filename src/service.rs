@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -12,7 +12,6 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::future::ResponseFuture;
 use crate::play::Play;
 use crate::policy::ProviderPolicy;
-use crate::pool::LazyNow;
 use crate::settings::Settings;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
@@ -74,22 +73,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        let pool = match &self.settings.pool {
-            Some(pool) if !self.settings.policy.is_byok(&head) => pool,
-            _ => {
-                let body = RequestBody::untouched(body);
-                let future = self.inner.call(Request::from_parts(head, body));
-                return ResponseFuture::passthrough(future);
+        if self.settings.pool.is_none() || self.settings.policy.is_byok(&head) {
+            let body = RequestBody::untouched(body);
+            let future = self.inner.call(Request::from_parts(head, body));
+            return ResponseFuture::passthrough(future);
+        }
+        let mut play = Play::new(&self.settings);
+        let repeatable = play.is_repeatable(&head, &body);
+        if play.take_key(repeatable.is_ok()) {
+            let future = play.first(&mut self.inner, head, body, repeatable);
+            return ResponseFuture::playing(future, play);
+        }
+        if head.method != Method::CONNECT {
+            if let Some(place) = play.queue() {
+                play.keep(&mut self.inner, &head, body);
+                return ResponseFuture::waiting(place, play);
             }
-        };
-        let Some(picked) = pool.pick(0, &mut LazyNow::default()) else {
-            // Made ready for a call that is not made: what it holds for that, others wait for.
-            self.inner = self.inner.clone();
-            return ResponseFuture::exhausted(&self.settings);
-        };
-        let mut play = Play::new(&self.settings, pool.key(picked));
-        let future = play.first(&mut self.inner, head, body);
-        ResponseFuture::playing(future, play)
+        }
+        // Made ready for a call that is not made: what it holds for that, others wait for.
+        self.inner = self.inner.clone();
+        ResponseFuture::exhausted(play)
     }
 }
 

@@ -1,5 +1,7 @@
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::body::{Reach, ReplayBudget};
 use crate::pool::KeyPool;
@@ -9,12 +11,18 @@ pub(crate) struct Settings<P> {
     pub(crate) policy: Arc<P>,
     /// `None`: the inner service is used as it is.
     pub(crate) pool: Option<Arc<KeyPool>>,
-    pub(crate) max_attempts: usize,
+    /// `None`: each usable key once.
+    pub(crate) max_attempts: Option<NonZeroUsize>,
     pub(crate) max_replay_bytes: usize,
     pub(crate) replay_budget: ReplayBudget,
     /// How far a stream that may fail late is read before it is handed over.
     pub(crate) commit_gate: Option<Reach>,
     pub(crate) extensions: bool,
+    pub(crate) timings: bool,
+    /// For how long in all a request waits for a key to return.
+    pub(crate) wait_for_key: Option<Duration>,
+    /// How many keys in a row refused for good, and alike, are the fault of none of them.
+    pub(crate) common_cause: Option<NonZeroUsize>,
 }
 
 impl<P> Settings<P> {
@@ -25,11 +33,14 @@ impl<P> Settings<P> {
         Self {
             policy: Arc::new(policy),
             pool,
-            max_attempts: usize::MAX,
+            max_attempts: None,
             max_replay_bytes: Self::MAX_REPLAY_BYTES,
             replay_budget: ReplayBudget::new(Self::REPLAY_BUDGET),
             commit_gate: None,
             extensions: false,
+            timings: false,
+            wait_for_key: None,
+            common_cause: None,
         }
     }
 
@@ -46,7 +57,10 @@ impl<P> Settings<P> {
             .field("max_replay_bytes", &self.max_replay_bytes)
             .field("replay_budget", &self.replay_budget)
             .field("commit_gate", &self.commit_gate)
-            .field("extensions", &self.extensions);
+            .field("extensions", &self.extensions)
+            .field("timings", &self.timings)
+            .field("wait_for_key", &self.wait_for_key)
+            .field("common_cause", &self.common_cause);
         debug
     }
 }
@@ -61,6 +75,9 @@ impl<P> Clone for Settings<P> {
             replay_budget: self.replay_budget.clone(),
             commit_gate: self.commit_gate,
             extensions: self.extensions,
+            timings: self.timings,
+            wait_for_key: self.wait_for_key,
+            common_cause: self.common_cause,
         }
     }
 }

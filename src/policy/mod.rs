@@ -86,7 +86,9 @@ pub use self::map_verdict::MapVerdict;
 #[cfg(feature = "providers")]
 pub use self::providers::*;
 pub(crate) use self::verdict::MarkKind;
-pub use self::verdict::{Mark, Reason, Verdict};
+pub use self::verdict::{Mark, Verdict};
+#[doc(no_inline)]
+pub use crate::pool::Reason;
 use crate::pool::{Exhausted, Key};
 
 /// One provider's dialect.

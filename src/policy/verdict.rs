@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::pool::Reason;
+
 /// What an answer means for the request and for the key it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -86,22 +88,4 @@ impl Mark {
             _ => Reason::Other,
         })
     }
-}
-
-/// Why a key was marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// Too many requests or tokens in a short time.
-    RateLimited,
-    /// Credit, plan or budget is used up.
-    Quota,
-    /// The credential is not (or no longer) accepted.
-    Unauthorized,
-    /// The credential is accepted, and not allowed to do this.
-    Forbidden,
-    /// A person took the key out.
-    Operator,
-    /// Anything else.
-    Other,
 }

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,62 +7,133 @@ use secrecy::SecretString;
 use super::KeyPool;
 use super::clock::Clock;
 use super::error::BuildError;
-use super::keys::{Entry, Keys};
-use super::secret::Secret;
-use super::word::Word;
+use super::inner::Inner;
+use super::list::List;
+use super::new_key::NewKey;
+use super::rules::Rules;
+use super::shared::Shared;
 
-/// Builds a [`KeyPool`] with labels, a name and cooldowns.
+/// Builds a [`KeyPool`] with labels, groups, a name, cooldowns, and how keys return to service.
 ///
 /// See the [module docs](super).
 pub struct KeyPoolBuilder {
-    name: Box<str>,
-    keys: Vec<(Option<Box<str>>, SecretString)>,
-    default_cooldown: Duration,
-    max_cooldown: Duration,
+    keys: Vec<NewKey>,
+    rules: Rules,
+    stray_group: bool,
 }
 
 impl KeyPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
-            name: Box::default(),
             keys: Vec::new(),
-            default_cooldown: Duration::from_secs(60),
-            max_cooldown: Duration::from_secs(24 * 60 * 60),
+            rules: Rules {
+                name: Box::default(),
+                clock: Clock::start(),
+                default_cooldown: Duration::from_secs(60),
+                max_cooldown: Duration::from_secs(24 * 60 * 60),
+                growth: None,
+                revalidate_after: None,
+                ramp: None,
+                track_usage: false,
+                max_waiters: 1024,
+            },
+            stray_group: false,
         }
     }
 
-    /// Names the pool, for people.
+    /// Names the pool, for people and in logs and metrics.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into().into();
+        self.rules.name = name.into().into();
         self
     }
 
     /// Adds a key behind those added before.
     #[must_use]
     pub fn key(mut self, key: impl Into<SecretString>) -> Self {
-        self.keys.push((None, key.into()));
+        self.keys.push(NewKey::new(key));
         self
     }
 
     /// Adds a key with a label, by which people know it.
     #[must_use]
     pub fn labeled_key(mut self, label: impl Into<String>, key: impl Into<SecretString>) -> Self {
-        self.keys.push((Some(label.into().into()), key.into()));
+        self.keys.push(NewKey::new(key).label(label));
+        self
+    }
+
+    /// Puts the key added last into a group: keys of one organisation or project, which share a
+    /// limit.
+    ///
+    /// A temporary mark of one of them puts all of them out, so that no request tries a sibling in
+    /// vain. A permanent mark stays with the key.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        match self.keys.pop() {
+            Some(key) => self.keys.push(key.group(group)),
+            None => self.stray_group = true,
+        }
         self
     }
 
     /// How long a key is out when the provider named no wait. Default: 60 seconds.
     #[must_use]
     pub fn default_cooldown(mut self, cooldown: Duration) -> Self {
-        self.default_cooldown = cooldown;
+        self.rules.default_cooldown = cooldown;
         self
     }
 
     /// The longest that a key is out, whatever the provider said. Default: 24 hours.
     #[must_use]
     pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
-        self.max_cooldown = cooldown;
+        self.rules.max_cooldown = cooldown;
+        self
+    }
+
+    /// Doubles the default cooldown each time that a key is put out again without a wait from the
+    /// provider, up to `bound`, until a request has succeeded with it. Default: it does not grow.
+    #[must_use]
+    pub fn growing_cooldown(mut self, bound: Duration) -> Self {
+        self.rules.growth = Some(bound);
+        self
+    }
+
+    /// Lends a key that is out for good, or for longer than this, to one request after this time: a
+    /// success returns it to service, and a refusal doubles the time, up to a day. Default: such a
+    /// key stays out until its time, or until it is reinstated.
+    ///
+    /// It is lent to a request that can go on to a valid key, or to any where no key is valid. A key
+    /// that a person disabled is never lent. A success is an answer with a status of 2xx (or a switch
+    /// of protocols); other answers that are forwarded leave things as they are.
+    #[must_use]
+    pub fn revalidate_after(mut self, time: Duration) -> Self {
+        self.rules.revalidate_after = Some(time);
+        self
+    }
+
+    /// Offers a key whose cooldown is over to one request at a time, until one has succeeded or until
+    /// `time` has passed since, as long as the others can have another key. Default: everyone may have
+    /// it at once.
+    #[must_use]
+    pub fn ramp(mut self, time: Duration) -> Self {
+        self.rules.ramp = Some(time);
+        self
+    }
+
+    /// Counts how often each key served and was refused, and when it was last used, for
+    /// [`snapshot`](KeyPool::snapshot). Default: `false`, since each answer then reads the clock and
+    /// writes a counter.
+    #[must_use]
+    pub fn track_usage(mut self, track: bool) -> Self {
+        self.rules.track_usage = track;
+        self
+    }
+
+    /// How many requests may wait for a key at once, where their layer
+    /// [lets them](crate::KeyFailoverLayer::wait_for_key). Default: 1,024.
+    #[must_use]
+    pub fn max_waiters(mut self, waiters: usize) -> Self {
+        self.rules.max_waiters = waiters;
         self
     }
 
@@ -71,52 +141,25 @@ impl KeyPoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when there is no key, when one stands twice, or when one is empty or not a
-    /// legal header value.
+    /// [`BuildError`] when there is no key, when one stands twice, when one is empty or not a legal
+    /// header value, or when a group was named before any key.
     pub fn build(self) -> Result<KeyPool, BuildError> {
-        if self.keys.is_empty() {
-            return Err(BuildError::NoKeys);
+        if self.stray_group {
+            return Err(BuildError::GroupWithoutKey);
         }
-        let entries = self
-            .keys
-            .into_iter()
-            .enumerate()
-            .map(|(position, (label, text))| {
-                let secret = Secret::new(text).ok_or(BuildError::InvalidKey { position })?;
-                Ok(Entry { secret, label })
-            })
-            .collect::<Result<Box<[_]>, _>>()?;
-        refuse_duplicates(&entries)?;
+        let shared = Arc::new(Shared::new(self.rules));
+        let list = List::make(Vec::new(), self.keys, &[], &shared)?;
         Ok(KeyPool {
-            keys: Arc::new(Keys {
-                name: self.name,
-                words: entries.iter().map(|_| Word::new()).collect(),
-                entries,
-                clock: Clock::start(),
-                default_cooldown: self.default_cooldown,
-                max_cooldown: self.max_cooldown,
-            }),
+            inner: Arc::new(Inner::new(shared, list)),
         })
     }
-}
-
-fn refuse_duplicates(entries: &[Entry]) -> Result<(), BuildError> {
-    let mut seen = HashMap::with_capacity(entries.len());
-    for (position, entry) in entries.iter().enumerate() {
-        if let Some(first) = seen.insert(entry.secret.expose(), position) {
-            return Err(BuildError::DuplicateKey { first, position });
-        }
-    }
-    Ok(())
 }
 
 impl fmt::Debug for KeyPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPoolBuilder")
-            .field("name", &self.name)
-            .field("keys", &self.keys.len())
-            .field("default_cooldown", &self.default_cooldown)
-            .field("max_cooldown", &self.max_cooldown)
+            .field("keys", &self.keys)
+            .field("rules", &self.rules)
             .finish()
     }
 }

@@ -21,6 +21,11 @@ impl Clock {
         ceil_millis(self.since_epoch(now).saturating_add(wait))
     }
 
+    /// Whole milliseconds since the epoch.
+    pub(super) fn millis(self, now: Instant) -> u64 {
+        u64::try_from(self.since_epoch(now).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Whether `until` has come. At the deadline itself it has.
     pub(super) fn has_come(self, until: u64, now: Instant) -> bool {
         self.since_epoch(now) >= Duration::from_millis(until)

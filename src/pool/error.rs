@@ -27,6 +27,9 @@ pub enum BuildError {
         /// Where the key stands.
         position: usize,
     },
+    /// A group was named before there was a key to put into it.
+    #[error("a group is named before any key")]
+    GroupWithoutKey,
 }
 
 /// No key can be had now.

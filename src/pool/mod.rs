@@ -44,12 +44,27 @@
 //! ```
 
 mod builder;
+mod change;
 mod clock;
 mod error;
+mod events;
+mod gate;
+mod inner;
 mod key;
-mod keys;
+mod line;
+mod list;
+mod loan;
+mod make;
+mod new_key;
+mod reason;
+mod rules;
 mod secret;
+mod shared;
+mod slot;
+mod snapshot;
 mod state;
+mod trial;
+mod usage;
 mod walker;
 mod word;
 
@@ -64,20 +79,30 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 pub use self::builder::KeyPoolBuilder;
+pub use self::change::{ChangeError, KeyChanges, KeyId};
 pub use self::error::{BuildError, Exhausted, ExhaustedKind};
+pub use self::events::{KeyName, PoolEvent, ReturnedBy};
 pub use self::key::Key;
+pub use self::new_key::NewKey;
+pub use self::reason::Reason;
+pub use self::snapshot::{KeySnapshot, PoolSnapshot};
 pub use self::state::{KeyState, Marked};
+pub use self::usage::KeyUsage;
 pub use self::walker::Walker;
 
-pub(crate) use self::clock::LazyNow;
-use self::keys::Keys;
-pub(crate) use self::keys::Picked;
+use self::clock::LazyNow;
+use self::inner::Inner;
+pub(crate) use self::line::Place;
+pub(crate) use self::list::{Asking, Pick};
+pub(crate) use self::loan::Loan;
+pub(crate) use self::reason::Cause;
+use self::slot::Slot;
 
 /// The keys of one provider, shared by all requests to it.
 ///
 /// See the [module docs](self).
 pub struct KeyPool {
-    keys: Arc<Keys>,
+    inner: Arc<Inner>,
 }
 
 impl KeyPool {
@@ -97,56 +122,84 @@ impl KeyPool {
             .build()
     }
 
-    /// A builder, for labels, a name and cooldowns.
+    /// A builder, for labels, a name, cooldowns, and how keys return to service.
     pub fn builder() -> KeyPoolBuilder {
         KeyPoolBuilder::new()
     }
 
     /// The pool's name, as it was given to the builder; empty when none was.
     pub fn name(&self) -> &str {
-        self.keys.name()
+        &self.inner.shared.rules.name
     }
 
     /// How many keys the pool holds, whatever their state. Never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.inner.list.load().slots.len()
     }
 
     /// A walk over the keys, for one request.
     pub fn walker(&self) -> Walker {
-        Walker::new(Arc::clone(&self.keys))
+        Walker::new(Arc::clone(&self.inner))
     }
 
     /// The state of each key now, in the pool's order.
     pub fn states(&self) -> Vec<KeyState> {
         let mut now = LazyNow::default();
-        (0..self.keys.len())
-            .map(|index| self.keys.state(index, &mut now))
-            .collect()
+        let list = self.inner.list.load();
+        list.slots.iter().map(|slot| slot.state(&mut now)).collect()
     }
 
     /// A handle to each key, in the pool's order and whatever its state: for showing the pool to a
     /// person, with [`Key::label`], [`Key::hint`] and [`Key::state`].
     pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + '_ {
-        (0..self.keys.len()).map(|index| Key::any(&self.keys, index))
+        let list = self.inner.list.load_full();
+        (0..list.slots.len()).map(move |at| list.key(at))
     }
 
-    /// The first key at or after `from` that is valid now.
+    /// The first key that a request may use, leaving out those it has `tried`.
     ///
-    /// Borrows: no reference is counted until [`key`](Self::key) makes a handle of it.
-    pub(crate) fn pick(&self, from: usize, now: &mut LazyNow) -> Option<Picked> {
-        self.keys.pick(from, now)
+    /// Borrows the list: no reference is counted but that of the key which is picked.
+    pub(crate) fn pick<'a>(
+        &self,
+        asking: Asking<'_>,
+        tried: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Option<Pick> {
+        let list = self.inner.list.load();
+        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
+        let rules = &self.inner.shared.rules;
+        list.pick(asking, tried, rules, &mut LazyNow::default())
     }
 
-    /// A handle to the picked key.
-    pub(crate) fn key(&self, picked: Picked) -> Key {
-        Key::new(&self.keys, picked)
+    /// Whether there is a key for a request behind `after`, leaving out those it has `tried`.
+    pub(crate) fn has_more<'a>(
+        &self,
+        after: Option<&Key>,
+        tried: impl Iterator<Item = &'a Key> + Clone,
+    ) -> bool {
+        let list = self.inner.list.load();
+        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
+        let rules = &self.inner.shared.rules;
+        list.has_usable(after, tried, rules, &mut LazyNow::default())
     }
 
-    /// Why no key can be had now, leaving out the keys at `except`.
-    pub(crate) fn exhausted(&self, except: &[usize], now: &mut LazyNow) -> Exhausted {
-        self.keys.exhausted(except, now)
+    /// Why no key can be had now, leaving `out` some keys.
+    pub(crate) fn exhausted<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Exhausted {
+        let list = self.inner.list.load();
+        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
+        list.exhausted(out, &mut LazyNow::default())
+    }
+
+    /// Tells those who listen that a request was told so.
+    pub(crate) fn tell_exhausted(&self, exhausted: Exhausted) {
+        self.inner
+            .shared
+            .tell(|| PoolEvent::Exhausted { exhausted });
+    }
+
+    /// The last place in the line of those who wait for a key, unless it is full.
+    pub(crate) fn queue(&self) -> Option<Place> {
+        Place::take(&self.inner.shared)
     }
 }
 

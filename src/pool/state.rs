@@ -13,8 +13,8 @@ pub enum Marked {
     Unchanged,
 }
 
-/// Whether a key may be used, as of the moment it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Whether a key may be used, as of the moment it was asked. The longer it is out, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyState {
     /// The key may be used.
     Valid,

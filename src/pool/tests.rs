@@ -19,7 +19,7 @@ fn first(pool: &KeyPool) -> Key {
 async fn a_reinstated_key_is_valid_again() {
     let pool = pool();
     first(&pool).mark_permanent();
-    assert!(pool.keys.reinstate(0));
+    assert!(pool.reinstate(0).unwrap());
     assert_eq!(pool.states(), [KeyState::Valid, KeyState::Valid]);
 }
 
@@ -28,7 +28,7 @@ async fn a_late_mark_of_an_attempt_that_began_before_the_return_changes_nothing(
     let pool = pool();
     let early = first(&pool);
     early.mark_permanent();
-    pool.keys.reinstate(0);
+    pool.reinstate(0).unwrap();
     assert_eq!(early.mark_permanent(), Marked::Unchanged);
     assert_eq!(early.mark_temporary(None), Marked::Unchanged);
     assert_eq!(first(&pool).index(), 0);
@@ -57,7 +57,7 @@ fn a_temporary_mark_is_never_mistaken_for_a_permanent_one() {
 #[test]
 fn generations_that_are_used_up_leave_the_key_as_it_is() {
     let word = Word::new();
-    word.raise(Stamp::permanent((1 << 24) - 1));
+    word.raise(Stamp::permanent((1 << 24) - 2));
     assert!(!word.reinstate(word.load()));
     assert_eq!(word.load().until(), Until::Never);
 }

@@ -1,43 +1,64 @@
+use std::fmt;
 use std::sync::Arc;
 
 use super::clock::LazyNow;
 use super::error::Exhausted;
+use super::gate::Standing;
+use super::inner::Inner;
 use super::key::Key;
-use super::keys::Keys;
+use super::list::List;
 
 /// One request's walk over a pool's keys.
 ///
 /// It starts at the first key, hands out each key at most once, skips what is out at that moment
 /// and never goes back. It writes nothing: two walkers do not disturb each other, and each sees
 /// the marks that the other's keys are given at once.
-#[derive(Debug)]
+///
+/// The keys are those that the pool held when the walk began; one that was removed since is out.
 pub struct Walker {
-    keys: Arc<Keys>,
+    pool: Arc<Inner>,
+    list: Arc<List>,
     next: usize,
 }
 
 impl Walker {
-    pub(super) fn new(keys: Arc<Keys>) -> Self {
-        Self { keys, next: 0 }
+    pub(super) fn new(pool: Arc<Inner>) -> Self {
+        Self {
+            list: pool.list.load_full(),
+            pool,
+            next: 0,
+        }
     }
 
     /// The next key that is valid now.
     ///
     /// # Errors
     ///
-    /// [`Exhausted`] when none is left to this walk. It is computed over the whole pool: where
-    /// some key is valid all the same, it is `RateLimited` without a wait.
+    /// [`Exhausted`] when none is left to this walk. It is computed over all keys that the pool
+    /// holds: where some key is valid all the same, it is `RateLimited` without a wait.
     pub fn next_key(&mut self) -> Result<Key, Exhausted> {
         let mut now = LazyNow::default();
-        match self.keys.pick(self.next, &mut now) {
-            Some(picked) => {
-                self.next = picked.index() + 1;
-                Ok(Key::new(&self.keys, picked))
+        let rules = &self.pool.shared.rules;
+        let found = (self.next..self.list.slots.len())
+            .find(|at| self.list.slots[*at].standing(rules, &mut now) < Standing::Due);
+        match found {
+            Some(at) => {
+                self.next = at + 1;
+                Ok(self.list.key(at))
             }
             None => {
-                self.next = self.keys.len();
-                Err(self.keys.exhausted(&[], &mut now))
+                self.next = self.list.slots.len();
+                Err(self.pool.list.load().exhausted(|_| false, &mut now))
             }
         }
+    }
+}
+
+impl fmt::Debug for Walker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walker")
+            .field("keys", &self.list.slots)
+            .field("next", &self.next)
+            .finish()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `until` is in milliseconds since the pool's epoch: 0 is valid, all ones is out for good.
 //! Everything only ever grows, so that concurrent writers need no lock and no order:
-//! marking is `fetch_max` within a generation, and a return to service begins the next one.
+//! marking is `fetch_max` within a generation, and a return to service begins the next one. All ones
+//! throughout is a key that was removed: nothing is above it.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,9 @@ impl Stamp {
 
     const FOR_GOOD: u64 = UNTIL_MASK;
 
+    /// That of a key that is no longer in its pool.
+    pub(super) const REMOVED: Self = Self(u64::MAX);
+
     /// Out until `millis` after the epoch, or until the latest deadline where that is later.
     pub(super) fn temporary(generation: u32, millis: u64) -> Self {
         Self::pack(generation, millis.clamp(1, Self::LATEST))
@@ -36,6 +40,11 @@ impl Stamp {
 
     pub(super) fn generation(self) -> u32 {
         (self.0 >> UNTIL_BITS) as u32
+    }
+
+    /// The last generation is that of removed keys.
+    fn next_generation(self) -> Option<u32> {
+        Some(self.generation() + 1).filter(|next| *next < MAX_GENERATION)
     }
 
     /// When the key may be used again.
@@ -80,21 +89,27 @@ impl Word {
     /// next generation, so that a late mark of an attempt that began before loses.
     ///
     /// A key that has used up its generations (16 million returns) stays as it is.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for what returns keys to service")
-    )]
     pub(super) fn reinstate(&self, seen: Stamp) -> bool {
-        let generation = seen.generation() + 1;
-        generation <= MAX_GENERATION
-            && self
-                .0
-                .compare_exchange(
-                    seen.0,
-                    Stamp::pack(generation, 0).0,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+        seen.next_generation()
+            .is_some_and(|next| self.replace(seen, Stamp::pack(next, 0)))
+    }
+
+    /// Puts the key out for good in the next generation, where neither a mark nor a return that
+    /// began before can reach it. Returns what stood there; a key that was removed stays so.
+    pub(super) fn disable(&self) -> Stamp {
+        loop {
+            let seen = self.load();
+            let generation = seen.next_generation().unwrap_or(seen.generation());
+            let stamp = Stamp::permanent(generation);
+            if stamp <= seen || self.replace(seen, stamp) {
+                return seen;
+            }
+        }
+    }
+
+    fn replace(&self, seen: Stamp, by: Stamp) -> bool {
+        self.0
+            .compare_exchange(seen.0, by.0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 }

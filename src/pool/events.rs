@@ -1,0 +1,83 @@
+//! What happens to a pool, for those who listen.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::error::Exhausted;
+use super::reason::Reason;
+use super::state::{KeyState, Marked};
+
+/// Something that happened to a pool.
+///
+/// A key whose cooldown is over returns by itself, which is no event: nobody watches a clock.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// A key was put out, or is out for longer than before.
+    #[non_exhaustive]
+    Marked {
+        /// Which key. A temporary mark of a key in a group puts its group out.
+        key: KeyName,
+        /// What the mark put it to.
+        state: KeyState,
+        /// Whether its state is another one now, or its cooldown was extended.
+        marked: Marked,
+        /// Why.
+        reason: Reason,
+        /// The status of the answer that refused it, if it was an answer.
+        status: Option<StatusCode>,
+    },
+    /// A key was returned to service before its time, or was the first to succeed after it.
+    #[non_exhaustive]
+    Returned {
+        /// Which key.
+        key: KeyName,
+        /// By whom.
+        by: ReturnedBy,
+    },
+    /// A request found no key, or none that could follow.
+    #[non_exhaustive]
+    Exhausted {
+        /// What its caller was told.
+        exhausted: Exhausted,
+    },
+    /// The list of keys was changed.
+    #[non_exhaustive]
+    Changed {
+        /// The keys that were added, in the pool's order.
+        added: Vec<KeyName>,
+        /// The keys that were removed.
+        removed: Vec<KeyName>,
+    },
+}
+
+/// Who returned a key to service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReturnedBy {
+    /// A person.
+    Operator,
+    /// A request that it was lent to.
+    Trial,
+}
+
+/// A key as people know it. It is no handle: it keeps no key alive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct KeyName {
+    /// Its label, if it has one.
+    pub label: Option<Arc<str>>,
+    /// Its ends.
+    pub hint: Arc<str>,
+    /// The group that it belongs to, if any.
+    pub group: Option<Arc<str>>,
+}
+
+/// Those who are told.
+#[derive(Default)]
+pub(super) struct Listeners {}
+
+impl Listeners {
+    pub(super) fn tell(&self, _pool: &str, _event: impl FnOnce() -> PoolEvent) {}
+}

@@ -1,0 +1,203 @@
+//! Whether something may be used now: one key by itself, or a group of keys that share a limit.
+
+use std::time::Duration;
+
+use super::clock::LazyNow;
+use super::reason::{Cause, Reason};
+use super::rules::Rules;
+use super::state::{KeyState, Marked};
+use super::trial::Trial;
+use super::word::{Stamp, Until, Word};
+use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+pub(super) struct Gate {
+    word: Word,
+    pub(super) trial: Trial,
+    /// How many cooldowns of unknown length came since the last success.
+    repeated: AtomicU32,
+    /// Why it was last put out: one more than the reason's index.
+    reason: AtomicU8,
+}
+
+/// What a gate is to a request that comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    Open,
+    /// Its cooldown is over, and nothing has succeeded since that anybody watched.
+    Returned {
+        /// Milliseconds since the pool's epoch.
+        since: u64,
+    },
+    /// It is out, and it is time to try it.
+    Due,
+    Shut,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self {
+            word: Word::new(),
+            trial: Trial::new(),
+            repeated: AtomicU32::new(0),
+            reason: AtomicU8::new(0),
+        }
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.word.load()
+    }
+
+    pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
+        let stamp = self.word.load();
+        match stamp.until() {
+            Until::Now => return Standing::Open,
+            Until::Millis(since) if rules.clock.has_come(since, now.get()) => {
+                return Standing::Returned { since };
+            }
+            Until::Millis(_) | Until::Never => {}
+        }
+        if rules.revalidate_after.is_none() {
+            return Standing::Shut;
+        }
+        let offer = self.trial.offer(stamp);
+        let is_due = offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now.get());
+        if is_due {
+            Standing::Due
+        } else {
+            Standing::Shut
+        }
+    }
+
+    pub(super) fn state(&self, rules: &Rules, now: &mut LazyNow) -> KeyState {
+        match self.word.load().until() {
+            Until::Now => KeyState::Valid,
+            Until::Never => KeyState::Permanent,
+            Until::Millis(until) => match rules.clock.remaining(until, now.get()) {
+                None => KeyState::Valid,
+                Some(retry_after) => KeyState::Temporary { retry_after },
+            },
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let at = self.reason.load(Ordering::Relaxed).checked_sub(1)?;
+        Reason::ALL.get(usize::from(at)).copied()
+    }
+
+    /// Puts it out for `wait`, or for the default. Also says for how long that is.
+    pub(super) fn put_out(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        wait: Option<Duration>,
+        cause: Cause,
+    ) -> (Marked, Duration) {
+        let hint = wait.filter(|wait| !wait.is_zero());
+        let wait = hint
+            .unwrap_or_else(|| rules.cooldown(self.repeated.load(Ordering::Relaxed)))
+            .min(rules.max_cooldown);
+        let mut now = LazyNow::default();
+        let until = rules.clock.deadline(now.get(), wait);
+        let stamp = Stamp::temporary(generation, until);
+        let before = self.word.raise(stamp);
+        let marked = if before >= stamp {
+            Marked::Unchanged
+        } else if is_valid(before, rules, &mut now) {
+            Marked::Transitioned
+        } else {
+            Marked::Extended
+        };
+        // A burst of refusals is one: only that which put the key out counts.
+        if hint.is_none() && marked == Marked::Transitioned {
+            self.repeated.fetch_add(1, Ordering::Relaxed);
+        }
+        if marked != Marked::Unchanged {
+            self.note(rules, stamp, cause, &mut now);
+        }
+        (marked, wait)
+    }
+
+    pub(super) fn put_out_for_good(&self, rules: &Rules, generation: u32, cause: Cause) -> Marked {
+        let stamp = Stamp::permanent(generation);
+        if self.word.raise(stamp) >= stamp {
+            return Marked::Unchanged;
+        }
+        self.note(rules, stamp, cause, &mut LazyNow::default());
+        Marked::Transitioned
+    }
+
+    fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, now: &mut LazyNow) {
+        self.reason
+            .store(cause.reason.index() as u8 + 1, Ordering::Relaxed);
+        if rules.revalidate_after.is_some() {
+            let now = now.get();
+            self.trial.update(stamp, |offer| {
+                offer.due = rules.next_trial(now, offer.doublings);
+            });
+        }
+    }
+
+    /// Puts it out for good, and out of reach of trials. Whether that changed its state.
+    pub(super) fn disable(&self) -> Marked {
+        let before = self.word.disable();
+        if before == Stamp::REMOVED {
+            return Marked::Unchanged;
+        }
+        let reason = Reason::Operator.index() as u8 + 1;
+        self.reason.store(reason, Ordering::Relaxed);
+        match before.until() {
+            Until::Never => Marked::Unchanged,
+            Until::Now | Until::Millis(_) => Marked::Transitioned,
+        }
+    }
+
+    /// Returns it to service, whatever it was marked with. Whether it was out.
+    pub(super) fn reinstate(&self, rules: &Rules) -> bool {
+        let mut now = LazyNow::default();
+        loop {
+            let seen = self.word.load();
+            let was_out = !is_valid(seen, rules, &mut now);
+            if seen.until() == Until::Now || self.word.reinstate(seen) {
+                self.repeated.store(0, Ordering::Relaxed);
+                return was_out;
+            }
+            if self.word.load() == seen {
+                // It cannot be returned any more.
+                return false;
+            }
+        }
+    }
+
+    /// Returns it to service, if it still stands as it was `seen`.
+    pub(super) fn reinstate_seen(&self, seen: Stamp) -> bool {
+        self.word.reinstate(seen)
+    }
+
+    /// A request has succeeded.
+    pub(super) fn succeeded(&self, rules: &Rules, generation: u32) {
+        if self.repeated.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // A late success says nothing of a cooldown that began after it.
+        let stamp = self.word.load();
+        if stamp.generation() == generation && is_valid(stamp, rules, &mut LazyNow::default()) {
+            self.repeated.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn remove(&self) {
+        self.word.raise(Stamp::REMOVED);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.word.load() == Stamp::REMOVED
+    }
+}
+
+fn is_valid(stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> bool {
+    match stamp.until() {
+        Until::Now => true,
+        Until::Never => false,
+        Until::Millis(until) => rules.clock.has_come(until, now.get()),
+    }
+}
