@@ -10,7 +10,7 @@ use futures_util::poll;
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceExt};
 use tower_key_failover::pool::KeyState;
-use tower_key_failover::{BoxError, KeyFailover, KeyPool, ResponseBody};
+use tower_key_failover::{BoxError, KeyFailover, KeyFailoverLayer, KeyPool, ResponseBody};
 
 use crate::inner::{Inner, Make};
 use crate::provider::{Does, Provider, Ready, Reply, Upload};
@@ -34,10 +34,26 @@ impl Bench {
     }
 
     pub fn with_readiness(make: Make, script: &[Does], readiness: &[Ready]) -> Self {
+        Self::with_layer(make, script, readiness, |layer| layer)
+    }
+
+    /// Whose requests wait for a key to return.
+    pub fn patient(make: Make, script: &[Does]) -> Self {
+        Self::with_layer(make, script, &[], |layer| {
+            layer.wait_for_key(Duration::from_secs(10))
+        })
+    }
+
+    fn with_layer(
+        make: Make,
+        script: &[Does],
+        readiness: &[Ready],
+        configure: fn(KeyFailoverLayer<Plain>) -> KeyFailoverLayer<Plain>,
+    ) -> Self {
         let provider = Provider::new(script, readiness);
         let keys = (0..script.len()).map(|position| format!("k{position}"));
         let pool = Arc::new(KeyPool::new(keys).unwrap());
-        let stack = layer(&pool).layer(Strict::new(make(provider.clone())));
+        let stack = configure(layer(&pool)).layer(Strict::new(make(provider.clone())));
         Self {
             stack,
             provider,
@@ -79,6 +95,11 @@ impl Bench {
             tokio::task::yield_now().await;
         }
         assert_eq!(self.provider.alive(), 0, "something is alive after {after}");
+        self.assert_passes(after).await;
+    }
+
+    /// A request with a key of its own is held up by nothing.
+    pub async fn assert_passes(&self, after: &str) {
         let mut request = self.request();
         let own = "the-callers-own".parse().unwrap();
         request.headers_mut().insert("x-key", own);

@@ -16,6 +16,7 @@ mod drops;
 mod errors;
 mod outcomes;
 mod panics;
+mod returns;
 mod waiting;
 
 /// Makes a test of each check for each inner service.

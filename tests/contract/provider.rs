@@ -28,6 +28,10 @@ pub enum Does {
     RefusesWithoutEnd,
     /// The body is inspected, says nothing and does not end.
     SaysNothing,
+    /// Refuses the first call of all for a second, and answers from then on.
+    LimitsAtFirst,
+    /// The same, but the second call hangs.
+    LimitsAndHangs,
     Fails,
     Hangs,
     PanicsInCall,
@@ -157,8 +161,12 @@ impl Service<Request<RequestBody<Upload>>> for Provider {
 
     fn call(&mut self, request: Request<RequestBody<Upload>>) -> Self::Future {
         self.readiness = None;
-        self.shared.calls.fetch_add(1, Ordering::SeqCst);
-        let does = self.does(key_of(&request));
+        let earlier = self.shared.calls.fetch_add(1, Ordering::SeqCst);
+        let does = match (self.does(key_of(&request)), earlier) {
+            (Does::LimitsAtFirst, 1..) | (Does::LimitsAndHangs, 2..) => Does::Answers,
+            (Does::LimitsAndHangs, 1) => Does::Hangs,
+            (does, _) => does,
+        };
         assert_ne!(does, Does::PanicsInCall, "in `call`");
         let (future, answer) = (self.guard(), self.guard());
         let fault = self.shared.fault.clone();
@@ -226,6 +234,7 @@ impl Reply {
             Does::RefusesWithoutEnd => (400, "inspect", "refuse", Then::Hangs),
             Does::PanicsInBody => (400, "inspect", "refuse", Then::Panics),
             Does::SaysNothing => (400, "inspect", "", Then::Hangs),
+            Does::LimitsAtFirst | Does::LimitsAndHangs => (429, "", "", Then::Ends),
             _ => (200, "", "an answer", Then::Ends),
         };
         let body = Self {
@@ -234,7 +243,8 @@ impl Reply {
             _guard: guard,
         };
         let response = Response::builder().status(status).header("x-say", say);
-        response.body(body).unwrap()
+        // For those that are no refusals for good.
+        response.header("retry-after", "1").body(body).unwrap()
     }
 }
 
