@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -12,16 +14,27 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tower_key_failover::BoxError;
 
 use crate::upstream::{Address, TOKEN, Upstream, within};
 
+/// What its operators show, where they change something.
+pub const ADMIN_TOKEN: &str = "token-of-the-soaking-operators";
+
 pub struct Gateway {
     pub url: String,
-    admin: String,
+    pub admin: Admin,
     child: Child,
     errors: JoinHandle<String>,
-    files: Vec<PathBuf>,
+    files: PathBuf,
+}
+
+/// The gateway as its operators have it: an address, and the file with the keys.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    url: String,
+    keys: PathBuf,
 }
 
 /// What the system says of the process.
@@ -38,7 +51,11 @@ impl Gateway {
         if !binary.exists() {
             return Err("build the gateway first: cargo build --example gateway".into());
         }
-        let keys = file(upstream.name, "keys", &upstream.keys.file())?;
+        let name = format!("soak-{}-{}", std::process::id(), upstream.name);
+        let files = std::env::temp_dir().join(name);
+        std::fs::create_dir(&files)?;
+        let keys = files.join("keys");
+        std::fs::write(&keys, upstream.keys.file(None))?;
         let mut command = Command::new(binary);
         command
             .args(["--provider", "openai", "--upstream", &address.url])
@@ -52,16 +69,16 @@ impl Gateway {
             .arg("--keys-file")
             .arg(&keys)
             .env("GATEWAY_CLIENT_TOKEN", TOKEN)
+            .env("GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
             .env_remove("GATEWAY_KEYS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut files = vec![keys];
         if let Some(certificate) = &address.certificate {
-            let trusted = file(upstream.name, "trusted", certificate)?;
+            let trusted = files.join("trusted");
+            std::fs::write(&trusted, certificate)?;
             command.env("SSL_CERT_FILE", &trusted);
-            files.push(trusted);
         }
         let mut child = command.spawn()?;
         let mut stdout = BufReader::new(child.stdout.take().ok_or("no output")?);
@@ -72,7 +89,10 @@ impl Gateway {
             text
         });
         let url = told(&mut stdout, "gateway listening on ").await?;
-        let admin = told(&mut stdout, "admin listening on ").await?;
+        let admin = Admin {
+            url: told(&mut stdout, "admin listening on ").await?,
+            keys,
+        };
         Ok(Self {
             url,
             admin,
@@ -80,17 +100,6 @@ impl Gateway {
             errors,
             files,
         })
-    }
-
-    /// The state of each key, as the admin sees it.
-    pub async fn keys(&self) -> Result<Value, BoxError> {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let asked = async {
-            let response = client.get(format!("{}/keys", self.admin).parse()?).await?;
-            let body = response.into_body().collect().await?.to_bytes();
-            Ok::<_, BoxError>(serde_json::from_slice(&body)?)
-        };
-        within(5, asked).await?
     }
 
     pub fn figures(&self) -> Result<Figures, BoxError> {
@@ -116,14 +125,51 @@ impl Gateway {
             .status()
             .await?;
         let status = within(10, self.child.wait()).await??;
-        for file in &self.files {
-            std::fs::remove_file(file)?;
-        }
+        std::fs::remove_dir_all(&self.files)?;
         let errors = within(10, self.errors).await??;
         match status.success() {
             true => Ok(errors),
             false => Err(format!("the gateway ended with {status}: {errors}").into()),
         }
+    }
+}
+
+impl Admin {
+    /// The state of each key.
+    pub async fn keys(&self) -> Result<Value, BoxError> {
+        self.ask(Method::GET, "/keys").await
+    }
+
+    /// Does something to a key.
+    pub async fn change(&self, position: usize, hint: &str, what: &str) -> Result<(), BoxError> {
+        let path = format!("/keys/{position}/{what}?hint={hint}");
+        self.ask(Method::POST, &path).await.map(drop)
+    }
+
+    /// Puts another file in the place of that with the keys.
+    pub fn write_keys(&self, text: &str) -> Result<(), BoxError> {
+        let new = self.keys.with_extension("new");
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(new, &self.keys)?)
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Value, BoxError> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let asked = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header(AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
+            .body(Empty::<Bytes>::new())?;
+        let answered = async {
+            let response = client.request(asked).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            match status.is_success() {
+                true => Ok(serde_json::from_slice(&body)?),
+                false => Err(BoxError::from(format!("{path}: {status} {body:?}"))),
+            }
+        };
+        within(5, answered).await?
     }
 }
 
@@ -134,21 +180,34 @@ async fn told(stdout: &mut BufReader<ChildStdout>, what: &str) -> Result<String,
     Ok(url.ok_or_else(|| format!("{line:?}"))?.to_owned())
 }
 
-fn file(lane: &str, what: &str, text: &str) -> Result<PathBuf, BoxError> {
-    let name = format!("soak-{}-{lane}-{what}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, text)?;
-    Ok(path)
+/// Once nothing more is being set up.
+pub async fn settled(gateway: &Gateway) -> Result<Figures, BoxError> {
+    let (mut figures, mut same) = (gateway.figures()?, 0);
+    for _ in 0..50 {
+        sleep(Duration::from_millis(100)).await;
+        let now = gateway.figures()?;
+        same = if now.files == figures.files {
+            same + 1
+        } else {
+            0
+        };
+        figures = now;
+        if same == 3 {
+            break;
+        }
+    }
+    Ok(figures)
 }
 
-/// Until what goes away by itself has gone.
-pub async fn settle(gateway: &Gateway, files: usize) -> Result<Figures, BoxError> {
+/// Once no more files are open, or when that has taken too long.
+pub async fn come_down(gateway: &Gateway, files: usize) -> Result<Figures, BoxError> {
+    let mut figures = gateway.figures()?;
     for _ in 0..100 {
-        let figures = gateway.figures()?;
         if figures.files <= files {
-            return Ok(figures);
+            break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
+        figures = gateway.figures()?;
     }
-    gateway.figures()
+    Ok(figures)
 }

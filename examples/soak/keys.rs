@@ -11,6 +11,9 @@ use crate::random::Random;
 /// What an answer may take to be judged: it may be read for a second, on a machine that is busy.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// How long an attempt that has begun may be on its way to the upstream.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub struct Keys {
     pub all: Vec<SoakKey>,
@@ -39,6 +42,10 @@ pub enum End {
 struct Said {
     permanent: bool,
     until: Option<Instant>,
+    /// By an operator, and since when no attempt may begin with it.
+    gone: bool,
+    returned: Option<Instant>,
+    gone_since: Option<Instant>,
 }
 
 impl Keys {
@@ -66,29 +73,33 @@ impl Keys {
         }
     }
 
-    /// The lines of a file of keys.
-    pub fn file(&self) -> String {
-        let lines = self.all.iter().map(|key| format!("{}\n", key.secret));
-        lines.collect()
+    /// The lines of a file of keys, without the one that is to be removed.
+    pub fn file(&self, removed: Option<&SoakKey>) -> String {
+        let is_removed = |key: &SoakKey| removed.is_some_and(|it| it.secret == key.secret);
+        let kept = self.all.iter().filter(|key| !is_removed(key));
+        kept.map(|key| format!("{}\n", key.secret)).collect()
     }
 
     pub fn find(&self, secret: &str) -> Option<&SoakKey> {
         self.all.iter().find(|key| key.secret == secret)
     }
 
-    /// What is wrong with the states that the gateway tells. At the end every mortal key is out.
-    pub fn unexplained(&self, told: &Value, at_the_end: bool) -> Vec<String> {
+    /// What is wrong with the states that the gateway tells, having been asked at that time. At the
+    /// end every mortal key is out.
+    pub fn unexplained(&self, told: &Value, asked: Instant, at_the_end: bool) -> Vec<String> {
         let told = told.as_array().map_or(&[][..], Vec::as_slice);
         let mut wrong = Vec::new();
         for key in &self.all {
             let mut told = told.iter().filter(|told| key.is_shown_by(told));
             let (Some(told), None) = (told.next(), told.next()) else {
-                wrong.push(format!("not shown, or twice: {key:?}"));
+                if !key.was_gone(asked) {
+                    wrong.push(format!("not shown, or twice: {key:?}"));
+                }
                 continue;
             };
             let is_explained = match at_the_end {
-                true => key.ended_as(told),
-                false => key.may_be(told),
+                true => key.ended_as(told, asked),
+                false => key.may_be(told, asked),
             };
             if !is_explained {
                 wrong.push(format!("unexplained: {told} of {key:?}"));
@@ -108,10 +119,14 @@ impl SoakKey {
         (Instant::now() >= at).then_some(how)
     }
 
-    /// By its hint: what ends a key is its position.
-    fn is_shown_by(&self, told: &Value) -> bool {
-        let hint = told["hint"].as_str().unwrap_or_default();
-        self.secret.ends_with(hint.trim_start_matches("soak..."))
+    /// Its ends, of which the last is its position.
+    pub fn hint(&self) -> String {
+        let (start, end) = (&self.secret[..4], &self.secret[self.secret.len() - 4..]);
+        format!("{start}...{end}")
+    }
+
+    pub fn is_shown_by(&self, told: &Value) -> bool {
+        told["hint"] == self.hint()
     }
 
     /// Noted before it is said.
@@ -125,17 +140,50 @@ impl SoakKey {
         said.until = said.until.max(Some(until));
     }
 
+    /// An operator is about to remove it, or to put it out.
+    pub fn goes(&self) {
+        self.said().gone = true;
+    }
+
+    /// The gateway has taken note of that.
+    pub fn is_known_to_be_gone(&self) {
+        self.said().gone_since = Some(Instant::now());
+    }
+
+    /// An operator is about to put it back, and what was said of it before is void.
+    pub fn returns(&self) {
+        self.said().gone_since = None;
+    }
+
+    /// The gateway has taken note of that, too.
+    pub fn has_returned(&self) {
+        let mut said = self.said();
+        said.gone = false;
+        said.returned = Some(Instant::now());
+    }
+
+    fn was_gone(&self, when: Instant) -> bool {
+        let said = self.said();
+        said.gone || said.returned > Some(when)
+    }
+
+    /// Whether an attempt that arrives now began with a key that was gone.
+    pub fn should_be_unused(&self) -> bool {
+        let since = self.said().gone_since;
+        since.is_some_and(|since| Instant::now() > since + ON_THE_WAY)
+    }
+
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether something that was said explains the state. An answer may have been lost, so valid
     /// it may always be.
-    fn may_be(&self, told: &Value) -> bool {
+    fn may_be(&self, told: &Value, asked: Instant) -> bool {
         let said = *self.said();
         match told["state"].as_str() {
             Some("valid") => true,
-            Some("permanent") => said.permanent,
+            Some("permanent") => said.permanent || self.was_gone(asked),
             Some("temporary") => {
                 let wait = Duration::from_millis(told["retry_after_ms"].as_u64().unwrap_or(0));
                 said.until
@@ -146,12 +194,12 @@ impl SoakKey {
     }
 
     /// The same once all was said again, with nothing lost.
-    fn ended_as(&self, told: &Value) -> bool {
+    fn ended_as(&self, told: &Value, asked: Instant) -> bool {
         let expected = match self.end {
             Some((_, End::Revoked | End::Forbidden)) => "permanent",
             Some((_, End::Limited | End::Quota)) => "temporary",
             None => "valid",
         };
-        told["state"] == expected && self.may_be(told)
+        told["state"] == expected && self.may_be(told, asked)
     }
 }

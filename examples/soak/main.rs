@@ -19,8 +19,12 @@
 //! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed, and sets what happens to each request,
 //! though not what happens at the same time. What the gateway holds is read from `/proc`.
 //!
+//! `SOAK_OPERATORS=1` adds one who changes the list of keys and puts keys out meanwhile. It takes a
+//! gateway that reads its file of keys again when it changes.
+//!
 //! - `traffic.rs` is the clients, `upstream.rs` and `answers.rs` the upstream, `gateway.rs` the process
 //!   between them;
+//! - `operator.rs` is who changes the keys meanwhile;
 //! - `ledger.rs` accounts for requests, `keys.rs` for keys;
 //! - `payload.rs` makes bodies, `random.rs` makes chance that can be had again.
 
@@ -31,6 +35,7 @@ mod answers;
 mod gateway;
 mod keys;
 mod ledger;
+mod operator;
 mod payload;
 mod random;
 mod traffic;
@@ -44,9 +49,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
-use self::gateway::{Figures, Gateway, settle};
+use self::gateway::{ADMIN_TOKEN, Figures, Gateway, come_down, settled};
 use self::keys::Keys;
 use self::ledger::Ledger;
+use self::operator::Operator;
 use self::traffic::Traffic;
 use self::upstream::{Protocol, TOKEN, Upstream, within};
 
@@ -127,10 +133,19 @@ fn setting(name: &str) -> Result<Option<u64>, BoxError> {
 }
 
 /// All clients on all gateways.
-async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Ledger) -> Result<(), BoxError> {
+async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Result<(), BoxError> {
+    let has_operators = setting("SOAK_OPERATORS")?.is_some_and(|count| count > 0);
     let start = Instant::now();
     let mut clients = JoinSet::new();
     for lane in &*lanes {
+        if has_operators {
+            let operator = Operator {
+                upstream: Arc::clone(&lane.upstream),
+                admin: lane.gateway.admin.clone(),
+                ledger: Arc::clone(ledger),
+            };
+            clients.spawn(operator.run(start + time));
+        }
         for protocol in [Protocol::Http1, Protocol::Http2] {
             for _ in 0..CLIENTS {
                 clients.spawn(lane.traffic.clone().run(protocol, start + time));
@@ -191,7 +206,7 @@ impl Lane {
             ledger: Arc::clone(ledger),
             url: gateway.url.clone(),
         };
-        let start = gateway.figures()?;
+        let start = settled(&gateway).await?;
         Ok(Self {
             upstream,
             gateway,
@@ -210,8 +225,13 @@ impl Lane {
         if is_warming {
             self.warm = self.most;
         }
-        let told = self.gateway.keys().await?;
-        for wrong in self.upstream.keys.unexplained(&told, false) {
+        self.look_at_keys(false, ledger).await
+    }
+
+    async fn look_at_keys(&self, at_the_end: bool, ledger: &Ledger) -> Result<(), BoxError> {
+        let asked = Instant::now();
+        let told = self.gateway.admin.keys().await?;
+        for wrong in self.upstream.keys.unexplained(&told, asked, at_the_end) {
             ledger.violation(wrong);
         }
         Ok(())
@@ -221,12 +241,9 @@ impl Lane {
         const MEGABYTE: u64 = 1 << 20;
 
         let name = self.upstream.name;
-        let told = self.gateway.keys().await?;
-        for wrong in self.upstream.keys.unexplained(&told, true) {
-            ledger.violation(wrong);
-        }
+        self.look_at_keys(true, ledger).await?;
         self.upstream.close();
-        let end = settle(&self.gateway, self.start.files).await?;
+        let end = come_down(&self.gateway, self.start.files).await?;
         let (start, warm, most) = (self.start, self.warm, self.most);
         println!("\n{name}: {:>10} {:>6} {:>8}", "memory", "files", "threads");
         for (when, figures) in [
@@ -246,7 +263,7 @@ impl Lane {
             ledger.violation(format!("{name}: memory has grown"));
         }
         let errors = self.gateway.end().await?;
-        for forbidden in ["panicked", "soak-h", "own-0", TOKEN] {
+        for forbidden in ["panicked", "soak-h", "own-0", TOKEN, ADMIN_TOKEN] {
             if errors.contains(forbidden) {
                 ledger.violation(format!("{name}: stderr holds {forbidden:?}"));
             }

@@ -241,6 +241,10 @@ impl Upstream {
             let told = format!("request {number} came to {} with {headers:?}", self.name);
             self.ledger.violation(told);
         }
+        if key.is_some_and(SoakKey::should_be_unused) {
+            let told = format!("request {number} came with a key that is gone: {key:?}");
+            self.ledger.violation(told);
+        }
         self.ledger.attempt(number, shown);
 
         let which = shown
