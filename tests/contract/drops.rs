@@ -9,9 +9,9 @@ use crate::bench::{Bench, drive};
 use crate::inner::Make;
 use crate::over;
 use crate::provider::Does::{
-    Answers, Hangs, Refuses, RefusesAndPanics, RefusesWithoutEnd, SaysNothing,
+    Answers, Fails, Hangs, Refuses, RefusesAndPanics, RefusesWithoutEnd, SaysNothing,
 };
-use crate::provider::Ready::{No, Yes};
+use crate::provider::Ready::{self, No, Yes};
 
 over!(
     [
@@ -31,17 +31,23 @@ over!(
         while_a_refused_body_is_let_go_of,
         while_a_later_attempt_is_under_way,
         once_it_is_answered,
+        once_it_failed,
         before_it_tells_that_no_key_was_there,
     ]
 );
 
 mod unready {
-    use super::while_the_next_attempt_waits_to_be_ready;
+    use super::{
+        once_the_next_attempt_failed_to_be_ready, while_the_next_attempt_waits_to_be_ready,
+    };
 
     // Where a queue is between, the attempt waits in it.
     crate::over!(
         [plain, concurrency_limit],
-        [while_the_next_attempt_waits_to_be_ready]
+        [
+            while_the_next_attempt_waits_to_be_ready,
+            once_the_next_attempt_failed_to_be_ready,
+        ]
     );
 }
 
@@ -122,6 +128,26 @@ async fn once_it_is_answered(make: Make) {
     drop(answer);
     // All that was held went with the answer, though the future is still there.
     bench.assert_free("a drop").await;
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+}
+
+/// All that was held went with the error.
+async fn once_it_failed(make: Make) {
+    let mut bench = Bench::new(make, &[Fails, Answers]);
+    let mut call = bench.call().await;
+    (&mut call).await.unwrap_err();
+    bench.assert_free("a failure").await;
+    drop(call);
+    assert_eq!(bench.states(), "vv");
+}
+
+async fn once_the_next_attempt_failed_to_be_ready(make: Make) {
+    let readiness = [Yes, Ready::Fails];
+    let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &readiness);
+    let mut call = bench.call().await;
+    (&mut call).await.unwrap_err();
+    bench.assert_free("a failed readiness").await;
     drop(call);
     assert_eq!(bench.states(), "pv");
 }
