@@ -10,7 +10,7 @@ use tower_key_failover::pool::KeyState;
 use crate::gateway::{Protocol, run};
 use crate::peer::{ASK, Upstream};
 
-const MEGABYTES: usize = 16;
+const MEGABYTES: usize = 8;
 
 fn zeros_into(mut sink: impl Write) {
     for _ in 0..MEGABYTES {
@@ -83,6 +83,15 @@ fn in_brotli() {
 #[test]
 fn in_zstd() {
     defuse("zstd", &zstd());
+}
+
+/// Whoever decodes it is to keep 128 MiB.
+#[test]
+fn in_zstd_with_a_large_window() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.window_log(27).unwrap();
+    zeros_into(&mut encoder);
+    defuse("zstd", &encoder.finish().unwrap());
 }
 
 #[test]
