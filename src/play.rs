@@ -42,6 +42,8 @@ struct Turn {
     /// Where the key is only being tried.
     loan: Option<Box<Loan>>,
     started: Option<Instant>,
+    /// Whether there was another key behind it.
+    has_more: bool,
 }
 
 struct Again<S, B> {
@@ -116,12 +118,14 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     /// Takes the next key of the walk, if there is one.
+    #[inline]
     pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
         let pick = self.pick(can_go_on);
         self.turn = pick.map(Turn::from);
         self.turn.is_some()
     }
 
+    #[inline]
     fn pick(&self, can_go_on: bool) -> Option<Pick> {
         let past = self.past.as_deref();
         let asking = Asking {
@@ -134,8 +138,8 @@ impl<S, P, B> Play<S, P, B> {
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
-        self.has_attempts(2)
-            && (self.pool().has_more(Some(self.key()), self.tried()) || self.may_still_wait())
+        let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
+        self.has_attempts(2) && (has_more || self.may_still_wait())
     }
 
     fn may_still_wait(&self) -> bool {
@@ -251,12 +255,10 @@ impl<S, P, B> Play<S, P, B> {
         }
     }
 
-    fn attempted(&self, verdict: Verdict, status: StatusCode) -> Attempted {
+    fn push_past(&mut self, verdict: Verdict, status: StatusCode) {
         let turn = self.turn.as_ref().expect("an attempt has a key");
-        let elapsed = turn
-            .started
-            .map(|started| Instant::now().saturating_duration_since(started));
-        Attempted::new(turn.key.clone(), status, verdict, elapsed)
+        let attempted = Attempted::new(turn.key.clone(), status, verdict, turn.elapsed());
+        self.past().push(attempted);
     }
 
     /// Ends the recording, having asked why it ended before, and says how the answer came about.
@@ -272,12 +274,25 @@ fn is_success(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
+impl Turn {
+    fn elapsed(&self) -> Option<Duration> {
+        let started = self.started?;
+        Some(Instant::now().saturating_duration_since(started))
+    }
+
+    fn into_attempted(self, verdict: Verdict, status: StatusCode) -> Attempted {
+        let elapsed = self.elapsed();
+        Attempted::new(self.key, status, verdict, elapsed)
+    }
+}
+
 impl From<Pick> for Turn {
-    fn from(Pick { key, loan }: Pick) -> Self {
+    fn from(pick: Pick) -> Self {
         Self {
-            key,
-            loan,
+            key: pick.key,
+            loan: pick.loan,
             started: None,
+            has_more: pick.has_more,
         }
     }
 }
@@ -320,16 +335,15 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         R: Body<Data = Bytes>,
     {
         self.mark(verdict, head.status);
-        let attempted = self.attempted(verdict, head.status);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body, Some(attempted)));
+            return Settled::Answer(self.forward(head, body, false));
         };
-        self.past().push(attempted);
+        self.push_past(verdict, head.status);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body, None),
+            MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -339,20 +353,24 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         mut head: response::Parts,
         mut body: Answer<R>,
-        answered: Option<Attempted>,
+        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        let is_refusal = answered.is_none();
         let secret = self.key().expose_secret();
         if is_refusal {
             // It may stand in the head alone, and so may the key in it.
             redact_headers(&mut head.headers, secret);
         }
         if !body.redact(&head.headers, secret, is_refusal) {
+            if !is_refusal {
+                self.push_past(Verdict::Forward, head.status);
+            }
             return self.exhausted();
         }
+        let answered = self.turn.take().filter(|_| !is_refusal);
+        let answered = answered.map(|turn| turn.into_attempted(Verdict::Forward, head.status));
         let info = self.finish(answered, Outcome::Forwarded);
         let mut response = Response::from_parts(head, body);
         if self.settings.extensions || info.is_eventful() {
@@ -444,7 +462,10 @@ where
     /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
     /// the pool meanwhile, and there is no other.
     pub(crate) fn again(&mut self) -> Option<S::Future> {
-        if self.key().is_removed() && !self.take_key(true) {
+        if !self.key().is_removed() {
+            let has_more = self.pool().has_more(self.key(), self.tried());
+            self.turn.as_mut()?.has_more = has_more;
+        } else if !self.take_key(true) {
             return None;
         }
         let Again {

@@ -26,6 +26,7 @@ pub struct Key {
 }
 
 impl Key {
+    #[inline]
     pub(super) fn new(slot: &Arc<Slot>, position: usize) -> Self {
         Self {
             slot: Arc::clone(slot),
@@ -98,6 +99,7 @@ impl Key {
     }
 
     /// Takes note of an answer that goes to a caller.
+    #[inline]
     pub(crate) fn served(&self, status: StatusCode) {
         self.slot.served(self.generations, status);
     }

@@ -160,6 +160,7 @@ impl KeyPool {
     /// The first key that a request may use, leaving out those it has `tried`.
     ///
     /// Borrows the list: no reference is counted but that of the key which is picked.
+    #[inline]
     pub(crate) fn pick<'a>(
         &self,
         asking: Asking<'_>,
@@ -174,13 +175,13 @@ impl KeyPool {
     /// Whether there is a key for a request behind `after`, leaving out those it has `tried`.
     pub(crate) fn has_more<'a>(
         &self,
-        after: Option<&Key>,
+        after: &Key,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
         let list = self.inner.list.load();
         let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
         let rules = &self.inner.shared.rules;
-        list.has_usable(after, tried, rules, &mut LazyNow::default())
+        list.has_more(after, tried, rules, &mut LazyNow::default())
     }
 
     /// Why no key can be had now, leaving `out` some keys.

@@ -52,6 +52,7 @@ impl Slot {
         std::iter::once(&self.core.gate).chain(group)
     }
 
+    #[inline]
     pub(super) fn generations(&self) -> Generations {
         Generations {
             own: self.core.gate.stamp().generation(),
@@ -60,6 +61,19 @@ impl Slot {
                 .as_deref()
                 .map_or(0, |group| group.gate.stamp().generation()),
         }
+    }
+
+    /// Whether it was never put out, nor was its group.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.group.is_none() && self.core.gate.is_open()
+    }
+
+    /// Whether it is out, and not to be tried. Found out at a glance, for long lists: `false` where
+    /// it takes a closer look.
+    #[inline]
+    pub(super) fn is_out(&self, rules: &Rules, now: &mut LazyNow) -> bool {
+        rules.revalidate_after.is_none() && self.core.gate.is_out(rules, now)
     }
 
     /// What it is to a request: the worse of its own gate and its group's.
@@ -108,6 +122,7 @@ impl Slot {
         marked
     }
 
+    #[inline]
     pub(super) fn served(&self, generations: Generations, status: StatusCode) {
         let rules = &self.shared.rules;
         if rules.growth.is_some() && status.is_success() {
