@@ -22,7 +22,7 @@
 //! `SOAK_OPERATORS=1` adds one who changes the list of keys and puts keys out meanwhile. It takes a
 //! gateway that reads its file of keys again when it changes.
 //!
-//! - `traffic.rs` is the clients, `upstream.rs` and `answers.rs` the upstream, `gateway.rs` the process
+//! - `traffic.rs` is the clients, `upstream.rs`, `upload.rs` and `answers.rs` the upstream, `gateway.rs` the process
 //!   between them;
 //! - `operator.rs` is who changes the keys meanwhile;
 //! - `ledger.rs` accounts for requests, `keys.rs` for keys;
@@ -39,6 +39,7 @@ mod operator;
 mod payload;
 mod random;
 mod traffic;
+mod upload;
 mod upstream;
 
 use std::process::ExitCode;

@@ -19,7 +19,8 @@ use tower_key_failover::BoxError;
 use crate::ledger::{Ledger, Outcome};
 use crate::payload::{Checksum, LONGEST, Part, Payload, content, payload, pieces};
 use crate::random::Random;
-use crate::upstream::{Protocol, TOKEN, own_key, text};
+use crate::upload::text;
+use crate::upstream::{Protocol, TOKEN, own_key};
 
 /// Longer than any answer that comes at all.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -5,11 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::CertifiedKey;
@@ -24,8 +22,9 @@ use tower_key_failover::BoxError;
 use crate::answers::{Plan, Refusal, When, failure, refusal, success};
 use crate::keys::{Keys, SoakKey};
 use crate::ledger::{Answer, Ledger};
-use crate::payload::{Checksum, Payload};
+use crate::payload::Payload;
 use crate::random::Random;
+use crate::upload::{Upload, text};
 
 /// What clients show to the gateway, and no upstream may see.
 pub const TOKEN: &str = "token-of-the-soaking-clients";
@@ -258,58 +257,6 @@ impl Upstream {
             None => drawn,
         };
         (plan, key, random)
-    }
-}
-
-/// What the client says of itself in a header; empty where it does not.
-pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default()
-}
-
-struct Upload {
-    number: u64,
-    length: u64,
-    expected: String,
-    checksum: Checksum,
-    read: u64,
-    body: Incoming,
-}
-
-impl Upload {
-    fn new(number: u64, headers: &HeaderMap, body: Incoming) -> Result<Self, BoxError> {
-        Ok(Self {
-            number,
-            length: text(headers, "x-soak-length").parse()?,
-            expected: text(headers, "x-soak-checksum").to_owned(),
-            checksum: Checksum::begin(number),
-            read: 0,
-            body,
-        })
-    }
-
-    /// Reads so many bytes. Whether the body has ended with that.
-    async fn read(&mut self, length: u64) -> Result<bool, BoxError> {
-        while self.read < length {
-            let Some(frame) = self.body.frame().await else {
-                return Ok(true);
-            };
-            let frame = frame?;
-            let data = frame.data_ref().map_or(&[][..], Bytes::as_ref);
-            self.read += data.len() as u64;
-            self.checksum.update(data);
-        }
-        Ok(self.body.is_end_stream())
-    }
-
-    async fn read_on(mut self, ledger: Arc<Ledger>) {
-        if let Ok(true) = self.read(u64::MAX).await {
-            self.arrived(&ledger);
-        }
-    }
-
-    fn arrived(self, ledger: &Ledger) {
-        ledger.uploaded(self.number, &self.expected, &self.checksum.finish());
     }
 }
 
