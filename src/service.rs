@@ -90,6 +90,8 @@ where
                 return ResponseFuture::waiting(place, play);
             }
         }
+        // Made ready for a call that is not made: what it holds for that, others wait for.
+        self.inner = self.inner.clone();
         ResponseFuture::exhausted(play)
     }
 }
