@@ -5,3 +5,15 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
 
 #[cfg(tower_key_failover_loom)]
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
+
+/// The time, which stands still in a model: each of its runs must be like the others.
+pub(crate) fn now() -> tokio::time::Instant {
+    #[cfg(not(tower_key_failover_loom))]
+    return tokio::time::Instant::now();
+
+    #[cfg(tower_key_failover_loom)]
+    {
+        static NOW: std::sync::OnceLock<tokio::time::Instant> = std::sync::OnceLock::new();
+        *NOW.get_or_init(tokio::time::Instant::now)
+    }
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::sync::now;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     epoch: Instant,
@@ -11,9 +13,11 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self {
-            epoch: Instant::now(),
-        }
+        Self::since(now())
+    }
+
+    pub(super) fn since(epoch: Instant) -> Self {
+        Self { epoch }
     }
 
     /// `wait` from now, rounded up to whole milliseconds: a key never returns early.
@@ -62,7 +66,7 @@ pub(super) struct LazyNow {
 
 impl LazyNow {
     pub(super) fn get(&mut self) -> Instant {
-        *self.instant.get_or_insert_with(Instant::now)
+        *self.instant.get_or_insert_with(now)
     }
 
     #[inline]

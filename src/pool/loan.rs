@@ -45,17 +45,11 @@ impl Loan {
     /// this time.
     pub(crate) fn answered(mut self: Box<Self>, is_success: bool) {
         if !is_success {
-            self.settle(|rules, gate, lease| give_back(rules, gate, lease, 0));
+            self.settle(|rules, gate, lease| lease.spent(gate, rules, 0));
             return;
         }
         let mut returned = false;
-        self.settle(|_, gate, lease| {
-            let is_back = gate.reinstate_seen(lease.seen);
-            returned |= is_back;
-            if !is_back {
-                free(gate, lease);
-            }
-        });
+        self.settle(|_, gate, lease| returned |= lease.succeeded(gate));
         if returned {
             self.slot.shared.tell(|| PoolEvent::Returned {
                 key: self.slot.name(),
@@ -66,7 +60,7 @@ impl Loan {
 
     /// The key was refused again, and marked for it: the next trial is twice as far off.
     pub(crate) fn refused(mut self: Box<Self>) {
-        self.settle(|rules, gate, lease| give_back(rules, gate, lease, 1));
+        self.settle(|rules, gate, lease| lease.spent(gate, rules, 1));
     }
 
     fn settle(&mut self, mut each: impl FnMut(&Rules, &Gate, Lease)) {
@@ -80,23 +74,35 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.settle(|_, gate, lease| free(gate, lease));
+        self.settle(|_, gate, lease| lease.given_back(gate));
         // Whoever waits may try it now, or use it.
         self.slot.shared.line.stir();
     }
 }
 
-fn free(gate: &Gate, lease: Lease) {
-    gate.trial.update(lease.seen, |offer| offer.held = false);
-}
-
-fn give_back(rules: &Rules, gate: &Gate, lease: Lease, doublings: u32) {
-    let now = LazyNow::default().get();
-    gate.trial.update(lease.seen, |offer| {
-        offer.held = false;
-        if lease.was_out {
-            offer.doublings += doublings;
-            offer.due = rules.next_trial(now, offer.doublings);
+impl Lease {
+    /// Whether the gate is back in service by that: a newer mark survives.
+    pub(super) fn succeeded(self, gate: &Gate) -> bool {
+        let is_back = gate.reinstate_seen(self.seen);
+        if !is_back {
+            self.given_back(gate);
         }
-    });
+        is_back
+    }
+
+    /// The next trial comes after the same time, or after so many times the double.
+    pub(super) fn spent(self, gate: &Gate, rules: &Rules, doublings: u32) {
+        let now = LazyNow::default().get();
+        gate.trial.update(self.seen, |offer| {
+            offer.held = false;
+            if self.was_out {
+                offer.doublings += doublings;
+                offer.due = rules.next_trial(now, offer.doublings);
+            }
+        });
+    }
+
+    pub(super) fn given_back(self, gate: &Gate) {
+        gate.trial.update(self.seen, |offer| offer.held = false);
+    }
 }

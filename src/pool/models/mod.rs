@@ -1,5 +1,6 @@
 //! Every interleaving of what threads may do to one key at once.
 
+mod gate;
 mod word;
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
