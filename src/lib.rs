@@ -193,9 +193,13 @@
 //!   Without it the crate is the pool, the layer and the trait.
 //! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
 //!   implementation.
+//! - `events`: [`KeyPool::subscribe`], a stream of what happens to a pool.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(feature = "grpc"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "grpc", feature = "events")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod policy;
 pub mod pool;

@@ -63,6 +63,8 @@ mod shared;
 mod slot;
 mod snapshot;
 mod state;
+#[cfg(feature = "events")]
+mod subscribers;
 mod trial;
 mod usage;
 mod walker;
@@ -87,6 +89,8 @@ pub use self::new_key::NewKey;
 pub use self::reason::Reason;
 pub use self::snapshot::{KeySnapshot, PoolSnapshot};
 pub use self::state::{KeyState, Marked};
+#[cfg(feature = "events")]
+pub use self::subscribers::PoolEvents;
 pub use self::usage::KeyUsage;
 pub use self::walker::Walker;
 
