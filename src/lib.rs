@@ -194,10 +194,14 @@
 //! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
 //!   implementation.
 //! - `events`: [`KeyPool::subscribe`], a stream of what happens to a pool.
+//! - `metrics`: counters, gauges and histograms by the `metrics` facade, and
+//!   [`KeyPool::record_metrics`].
+//!
+//! What there is to be seen of a pool at work, and how, is told in [`watching`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "grpc", feature = "events")),
+    not(all(feature = "grpc", feature = "events", feature = "metrics")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -205,6 +209,8 @@ pub mod policy;
 pub mod pool;
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
+#[doc = include_str!("docs/watching.md")]
+pub mod watching {}
 
 #[cfg(feature = "grpc")]
 mod binary;
@@ -219,6 +225,7 @@ mod service;
 mod settings;
 mod sse;
 mod sync;
+mod telemetry;
 mod wait;
 
 pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};

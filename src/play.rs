@@ -22,6 +22,7 @@ use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
+use crate::telemetry;
 use crate::wait::Found;
 
 pub(crate) struct Play<S, P, B> {
@@ -258,7 +259,9 @@ impl<S, P, B> Play<S, P, B> {
         }
         let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
         let refused = self.past.take().and_then(|past| past.into_refused());
-        FailoverInfo::new(refused, answered, waited, outcome, self.replay)
+        let info = FailoverInfo::new(refused, answered, waited, outcome, self.replay);
+        telemetry::answered(self.pool().name(), &info);
+        info
     }
 }
 
@@ -318,6 +321,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let Verdict::Failover(mark) = verdict else {
             return Settled::Answer(self.forward(head, body, Some(attempted)));
         };
+        telemetry::refused(self.pool().name(), &attempted);
         self.past().push(attempted);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);

@@ -88,6 +88,16 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    #[cfg(feature = "metrics")]
+    pub(super) fn tell(&self, pool: &str, event: impl FnOnce() -> PoolEvent) {
+        let event = event();
+        crate::telemetry::told(pool, &event);
+        #[cfg(feature = "events")]
+        self.subscribers.send(|| event);
+    }
+
+    /// Without logs and metrics an event is put together only for those who subscribed.
+    #[cfg(not(feature = "metrics"))]
     pub(super) fn tell(&self, _pool: &str, _event: impl FnOnce() -> PoolEvent) {
         #[cfg(feature = "events")]
         self.subscribers.send(_event);
