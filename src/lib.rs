@@ -196,6 +196,8 @@
 //! - `events`: [`KeyPool::subscribe`], a stream of what happens to a pool.
 //! - `metrics`: counters, gauges and histograms by the `metrics` facade, and
 //!   [`KeyPool::record_metrics`].
+//! - `tracing`: a span for each request whose key was refused, and an event for each mark, return,
+//!   exhaustion, replay given up and change of the list.
 //!
 //! What there is to be seen of a pool at work, and how, is told in [`watching`].
 

@@ -88,19 +88,19 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    #[cfg(feature = "metrics")]
-    pub(super) fn tell(&self, pool: &str, event: impl FnOnce() -> PoolEvent) {
-        let event = event();
-        crate::telemetry::told(pool, &event);
+    /// Puts the event together if anybody listens.
+    #[cfg_attr(not(feature = "events"), allow(clippy::unused_self))]
+    pub(super) fn tell(&self, _pool: &str, event: impl FnOnce() -> PoolEvent) {
+        #[cfg(any(feature = "metrics", feature = "tracing"))]
+        let event = {
+            let event = event();
+            crate::telemetry::told(_pool, &event);
+            || event
+        };
         #[cfg(feature = "events")]
-        self.subscribers.send(|| event);
-    }
-
-    /// Without logs and metrics an event is put together only for those who subscribed.
-    #[cfg(not(feature = "metrics"))]
-    pub(super) fn tell(&self, _pool: &str, _event: impl FnOnce() -> PoolEvent) {
-        #[cfg(feature = "events")]
-        self.subscribers.send(_event);
+        self.subscribers.send(event);
+        #[cfg(not(feature = "events"))]
+        drop(event);
     }
 }
 

@@ -6,7 +6,7 @@ use metrics::{
 
 use super::names;
 use crate::info::{Attempted, FailoverInfo, Outcome};
-use crate::pool::{KeyPool, Marked, PoolEvent};
+use crate::pool::{KeyPool, KeyState, Marked, PoolEvent};
 
 const STATE: &str = "key_pool_state";
 const TRANSITIONS: &str = "key_pool_state_transitions_total";
@@ -14,6 +14,10 @@ const EXHAUSTIONS: &str = "key_pool_exhaustions_total";
 const ATTEMPTS: &str = "key_pool_failover_attempts";
 const REPLAY_DISABLED: &str = "key_pool_replay_disabled_total";
 const REFUSED_SECONDS: &str = "key_pool_refused_attempt_seconds";
+
+const VALID: &str = "valid";
+const TEMPORARY: &str = "temporary";
+const PERMANENT: &str = "permanent";
 
 impl KeyPool {
     /// Writes how many keys are in which state, and describes all metrics of this crate.
@@ -45,10 +49,8 @@ impl KeyPool {
     pub fn record_metrics(&self) {
         describe();
         let states = self.states();
-        for name in [names::VALID, names::TEMPORARY, names::PERMANENT] {
-            let there = states
-                .iter()
-                .filter(|state| names::of_state(**state) == name);
+        for name in [VALID, TEMPORARY, PERMANENT] {
+            let there = states.iter().filter(|state| name_of(**state) == name);
             let keys = gauge!(STATE, "pool" => self.name().to_owned(), "state" => name);
             keys.set(there.count() as f64);
         }
@@ -80,6 +82,14 @@ fn describe() {
     );
 }
 
+fn name_of(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Valid => VALID,
+        KeyState::Temporary { .. } => TEMPORARY,
+        KeyState::Permanent => PERMANENT,
+    }
+}
+
 pub(super) fn told(pool: &str, event: &PoolEvent) {
     let (state, reason) = match event {
         PoolEvent::Marked {
@@ -87,8 +97,8 @@ pub(super) fn told(pool: &str, event: &PoolEvent) {
             marked: Marked::Transitioned,
             reason,
             ..
-        } => (names::of_state(*state), reason.as_str()),
-        PoolEvent::Returned { by, .. } => (names::VALID, names::of_return(*by)),
+        } => (name_of(*state), reason.as_str()),
+        PoolEvent::Returned { by, .. } => (VALID, names::of_return(*by)),
         PoolEvent::Exhausted { exhausted } => {
             let outcome = names::of_exhaustion(exhausted.kind);
             counter!(EXHAUSTIONS, "pool" => pool.to_owned(), "outcome" => outcome).increment(1);

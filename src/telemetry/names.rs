@@ -1,19 +1,7 @@
 //! What things are called in logs and metrics.
 
 use crate::info::Replay;
-use crate::pool::{ExhaustedKind, KeyState, ReturnedBy};
-
-pub(super) const VALID: &str = "valid";
-pub(super) const TEMPORARY: &str = "temporary";
-pub(super) const PERMANENT: &str = "permanent";
-
-pub(super) fn of_state(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Valid => VALID,
-        KeyState::Temporary { .. } => TEMPORARY,
-        KeyState::Permanent => PERMANENT,
-    }
-}
+use crate::pool::{ExhaustedKind, ReturnedBy};
 
 pub(super) fn of_return(by: ReturnedBy) -> &'static str {
     match by {
