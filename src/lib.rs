@@ -198,12 +198,18 @@
 //!   [`KeyPool::record_metrics`].
 //! - `tracing`: a span for each request whose key was refused, and an event for each mark, return,
 //!   exhaustion, replay given up and change of the list.
+//! - `serde`: [`KeyPool::save`] and [`KeyPool::restore`], for a pool's state over restarts.
 //!
 //! What there is to be seen of a pool at work, and how, is told in [`watching`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "grpc", feature = "events", feature = "metrics")),
+    not(all(
+        feature = "grpc",
+        feature = "events",
+        feature = "metrics",
+        feature = "serde"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 

@@ -58,6 +58,8 @@ mod make;
 mod new_key;
 mod reason;
 mod rules;
+#[cfg(feature = "serde")]
+mod saved;
 mod secret;
 mod shared;
 mod slot;
@@ -87,6 +89,8 @@ pub use self::events::{KeyName, PoolEvent, ReturnedBy};
 pub use self::key::Key;
 pub use self::new_key::NewKey;
 pub use self::reason::Reason;
+#[cfg(feature = "serde")]
+pub use self::saved::SavedPool;
 pub use self::snapshot::{KeySnapshot, PoolSnapshot};
 pub use self::state::{KeyState, Marked};
 #[cfg(feature = "events")]
