@@ -21,4 +21,5 @@ pub use self::response::ResponseBody;
 
 pub(crate) use self::inspection::{Inspection, Reach};
 pub(crate) use self::redaction::redact_headers;
+pub(crate) use self::response::Answer;
 pub(crate) use self::tape::{Recorder, Unrepeatable, View};

@@ -21,9 +21,9 @@ const COUNTS: &[(&str, u64, u64)] = &[
     ("first of 3, Anthropic", 3, 10),
     ("first of 3, OpenAi", 3, 10),
     ("retry, one refused", 4, 21),
-    ("one refused", 9, 16),
+    ("one refused", 10, 17),
     ("retry, two refused", 6, 23),
-    ("two refused", 11, 18),
+    ("two refused", 12, 19),
 ];
 
 #[test]
