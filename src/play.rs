@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{
-    Answer, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
+    Answer, Forms, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
     redact_headers,
 };
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
@@ -388,7 +388,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let secret = self.key().expose_secret();
         if is_refusal {
             // It may stand in the head alone, and so may the key in it.
-            redact_headers(&mut head.headers, secret);
+            redact_headers(&mut head.headers, &Forms::of(secret));
         }
         if !body.redact(&head.headers, secret, is_refusal) {
             if !is_refusal {

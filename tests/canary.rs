@@ -39,8 +39,8 @@ type Body = Full<Bytes>;
 /// What is random of each key. The ends are shown in hints; these are not.
 const SECRETS: [&str; 4] = [
     "jV9w/+Zq=7%tR \"x~Lm3{Kd}?s",
-    "Hc4&yN8=bG'u+W/0pQ<e>%5aT;v",
     "r2DfXk6oJhM1zBqYs3LcVnE8gUw",
+    "Hc4&yN8=bG'u+W/0pQ<e>%5aT;v",
     "Ao5:PiS|9dTj^C4lRb`7xKe,F0m",
 ];
 
@@ -81,31 +81,26 @@ fn emit_error(error: &(dyn Error + 'static)) {
     }
 }
 
-/// A key's forms. In base64 what stands around it decides how its bytes fall into groups of three.
-fn forms(secret: &str) -> Vec<String> {
-    let url = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
+/// A key in all encodings. In base64 what stands around it decides how its bytes fall into groups of
+/// three.
+fn encodings(secret: &str) -> Vec<String> {
+    let hex = |byte: u8| format!("{byte:02x}");
+    let percent = |hex: &dyn Fn(u8) -> String| -> String {
+        let encode = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{}", hex(byte)),
+        };
+        secret.bytes().map(encode).collect()
     };
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let url: String = secret.bytes().map(url).collect();
-    let mut forms = vec![
+    let digits: String = secret.bytes().map(hex).collect();
+    let mut encodings = vec![
         secret.to_owned(),
-        secret.escape_debug().to_string(),
-        serde_json::to_string(secret)
-            .unwrap()
-            .trim_matches('"')
-            .to_owned(),
-        url.replace("%20", "+"),
-        url.to_ascii_lowercase(),
-        url,
-        hex.to_ascii_uppercase(),
-        hex,
-        format!("{:?}", secret.as_bytes())
-            .trim_matches(['[', ']'])
-            .to_owned(),
+        percent(&hex),
+        percent(&|byte| hex(byte).to_ascii_uppercase()),
+        digits.to_ascii_uppercase(),
+        digits,
     ];
     for before in 0..3 {
         let mut bytes = vec![0; before];
@@ -113,9 +108,22 @@ fn forms(secret: &str) -> Vec<String> {
         let whole = bytes.len() / 3 * 3;
         let from = (before * 8).div_ceil(6);
         for alphabet in [&BASE64_STANDARD, &BASE64_URL_SAFE] {
-            forms.push(alphabet.encode(&bytes[..whole])[from..].to_owned());
+            encodings.push(alphabet.encode(&bytes[..whole])[from..].to_owned());
         }
     }
+    encodings
+}
+
+/// The encodings, and how it would be printed.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = encodings(secret);
+    let bytes = format!("{:?}", secret.as_bytes());
+    let json = serde_json::to_string(secret).unwrap();
+    forms.extend([
+        secret.escape_debug().to_string(),
+        json.trim_matches('"').to_owned(),
+        bytes.trim_matches(['[', ']']).to_owned(),
+    ]);
     forms
 }
 
@@ -256,12 +264,12 @@ fn request(body: &'static str) -> Request<Body> {
         .unwrap()
 }
 
-/// A refusal that says the key back: as it is, or in every form.
+/// A refusal that says the key back: as it is, or in every encoding.
 fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response<Body> {
     let said = if is_plain {
         key.to_owned()
     } else {
-        forms(key).join(" ")
+        encodings(key).join(" ")
     };
     let says = [
         "rate_limit_exceeded",
@@ -292,7 +300,7 @@ fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response
 
 /// Sends one request, shows all that the layer says of it, and the answer where that is its own or
 /// a refusal that it looked at.
-async fn send<S, R>(service: S, request: Request<Body>, is_plain: bool) -> Option<Outcome>
+async fn send<S, R>(service: S, request: Request<Body>) -> Option<Outcome>
 where
     S: Service<Request<Body>, Response = Response<tower_key_failover::ResponseBody<R>>>,
     S::Error: fmt::Debug,
@@ -312,7 +320,7 @@ where
     emit_debug(answer.extensions());
     let last = info.history().last().map(|attempted| attempted.verdict());
     let is_kept = matches!(last, Some(Verdict::Failover(_)));
-    if info.outcome() == Outcome::Exhausted || (is_kept && is_plain) {
+    if info.outcome() == Outcome::Exhausted || is_kept {
         let (head, body) = answer.into_parts();
         emit_debug(&head.headers);
         for value in head.headers.values() {
@@ -376,7 +384,7 @@ fn refusals_of_every_provider_that_say_the_key_back() {
                         .extensions(true)
                         .commit_gate(4096, Duration::from_secs(1));
                     let service = failover.layer(logs().layer(provider));
-                    outcomes.push(send(service, request("hello"), is_plain).await);
+                    outcomes.push(send(service, request("hello")).await);
                     show(&pool);
                 }
             }
@@ -483,7 +491,7 @@ fn a_panic_inside_a_policy() {
             };
             let pool = pool(2);
             let failover = KeyFailoverLayer::new(policy, pool.clone());
-            let work = send(failover.layer(refusing(status)), request("hello"), true);
+            let work = send(failover.layer(refusing(status)), request("hello"));
             let _ = catch_unwind(AssertUnwindSafe(|| listen(work)));
             show(&pool);
         }
@@ -532,11 +540,11 @@ fn bodies_that_cannot_be_replayed_and_those_that_fail() {
         for bytes in [0, 3] {
             let layer =
                 KeyFailoverLayer::new(Talkative::default(), pool(2)).max_replay_bytes(bytes);
-            send(layer.layer(refusing(429)), request("hello"), true).await;
+            send(layer.layer(refusing(429)), request("hello")).await;
             let budget = ReplayBudget::new(bytes);
             emit_debug(&budget);
             let layer = KeyFailoverLayer::new(Talkative::default(), pool(2)).replay_budget(budget);
-            send(layer.layer(refusing(429)), request("hello"), true).await;
+            send(layer.layer(refusing(429)), request("hello")).await;
         }
         let failing = || {
             let frames = [
@@ -596,7 +604,7 @@ fn a_transport_that_fails_after_a_refusal() {
             Err("no route")
         });
         let layer = KeyFailoverLayer::new(Talkative::default(), pool(2));
-        let answer = send(layer.layer(provider), request("hello"), true).await;
+        let answer = send(layer.layer(provider), request("hello")).await;
         assert_eq!(answer, None);
     });
     assert_nothing_leaked(&["no route"]);
