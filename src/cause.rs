@@ -14,15 +14,17 @@ impl Suspects {
     /// One more refusal for good. Those that were refused otherwise before it are convicted.
     pub(crate) fn add(&mut self, key: Key, cause: Cause) {
         if self.keys.last().is_some_and(|(_, last)| *last != cause) {
-            self.convict();
+            self.convict(&key);
         }
         key.put_out(None, cause);
+        // Refused before a wait and after it, it is one key.
+        self.keys.retain(|(other, _)| !other.is_same(&key));
         self.keys.push((key, cause));
     }
 
-    /// Another key was answered otherwise: it was the keys.
-    pub(crate) fn convict(&mut self) {
-        for (key, cause) in self.keys.drain(..) {
+    /// A key was answered otherwise: it was the others.
+    pub(crate) fn convict(&mut self, by: &Key) {
+        for (key, cause) in self.keys.drain(..).filter(|(key, _)| !key.is_same(by)) {
             key.put_out_for_good(cause);
         }
     }

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::body::{Answer, Inspection, RequestBody, ResponseBody};
 use crate::play::{Classified, Next, Play, Settled};
-use crate::policy::ProviderPolicy;
+use crate::policy::{ProviderPolicy, Verdict};
 use crate::pool::Place;
 use crate::wait::Wait;
 
@@ -49,7 +49,10 @@ pin_project! {
             {
                 if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
                     let verdict = play.judge(head, body);
-                    play.mark(verdict, head.status);
+                    // Nothing was refused in what came: that proves nothing.
+                    if let Verdict::Failover(_) = verdict {
+                        play.mark(verdict, head.status);
+                    }
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::body::{
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 use crate::past::Past;
 use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
-use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
+use crate::pool::{Asking, Cause, Key, KeyPool, Loan, Outlook, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
 use crate::telemetry::{self, Entered};
@@ -95,8 +95,7 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn past(&mut self) -> &mut Past {
-        let past = self.past.get_or_insert_default();
-        Arc::get_mut(past).expect("it is not shared yet")
+        unshared(self.past.get_or_insert_default())
     }
 
     /// The keys that are not to be tried (again).
@@ -119,26 +118,37 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     /// Takes the next key of the walk, if there is one.
+    #[inline]
     pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
         let pick = self.pick(can_go_on);
         self.turn = pick.map(Turn::from);
         self.turn.is_some()
     }
 
+    #[inline]
     fn pick(&self, can_go_on: bool) -> Option<Pick> {
+        self.pool().pick(self.asking(can_go_on), self.tried())
+    }
+
+    fn asking(&self, can_go_on: bool) -> Asking<'_> {
         let past = self.past.as_deref();
-        let asking = Asking {
+        Asking {
             after: past.and_then(Past::last),
             can_go_on: can_go_on && self.has_attempts(2),
             has_waited: past.is_some_and(Past::has_waited),
-        };
-        self.pool().pick(asking, self.tried())
+            may_wait: self.settings.wait_for_key.is_some(),
+        }
     }
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
         let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
-        self.has_attempts(2) && (has_more || self.may_still_wait())
+        self.is_repeatable_so_far() && self.has_attempts(2) && (has_more || self.may_still_wait())
+    }
+
+    /// Whether nothing is known that keeps the request from being sent again.
+    fn is_repeatable_so_far(&self) -> bool {
+        self.replay == Replay::NotNeeded
     }
 
     fn may_still_wait(&self) -> bool {
@@ -153,9 +163,13 @@ impl<S, P, B> Play<S, P, B> {
 
     /// A place among those who wait, if it is worth while. Then a new walk begins.
     pub(crate) fn queue(&mut self) -> Option<Place> {
-        let left = self.wait_left()?;
-        let soonest = self.pool().exhausted(self.kept()).retry_after?;
-        if soonest > left || !self.has_attempts(1) {
+        let left = self.wait_left().filter(|left| !left.is_zero())?;
+        match self.pool().outlook(self.kept()) {
+            Outlook::Hopeless => return None,
+            Outlook::Out(wait) if wait > left => return None,
+            Outlook::Out(_) | Outlook::Taken(_) => {}
+        }
+        if !self.has_attempts(1) {
             return None;
         }
         let place = self.pool().queue()?;
@@ -165,13 +179,14 @@ impl<S, P, B> Play<S, P, B> {
 
     /// What there is for one who waits at the front.
     pub(crate) fn look(&mut self) -> Found {
-        if self.take_key(true) {
-            return Found::Key;
-        }
-        let exhausted = self.pool().exhausted(self.kept());
-        match exhausted.kind {
-            ExhaustedKind::RateLimited => Found::Nothing(exhausted.retry_after),
-            ExhaustedKind::Permanent => Found::NoHope,
+        let asking = self.asking(self.is_repeatable_so_far());
+        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        match pick {
+            Ok(pick) => {
+                self.turn = Some(pick.into());
+                Found::Key
+            }
+            Err(outlook) => Found::Nothing(outlook),
         }
     }
 
@@ -215,11 +230,13 @@ impl<S, P, B> Play<S, P, B> {
         let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
-            key.served(status);
+            key.served(is_success(status));
+            if let Some(past) = &mut self.past {
+                unshared(past).suspects.convict(key);
+            }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
             }
-            self.convict();
             return;
         };
         let reason = mark.reason(status);
@@ -230,20 +247,20 @@ impl<S, P, B> Play<S, P, B> {
         key.refused(reason);
         match mark.kind() {
             MarkKind::Permanent if self.settings.common_cause.is_some() => {
-                let key = key.clone();
-                self.past().suspects.add(key, cause);
+                let past = self.past.get_or_insert_default();
+                unshared(past).suspects.add(key.clone(), cause);
             }
             MarkKind::Permanent => drop(key.put_out_for_good(cause)),
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
+        if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
+            unshared(past).suspects.convict(key);
+        }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
             Some(loan) => loan.refused(),
             None => {}
-        }
-        if mark.kind() != MarkKind::Permanent {
-            self.convict();
         }
     }
 
@@ -252,20 +269,13 @@ impl<S, P, B> Play<S, P, B> {
         if !matches!(verdict, Verdict::Failover(_)) {
             return None;
         }
-        let past = Arc::get_mut(self.past.get_or_insert_default())?;
+        let past = unshared(self.past.get_or_insert_default());
         past.trace.begin(self.settings.pool.as_deref()?.name())
     }
 
     /// Goes where what happens to the request is told.
     pub(crate) fn enter(&self) -> Option<Entered> {
         self.past.as_deref()?.trace.enter()
-    }
-
-    /// A key was not refused as those before it were, so that these are to blame.
-    fn convict(&mut self) {
-        if self.past.is_some() {
-            self.past().suspects.convict();
-        }
     }
 
     fn push_past(&mut self, verdict: Verdict, status: StatusCode) {
@@ -287,13 +297,17 @@ impl<S, P, B> Play<S, P, B> {
         if let Some(again) = self.again.take() {
             self.replay = again.recorder.end().into();
         }
-        if self.past.is_some() {
-            std::mem::take(&mut self.past().trace).end(status, outcome);
+        if let Some(past) = &mut self.past {
+            std::mem::take(&mut unshared(past).trace).end(status, outcome);
         }
         let info = FailoverInfo::new(self.past.take(), answered, outcome, self.replay);
         telemetry::answered(self.pool().name(), &info);
         info
     }
+}
+
+fn unshared(past: &mut Arc<Past>) -> &mut Past {
+    Arc::get_mut(past).expect("it is shared at the end alone")
 }
 
 fn is_success(status: StatusCode) -> bool {
@@ -456,8 +470,17 @@ where
     }
 
     /// Makes no attempt yet: there is no key, and the service that is ready is let go.
-    pub(crate) fn keep(&mut self, ready: &mut S, head: &request::Parts, body: B) {
+    pub(crate) fn keep(
+        &mut self,
+        ready: &mut S,
+        head: &request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) {
         *ready = ready.clone();
+        if let Err(why) = repeatable {
+            self.replay = why;
+        }
         self.record(ready, head, body);
     }
 
@@ -492,7 +515,7 @@ where
         if !self.key().is_removed() {
             let has_more = self.pool().has_more(self.key(), self.tried());
             self.turn.as_mut()?.has_more = has_more;
-        } else if !self.take_key(true) {
+        } else if !self.take_key(self.is_repeatable_so_far()) {
             return None;
         }
         let Again {
@@ -519,9 +542,8 @@ where
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
-        if self.past.is_some() {
-            let number = self.attempts;
-            self.past().trace.attempt(number);
+        if let Some(past) = &mut self.past {
+            unshared(past).trace.attempt(self.attempts);
         }
         let turn = self.turn.as_mut().expect("an attempt has a key");
         let attempt = Attempt::new(self.attempts, turn.key.clone());

@@ -86,10 +86,12 @@ where
         }
         if head.method != Method::CONNECT {
             if let Some(place) = play.queue() {
-                play.keep(&mut self.inner, &head, body);
+                play.keep(&mut self.inner, &head, body, repeatable);
                 return ResponseFuture::waiting(place, play);
             }
         }
+        // Made ready for a call that is not made: what it holds for that, others wait for.
+        self.inner = self.inner.clone();
         ResponseFuture::exhausted(play)
     }
 }

@@ -8,10 +8,13 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::pool::Place;
+use crate::pool::{Outlook, Place};
 
 /// The grid that deadlines of keys are on.
 const GRID: Duration = Duration::from_millis(1);
+
+/// Longer than any process lives, and short enough to be reckoned with.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pin_project! {
     pub(crate) struct Wait {
@@ -27,10 +30,7 @@ pin_project! {
 pub(crate) enum Found {
     /// A key, which was taken.
     Key,
-    /// None yet; the soonest returns in so long, as far as is known.
-    Nothing(Option<Duration>),
-    /// None will return by itself.
-    NoHope,
+    Nothing(Outlook),
 }
 
 impl Wait {
@@ -41,7 +41,7 @@ impl Wait {
     /// Outside a tokio runtime with time enabled.
     pub(crate) fn new(place: Place, time: Duration) -> Self {
         let since = Instant::now();
-        let deadline = since.checked_add(time).unwrap_or(since);
+        let deadline = since + time.min(LONGEST);
         Self {
             place,
             since,
@@ -58,22 +58,23 @@ impl Wait {
     ) -> Poll<(bool, Duration)> {
         let mut this = self.project();
         loop {
+            let now = Instant::now();
             let mut until = *this.deadline;
-            let mut hopeful = true;
-            if this.place.is_front(cx) {
-                match look() {
-                    Found::Key => return Poll::Ready((true, since(*this.since))),
-                    Found::NoHope => hopeful = false,
-                    Found::Nothing(None) => {}
-                    Found::Nothing(Some(wait)) => {
-                        let back = Instant::now().checked_add(wait);
-                        hopeful = back.is_some_and(|back| back <= until + GRID);
-                        until = back.unwrap_or(until);
-                    }
+            let found = match this.place.is_front(cx) {
+                true => look(),
+                false => Found::Nothing(Outlook::Taken(None)),
+            };
+            let waited = now.saturating_duration_since(*this.since);
+            match found {
+                Found::Key => return Poll::Ready((true, waited)),
+                // It may be there a moment too late, since it is on the grid.
+                Found::Nothing(Outlook::Out(wait)) if now + wait <= until + GRID => {
+                    until = now + wait;
                 }
-            }
-            if !hopeful || Instant::now() >= until {
-                return Poll::Ready((false, since(*this.since)));
+                Found::Nothing(Outlook::Taken(wait)) if now < until => {
+                    until = wait.map_or(until, |wait| until.min(now + wait));
+                }
+                Found::Nothing(_) => return Poll::Ready((false, waited)),
             }
             if this.sleep.deadline() != until {
                 this.sleep.as_mut().reset(until);
@@ -81,8 +82,4 @@ impl Wait {
             ready!(this.sleep.as_mut().poll(cx));
         }
     }
-}
-
-fn since(then: Instant) -> Duration {
-    Instant::now().saturating_duration_since(then)
 }

@@ -6,7 +6,7 @@ use super::clock::LazyNow;
 use super::reason::{Cause, Reason};
 use super::rules::Rules;
 use super::state::{KeyState, Marked};
-use super::trial::Trial;
+use super::trial::{Offer, Trial};
 use super::word::{Stamp, Until, Word};
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
@@ -31,6 +31,25 @@ pub(super) enum Standing {
     /// It is out, and it is time to try it.
     Due,
     Shut,
+}
+
+/// What a gate was lent under.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    /// What it said.
+    pub(super) seen: Stamp,
+    /// Whether it was still out.
+    pub(super) was_out: bool,
+}
+
+/// What comes of asking for a lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lent {
+    To(Lease),
+    /// It may be used as it is.
+    NotNeeded,
+    /// It is out, or another request has it.
+    Refused,
 }
 
 impl Gate {
@@ -59,22 +78,34 @@ impl Gate {
 
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let stamp = self.word.load();
-        match stamp.until() {
-            Until::Now => Standing::Open,
-            Until::Millis(since) if rules.clock.has_come(since, now) => {
-                Standing::Returned { since }
-            }
-            Until::Millis(_) | Until::Never if rules.revalidate_after.is_none() => Standing::Shut,
-            Until::Millis(_) | Until::Never => self.trial_standing(stamp, rules, now),
+        judge(stamp, || self.trial.offer(stamp), rules, now)
+    }
+
+    /// Whether a request can have it, to use or to try.
+    pub(super) fn is_free(&self, rules: &Rules, now: &mut LazyNow) -> bool {
+        let stamp = self.word.load();
+        let offer = self.trial.offer(stamp);
+        match judge(stamp, || offer, rules, now) {
+            Standing::Open | Standing::Due => true,
+            Standing::Returned { .. } => !offer.held,
+            Standing::Shut => false,
         }
     }
 
-    fn trial_standing(&self, stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> Standing {
-        let offer = self.trial.offer(stamp);
-        if offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now) {
-            Standing::Due
+    /// Lends it to one request.
+    pub(super) fn lend(&self, rules: &Rules, now: &mut LazyNow) -> Lent {
+        let seen = self.word.load();
+        let offer = self.trial.offer(seen);
+        let was_out = match judge(seen, || offer, rules, now) {
+            Standing::Open => return Lent::NotNeeded,
+            Standing::Shut => return Lent::Refused,
+            Standing::Returned { .. } => false,
+            Standing::Due => true,
+        };
+        if self.trial.take(seen, offer) {
+            Lent::To(Lease { seen, was_out })
         } else {
-            Standing::Shut
+            Lent::Refused
         }
     }
 
@@ -102,11 +133,11 @@ impl Gate {
         wait: Option<Duration>,
         cause: Cause,
     ) -> (Marked, Duration) {
+        let mut now = LazyNow::default();
         let hint = wait.filter(|wait| !wait.is_zero());
         let wait = hint
-            .unwrap_or_else(|| rules.cooldown(self.repeated.load(Ordering::Relaxed)))
+            .unwrap_or_else(|| rules.cooldown(self.repeated(rules, &mut now)))
             .min(rules.max_cooldown);
-        let mut now = LazyNow::default();
         let until = rules.clock.deadline(now.get(), wait);
         let stamp = Stamp::temporary(generation, until);
         let before = self.word.raise(stamp);
@@ -122,28 +153,64 @@ impl Gate {
             self.repeated.fetch_add(1, Ordering::Relaxed);
         }
         if marked != Marked::Unchanged {
-            self.note(rules, stamp, cause, &mut now);
+            let was_valid = marked == Marked::Transitioned;
+            self.note(rules, stamp, cause, was_valid, &mut now);
         }
         (marked, wait)
     }
 
+    /// How many cooldowns of unknown length came before this one.
+    fn repeated(&self, rules: &Rules, now: &mut LazyNow) -> u32 {
+        let repeated = self.repeated.load(Ordering::Relaxed);
+        if rules.growth.is_none() || is_valid(self.word.load(), rules, now) {
+            repeated
+        } else {
+            // The one that it is in counts already.
+            repeated.saturating_sub(1)
+        }
+    }
+
     pub(super) fn put_out_for_good(&self, rules: &Rules, generation: u32, cause: Cause) -> Marked {
         let stamp = Stamp::permanent(generation);
-        if self.word.raise(stamp) >= stamp {
+        let before = self.word.raise(stamp);
+        if before >= stamp {
             return Marked::Unchanged;
         }
-        self.note(rules, stamp, cause, &mut LazyNow::default());
+        let mut now = LazyNow::default();
+        let was_valid = is_valid(before, rules, &mut now);
+        self.note(rules, stamp, cause, was_valid, &mut now);
         Marked::Transitioned
     }
 
-    fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, now: &mut LazyNow) {
+    fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, was_valid: bool, now: &mut LazyNow) {
         self.reason
             .store(cause.reason.index() as u8 + 1, Ordering::Relaxed);
         if rules.revalidate_after.is_some() {
             let now = now.get();
             self.trial.update(stamp, |offer| {
+                if was_valid {
+                    offer.doublings = 0;
+                }
                 offer.due = rules.next_trial(now, offer.doublings);
             });
+        }
+    }
+
+    /// Puts it out for as long as `other` is, to which it belonged.
+    pub(super) fn stay_out_with(&self, other: &Self, rules: &Rules) {
+        let mut now = LazyNow::default();
+        let Until::Millis(until) = other.stamp().until() else {
+            return;
+        };
+        if rules.clock.has_come(until, &mut now) {
+            return;
+        }
+        let stamp = Stamp::temporary(self.stamp().generation(), until);
+        let before = self.word.raise(stamp);
+        if before < stamp {
+            let cause = Cause::of(other.reason().unwrap_or(Reason::Other));
+            let was_valid = is_valid(before, rules, &mut now);
+            self.note(rules, stamp, cause, was_valid, &mut now);
         }
     }
 
@@ -180,7 +247,11 @@ impl Gate {
 
     /// Returns it to service, if it still stands as it was `seen`.
     pub(super) fn reinstate_seen(&self, seen: Stamp) -> bool {
-        self.word.reinstate(seen)
+        let is_back = self.word.reinstate(seen);
+        if is_back {
+            self.repeated.store(0, Ordering::Relaxed);
+        }
+        is_back
     }
 
     /// A request has succeeded.
@@ -201,6 +272,31 @@ impl Gate {
 
     pub(super) fn is_removed(&self) -> bool {
         self.word.load() == Stamp::REMOVED
+    }
+}
+
+/// What a gate is whose word says `stamp`.
+fn judge(
+    stamp: Stamp,
+    offer: impl FnOnce() -> Offer,
+    rules: &Rules,
+    now: &mut LazyNow,
+) -> Standing {
+    match stamp.until() {
+        Until::Now => return Standing::Open,
+        Until::Millis(since) if rules.clock.has_come(since, now) => {
+            return Standing::Returned { since };
+        }
+        Until::Millis(_) | Until::Never => {}
+    }
+    if rules.revalidate_after.is_none() {
+        return Standing::Shut;
+    }
+    let offer = offer();
+    if offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now) {
+        Standing::Due
+    } else {
+        Standing::Shut
     }
 }
 

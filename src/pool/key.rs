@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 
 use super::clock::LazyNow;
 use super::reason::{Cause, Reason};
@@ -26,6 +26,7 @@ pub struct Key {
 }
 
 impl Key {
+    #[inline]
     pub(super) fn new(slot: &Arc<Slot>, position: usize) -> Self {
         Self {
             slot: Arc::clone(slot),
@@ -98,8 +99,9 @@ impl Key {
     }
 
     /// Takes note of an answer that goes to a caller.
-    pub(crate) fn served(&self, status: StatusCode) {
-        self.slot.served(self.generations, status);
+    #[inline]
+    pub(crate) fn served(&self, is_success: bool) {
+        self.slot.served(self.generations, is_success);
     }
 
     /// Takes note of an answer that refused the key, whatever mark that left.
@@ -110,6 +112,10 @@ impl Key {
     /// Whether the key is no longer in its pool.
     pub(crate) fn is_removed(&self) -> bool {
         self.slot.core.gate.is_removed()
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_of(&other.slot)
     }
 
     pub(super) fn is_of(&self, slot: &Slot) -> bool {

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use super::shared::Shared;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) struct Line {
     bound: usize,
+    /// How many there are: to be read without the lock.
+    length: AtomicUsize,
     places: Mutex<Places>,
 }
 
@@ -24,8 +27,13 @@ impl Line {
     pub(super) fn new(bound: usize) -> Self {
         Self {
             bound,
+            length: AtomicUsize::new(0),
             places: Mutex::default(),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.length.load(Ordering::Relaxed) == 0
     }
 
     /// Has the front look again: a key may have returned.
@@ -63,6 +71,10 @@ impl Place {
         let number = places.next;
         places.next += 1;
         places.waiting.push_back((number, None));
+        shared
+            .line
+            .length
+            .store(places.waiting.len(), Ordering::Relaxed);
         drop(places);
         Some(Self {
             shared: Arc::clone(shared),
@@ -92,6 +104,10 @@ impl Drop for Place {
             .waiting
             .partition_point(|(number, _)| *number < self.number);
         let left = places.waiting.remove(at);
+        self.shared
+            .line
+            .length
+            .store(places.waiting.len(), Ordering::Relaxed);
         let front = if at == 0 {
             places
                 .waiting

@@ -25,6 +25,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) can_go_on: bool,
     /// Whether it has waited: such requests take a key that has just returned one at a time.
     pub(crate) has_waited: bool,
+    /// Whether it may wait: such requests leave a key that has just returned to those who do.
+    pub(crate) may_wait: bool,
 }
 
 /// A key to use, and the right to try it where it takes that.
@@ -35,8 +37,21 @@ pub(crate) struct Pick {
     pub(crate) has_more: bool,
 }
 
+/// What there is to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// A key is valid, and it is with another request or behind the walk. The first of the others
+    /// returns in so long, if any does.
+    Taken(Option<Duration>),
+    /// Every key is out. The first returns in so long.
+    Out(Duration),
+    /// Every key is out for good.
+    Hopeless,
+}
+
 impl List {
     /// The first key that the request may use, leaving out those it has `tried`.
+    #[inline]
     pub(super) fn pick(
         &self,
         asking: Asking<'_>,
@@ -67,8 +82,6 @@ impl List {
     ) -> Option<(usize, Option<Box<Loan>>)> {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
-        // Out, and due to be tried.
-        let mut due = None;
         let mut last_valid = None;
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
             if slot.is_out(rules, now) || tried(slot) {
@@ -77,6 +90,8 @@ impl List {
             match slot.standing(rules, now) {
                 Standing::Shut => {}
                 Standing::Open => return Some((at, None)),
+                Standing::Returned { .. }
+                    if asking.may_wait && !asking.has_waited && !slot.shared.line.is_empty() => {}
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
                         return Some((at, None));
@@ -87,11 +102,11 @@ impl List {
                     }
                 }
                 Standing::Due => {
-                    let last_valid = last_valid.get_or_insert_with(|| self.last_valid(rules, now));
-                    if !asking.can_go_on || *last_valid < Some(at) {
-                        due = due.or(Some(at));
-                    } else if let Some(loan) = Loan::take(slot, now) {
-                        return Some((at, Some(loan)));
+                    let last = || self.last_valid(&tried, rules, now);
+                    if asking.can_go_on && *last_valid.get_or_insert_with(last) > Some(at) {
+                        if let Some(loan) = Loan::take(slot, now) {
+                            return Some((at, Some(loan)));
+                        }
                     }
                 }
             }
@@ -99,9 +114,14 @@ impl List {
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
             return Some((at, None));
         }
-        let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
-        let loan = Loan::take(&self.slots[at], now)?;
-        Some((at, Some(loan)))
+        if rules.revalidate_after.is_none() || self.last_valid(|_| false, rules, now).is_some() {
+            return None;
+        }
+        let mut slots = self.slots.iter().enumerate().skip(from);
+        slots.find_map(|(at, slot)| {
+            let loan = (!tried(slot)).then(|| Loan::take(slot, now))??;
+            Some((at, Some(loan)))
+        })
     }
 
     /// Whether a key behind `after` may be used, or tried.
@@ -128,18 +148,25 @@ impl List {
         })
     }
 
-    fn last_valid(&self, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
+    fn last_valid(
+        &self,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> Option<usize> {
         let mut slots = self.slots.iter();
-        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due)
+        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due && !tried(slot))
     }
 
     /// A handle to the key at `at`, whatever its state.
+    #[inline]
     pub(super) fn key(&self, at: usize) -> Key {
         Key::new(&self.slots[at], at)
     }
 
     /// Where a walk goes on that has come to a key: behind it, or where that is no longer there, at
     /// the beginning.
+    #[inline]
     fn after(&self, key: Option<&Key>) -> usize {
         let Some(key) = key else {
             return 0;
@@ -151,6 +178,23 @@ impl List {
         (0..self.slots.len())
             .find(|at| is_at(*at))
             .map_or(0, |at| at + 1)
+    }
+
+    /// What there is to wait for, leaving `out` some keys.
+    pub(super) fn outlook(&self, out: impl Fn(&Slot) -> bool, now: &mut LazyNow) -> Outlook {
+        let exhausted = self.exhausted(&out, now);
+        match (exhausted.kind, exhausted.retry_after) {
+            (ExhaustedKind::Permanent, _) => Outlook::Hopeless,
+            (ExhaustedKind::RateLimited, Some(wait)) => Outlook::Out(wait),
+            (ExhaustedKind::RateLimited, None) => {
+                let slots = self.slots.iter().filter(|slot| !out(slot));
+                let returns = slots.filter_map(|slot| match slot.state(now) {
+                    KeyState::Temporary { retry_after } => Some(retry_after),
+                    KeyState::Valid | KeyState::Permanent => None,
+                });
+                Outlook::Taken(returns.min())
+            }
+        }
     }
 
     /// One pass over all keys but those to be left `out`, each read once.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::clock::LazyNow;
 use super::events::{PoolEvent, ReturnedBy};
-use super::gate::{Gate, Standing};
+use super::gate::{Gate, Lease, Lent};
 use super::rules::Rules;
 use super::slot::Slot;
-use super::word::Stamp;
 
 /// The right to try a key. Dropped without a word, it is given back: the next request may try.
 pub(crate) struct Loan {
@@ -16,17 +15,15 @@ pub(crate) struct Loan {
     leases: [Option<Lease>; 2],
 }
 
-#[derive(Clone, Copy)]
-struct Lease {
-    /// What the gate said when it was lent.
-    seen: Stamp,
-    /// Whether it was still out.
-    was_out: bool,
-}
-
 impl Loan {
     /// `None` if another request has it.
     pub(super) fn take(slot: &Arc<Slot>, now: &mut LazyNow) -> Option<Box<Self>> {
+        // Looked at first: who took one of two and gave it back would wake whoever waits, and may be
+        // that one.
+        let rules = &slot.shared.rules;
+        if !slot.gates().all(|gate| gate.is_free(rules, now)) {
+            return None;
+        }
         // Boxed: it is rare, and every request would carry the room for it.
         let mut loan = Box::new(Self {
             slot: Arc::clone(slot),
@@ -34,7 +31,11 @@ impl Loan {
         });
         // What was taken of two is given back where the other cannot be had.
         for (lease, gate) in loan.leases.iter_mut().zip(slot.gates()) {
-            *lease = lend(gate, &slot.shared.rules, now)?;
+            *lease = match gate.lend(rules, now) {
+                Lent::To(lease) => Some(lease),
+                Lent::NotNeeded => None,
+                Lent::Refused => return None,
+            };
         }
         Some(loan)
     }
@@ -48,7 +49,13 @@ impl Loan {
             return;
         }
         let mut returned = false;
-        self.settle(|_, gate, lease| returned |= gate.reinstate_seen(lease.seen));
+        self.settle(|_, gate, lease| {
+            let is_back = gate.reinstate_seen(lease.seen);
+            returned |= is_back;
+            if !is_back {
+                free(gate, lease);
+            }
+        });
         if returned {
             self.slot.shared.tell(|| PoolEvent::Returned {
                 key: self.slot.name(),
@@ -73,27 +80,14 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        self.settle(|_, gate, lease| {
-            gate.trial.update(lease.seen, |offer| offer.held = false);
-        });
+        self.settle(|_, gate, lease| free(gate, lease));
         // Whoever waits may try it now, or use it.
         self.slot.shared.line.stir();
     }
 }
 
-/// `Some(None)` where there is nothing to lend: it may be used as it is.
-#[allow(clippy::option_option)]
-fn lend(gate: &Gate, rules: &Rules, now: &mut LazyNow) -> Option<Option<Lease>> {
-    let seen = gate.stamp();
-    let was_out = match gate.standing(rules, now) {
-        Standing::Open => return Some(None),
-        Standing::Shut => return None,
-        Standing::Returned { .. } => false,
-        Standing::Due => true,
-    };
-    gate.trial
-        .take(seen)
-        .then_some(Some(Lease { seen, was_out }))
+fn free(gate: &Gate, lease: Lease) {
+    gate.trial.update(lease.seen, |offer| offer.held = false);
 }
 
 fn give_back(rules: &Rules, gate: &Gate, lease: Lease, doublings: u32) {

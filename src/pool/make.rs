@@ -47,7 +47,10 @@ impl List {
                 Arc::clone(group.or_insert_with(|| Arc::new(Group::new(name))))
             });
             let core = match known.get(secret.expose()) {
-                Some(slot) => Arc::clone(&slot.core),
+                Some(slot) => {
+                    slot.leave_for(group.as_ref());
+                    Arc::clone(&slot.core)
+                }
                 None => Arc::new(Core::new(secret, shared.rules.track_usage)),
             };
             let shared = Arc::clone(shared);
@@ -63,6 +66,19 @@ impl List {
             .chain(parts.into_iter().map(make_slot))
             .collect();
         Ok(Self { slots })
+    }
+}
+
+impl Slot {
+    /// The key belongs to `next` from now on: it keeps the state that its group gave it.
+    fn leave_for(&self, next: Option<&Arc<Group>>) {
+        if let Some(group) = &self.group {
+            if !next.is_some_and(|next| Arc::ptr_eq(next, group)) {
+                self.core
+                    .gate
+                    .stay_out_with(&group.gate, &self.shared.rules);
+            }
+        }
     }
 }
 

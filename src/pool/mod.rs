@@ -101,7 +101,7 @@ pub use self::walker::Walker;
 use self::clock::LazyNow;
 use self::inner::Inner;
 pub(crate) use self::line::Place;
-pub(crate) use self::list::{Asking, Pick};
+pub(crate) use self::list::{Asking, Outlook, Pick};
 pub(crate) use self::loan::Loan;
 pub(crate) use self::reason::Cause;
 use self::slot::Slot;
@@ -168,6 +168,7 @@ impl KeyPool {
     /// The first key that a request may use, leaving out those it has `tried`.
     ///
     /// Borrows the list: no reference is counted but that of the key which is picked.
+    #[inline]
     pub(crate) fn pick<'a>(
         &self,
         asking: Asking<'_>,
@@ -196,6 +197,29 @@ impl KeyPool {
         let list = self.inner.list.load();
         let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
         list.exhausted(out, &mut LazyNow::default())
+    }
+
+    /// What there is to wait for, leaving `out` some keys.
+    pub(crate) fn outlook<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
+        let list = self.inner.list.load();
+        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
+        list.outlook(out, &mut LazyNow::default())
+    }
+
+    /// A key as [`pick`](Self::pick) has it; or, as of the same moment, what there is to wait for.
+    pub(crate) fn pick_or_wait<'a>(
+        &self,
+        asking: Asking<'_>,
+        tried: impl Iterator<Item = &'a Key> + Clone,
+        out: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Result<Pick, Outlook> {
+        let list = self.inner.list.load();
+        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
+        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
+        // Read once: a key that returned in between would be waited for without an alarm.
+        let mut now = LazyNow::default();
+        list.pick(asking, tried, &self.inner.shared.rules, &mut now)
+            .ok_or_else(|| list.outlook(out, &mut now))
     }
 
     /// Tells those who listen that a request was told so.

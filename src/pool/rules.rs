@@ -45,7 +45,7 @@ impl Rules {
     pub(super) fn next_trial(&self, now: Instant, doublings: u32) -> u64 {
         self.revalidate_after.map_or(0, |after| {
             let gap = doubled(after, doublings).min(after.max(Self::MAX_TRIAL_GAP));
-            self.clock.deadline(now, gap)
+            self.clock.deadline(now, gap).max(1)
         })
     }
 }

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::clock::LazyNow;
 use super::events::{KeyName, PoolEvent};
 use super::gate::{Gate, Standing};
@@ -52,6 +50,7 @@ impl Slot {
         std::iter::once(&self.core.gate).chain(group)
     }
 
+    #[inline]
     pub(super) fn generations(&self) -> Generations {
         Generations {
             own: self.core.gate.stamp().generation(),
@@ -100,18 +99,19 @@ impl Slot {
     ) -> Marked {
         let rules = &self.shared.rules;
         let own = &self.core.gate;
-        let (marked, wait) = match &self.group {
-            None => own.put_out(rules, generations.own, wait, cause),
-            Some(group) => {
-                let (marked, wait) = group.gate.put_out(rules, generations.group, wait, cause);
-                match own.state(rules, &mut LazyNow::default()) {
-                    KeyState::Permanent => (Marked::Unchanged, wait),
-                    KeyState::Valid | KeyState::Temporary { .. } => (marked, wait),
-                }
-            }
+        let Some(group) = &self.group else {
+            let (marked, wait) = own.put_out(rules, generations.own, wait, cause);
+            self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+            return marked;
         };
+        let (marked, wait) = group.gate.put_out(rules, generations.group, wait, cause);
+        // Of the group, whatever it is to this key.
         self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
-        marked
+        match (marked, own.state(rules, &mut LazyNow::default())) {
+            (_, KeyState::Valid) | (Marked::Unchanged, _) => marked,
+            (_, KeyState::Temporary { retry_after }) if retry_after < wait => Marked::Extended,
+            (_, KeyState::Temporary { .. } | KeyState::Permanent) => Marked::Unchanged,
+        }
     }
 
     pub(super) fn mark_permanent(&self, generations: Generations, cause: Cause) -> Marked {
@@ -121,9 +121,10 @@ impl Slot {
         marked
     }
 
-    pub(super) fn served(&self, generations: Generations, status: StatusCode) {
+    #[inline]
+    pub(super) fn served(&self, generations: Generations, is_success: bool) {
         let rules = &self.shared.rules;
-        if rules.growth.is_some() && status.is_success() {
+        if rules.growth.is_some() && is_success {
             self.core.gate.succeeded(rules, generations.own);
             if let Some(group) = &self.group {
                 group.gate.succeeded(rules, generations.group);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::advance;
 
+use super::trial::Trial;
 use super::word::{Stamp, Until, Word};
 use super::{Key, KeyPool, KeyState, Marked};
 
@@ -76,4 +77,38 @@ async fn a_deadline_is_rounded_up_and_a_wait_is_never_reported_longer_than_it_wa
     assert_eq!(pool.states()[0], KeyState::Temporary { retry_after });
     advance(retry_after).await;
     assert_eq!(pool.states()[0], KeyState::Valid);
+}
+
+#[test]
+fn a_trial_is_lent_once_and_as_it_was_seen() {
+    let (trial, stamp) = (Trial::new(), Stamp::permanent(0));
+    trial.update(stamp, |offer| offer.due = 5);
+    let seen = trial.offer(stamp);
+    assert!(trial.take(stamp, seen));
+    assert!(!trial.take(stamp, seen));
+    assert!(!trial.take(stamp, trial.offer(stamp)));
+
+    // It failed meanwhile, and is put off.
+    trial.update(stamp, |offer| (offer.held, offer.due) = (false, 9));
+    assert!(!trial.take(stamp, seen));
+    assert!(trial.take(stamp, trial.offer(stamp)));
+}
+
+#[test]
+fn who_saw_an_older_generation_takes_nothing_of_a_newer_one() {
+    let (trial, old, new) = (Trial::new(), Stamp::permanent(1), Stamp::permanent(2));
+    let seen = trial.offer(old);
+    trial.update(new, |offer| offer.due = 5);
+    assert!(!trial.take(old, seen));
+    trial.update(old, |offer| offer.due = 9);
+    assert_eq!(trial.offer(new).due, 5);
+    assert_eq!(trial.offer(old).due, 0);
+}
+
+#[test]
+fn what_says_nothing_stands_in_no_generations_way() {
+    let (trial, far) = (Trial::new(), Stamp::permanent(40_000));
+    assert!(trial.take(far, trial.offer(far)));
+    trial.update(far, |offer| offer.held = false);
+    assert!(trial.take(far, trial.offer(far)));
 }

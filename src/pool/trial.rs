@@ -66,25 +66,25 @@ impl Trial {
         self.read(self.0.load(Ordering::Relaxed), stamp)
     }
 
-    /// Takes the offer. Exactly one of those who ask at once succeeds.
-    pub(super) fn take(&self, stamp: Stamp) -> bool {
+    /// Takes what was on `offer`, unless that has changed. Exactly one of those who ask at once
+    /// succeeds.
+    pub(super) fn take(&self, stamp: Stamp, offer: Offer) -> bool {
         let word = self.0.load(Ordering::Relaxed);
-        let offer = self.read(word, stamp);
         let taken = Offer {
             held: true,
             ..offer
         };
-        !offer.held && self.replace(word, taken)
+        !offer.held
+            && !is_newer(word, stamp)
+            && self.read(word, stamp) == offer
+            && self.replace(word, taken)
     }
 
     /// Changes the offer of the generation of `stamp`, unless a newer one has begun.
     pub(super) fn update(&self, stamp: Stamp, change: impl Fn(&mut Offer)) {
         loop {
             let word = self.0.load(Ordering::Relaxed);
-            let newer = Offer::unpack(word)
-                .generation
-                .wrapping_sub(stamp.generation() as u16);
-            if (newer as i16) > 0 {
+            if is_newer(word, stamp) {
                 return;
             }
             let mut offer = self.read(word, stamp);
@@ -109,4 +109,11 @@ impl Trial {
             .compare_exchange(seen, by.pack(), Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
+}
+
+/// Whether a generation has begun since that of `stamp`, and has said anything.
+fn is_newer(word: u64, stamp: Stamp) -> bool {
+    let offer = Offer::unpack(word);
+    let ahead = offer.generation.wrapping_sub(stamp.generation() as u16) as i16;
+    ahead > 0 && (offer.held || offer.due != 0)
 }

@@ -305,10 +305,10 @@ impl Reference {
 
     fn pick(&mut self, after: Option<Slot>, tried: &[Slot], can_go_on: bool) -> Option<Turn> {
         let mut spare = None;
-        let mut due = None;
+        let is_tried = |slot: Slot| tried.iter().any(|tried| tried.own == slot.own);
         for at in self.after(after)..self.list.len() {
             let slot = self.list[at];
-            if tried.iter().any(|tried| tried.own == slot.own) {
+            if is_tried(slot) {
                 continue;
             }
             match self.standing(slot) {
@@ -326,12 +326,9 @@ impl Reference {
                 }
                 Standing::Due => {
                     let mut later = self.list[at + 1..].iter();
-                    if can_go_on && later.any(|slot| self.is_valid(*slot)) {
-                        if self.can_lend(slot) {
-                            return Some(self.lend(slot));
-                        }
-                    } else {
-                        due = due.or(Some(slot));
+                    let goes_on = later.any(|slot| self.is_valid(*slot) && !is_tried(*slot));
+                    if can_go_on && goes_on && self.can_lend(slot) {
+                        return Some(self.lend(slot));
                     }
                 }
             }
@@ -342,8 +339,10 @@ impl Reference {
         if self.list.iter().any(|slot| self.is_valid(*slot)) {
             return None;
         }
-        due.filter(|slot| self.can_lend(*slot))
-            .map(|slot| self.lend(slot))
+        let mut rest = self.list[self.after(after)..].iter().copied();
+        let due = |slot: &Slot| self.standing(*slot) == Standing::Due && self.can_lend(*slot);
+        let slot = rest.find(|slot| !is_tried(*slot) && due(slot))?;
+        Some(self.lend(slot))
     }
 
     fn hand_out(&self, slot: Slot) -> Turn {
@@ -400,6 +399,7 @@ impl Reference {
             gate.trial.is_held = false;
             if gate.until == lease.until && !gate.is_removed {
                 gate.begin_generation(Until::Now);
+                gate.repeated = 0;
             }
         }
     }
@@ -424,6 +424,9 @@ impl Reference {
         }
         let was_valid = gate.is_valid(now);
         gate.until = until;
+        if was_valid {
+            gate.trial.doublings = 0;
+        }
         gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
         was_valid
     }
@@ -434,7 +437,7 @@ impl Reference {
             None => (turn.slot.own, turn.own),
         };
         let wait = match seconds {
-            0 => self.cooldown(self.gates[gate].repeated),
+            0 => self.cooldown(gate),
             seconds => seconds * 1000,
         };
         let was_valid = self.put_out(gate, generation, Until::Time(self.now + wait));
@@ -447,11 +450,17 @@ impl Reference {
         self.put_out(turn.slot.own, turn.own, Until::Never);
     }
 
-    fn cooldown(&self, repeated: u32) -> u64 {
+    fn cooldown(&self, gate: usize) -> u64 {
         let Some(bound) = self.rules.growth else {
             return DEFAULT_COOLDOWN;
         };
-        let grown = DEFAULT_COOLDOWN.saturating_mul(1 << repeated.min(30));
+        let gate = &self.gates[gate];
+        // The cooldown that it is in is this one.
+        let before = match gate.is_valid(self.now) {
+            true => gate.repeated,
+            false => gate.repeated.saturating_sub(1),
+        };
+        let grown = DEFAULT_COOLDOWN.saturating_mul(1 << before.min(30));
         grown.min(bound.as_millis() as u64).max(DEFAULT_COOLDOWN)
     }
 

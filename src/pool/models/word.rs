@@ -3,14 +3,8 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::word::{Stamp, Until, Word};
-
-fn model(check: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // Three threads are too many for all of them; three forced switches find what there is to find.
-    builder.preemption_bound = Some(3);
-    builder.check(check);
-}
+use super::model;
+use crate::pool::word::{Stamp, Until, Word};
 
 fn done<T>(_: T) {}
 
@@ -112,6 +106,37 @@ fn a_return_is_undone_by_a_mark_it_did_not_see_or_comes_before_it() {
             // The key was returned; a mark of the attempt before is lost, one of after stands.
             _ => assert!(matches!(end.until(), Until::Now | Until::Millis(LATE))),
         }
+    });
+}
+
+#[test]
+fn a_key_that_is_disabled_stays_so_whatever_its_attempts_and_trials_say() {
+    model(|| {
+        let end = race(
+            Some(Stamp::permanent(0)),
+            [
+                |word| done(word.disable()),
+                |word| done(word.reinstate(Stamp::permanent(0))),
+                |word| done(word.raise(Stamp::temporary(0, LATE))),
+            ],
+        );
+        assert_eq!(end.until(), Until::Never);
+        assert!(end.generation() > 0);
+    });
+}
+
+#[test]
+fn nothing_brings_back_a_key_that_was_removed() {
+    model(|| {
+        let end = race(
+            Some(Stamp::temporary(0, SOON)),
+            [
+                |word| done(word.raise(Stamp::REMOVED)),
+                |word| done(word.reinstate(word.load())),
+                |word| done(word.disable()),
+            ],
+        );
+        assert_eq!(end, Stamp::REMOVED);
     });
 }
 

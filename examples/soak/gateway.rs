@@ -1,0 +1,213 @@
+//! The gateway, as a process of its own.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tower_key_failover::BoxError;
+
+use crate::upstream::{Address, TOKEN, Upstream, within};
+
+/// What its operators show, where they change something.
+pub const ADMIN_TOKEN: &str = "token-of-the-soaking-operators";
+
+pub struct Gateway {
+    pub url: String,
+    pub admin: Admin,
+    child: Child,
+    errors: JoinHandle<String>,
+    files: PathBuf,
+}
+
+/// The gateway as its operators have it: an address, and the file with the keys.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    url: String,
+    keys: PathBuf,
+}
+
+/// What the system says of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub resident: u64,
+    pub files: usize,
+    pub threads: u64,
+}
+
+impl Gateway {
+    pub async fn start(upstream: &Upstream, address: &Address) -> Result<Self, BoxError> {
+        let binary = std::env::current_exe()?.with_file_name("gateway");
+        if !binary.exists() {
+            return Err("build the gateway first: cargo build --example gateway".into());
+        }
+        let name = format!("soak-{}-{}", std::process::id(), upstream.name);
+        let files = std::env::temp_dir().join(name);
+        std::fs::create_dir(&files)?;
+        let keys = files.join("keys");
+        std::fs::write(&keys, upstream.keys.file(None))?;
+        let mut command = Command::new(binary);
+        command
+            .args(["--provider", "openai", "--upstream", &address.url])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args([
+                "--max-replay-bytes",
+                "1000000",
+                "--replay-budget",
+                "8000000",
+            ])
+            .arg("--keys-file")
+            .arg(&keys)
+            .env("GATEWAY_CLIENT_TOKEN", TOKEN)
+            .env("GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env_remove("GATEWAY_KEYS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(certificate) = &address.certificate {
+            let trusted = files.join("trusted");
+            std::fs::write(&trusted, certificate)?;
+            command.env("SSL_CERT_FILE", &trusted);
+        }
+        let mut child = command.spawn()?;
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut stderr = child.stderr.take().ok_or("no output")?;
+        let errors = tokio::spawn(async move {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text).await;
+            text
+        });
+        let url = told(&mut stdout, "gateway listening on ").await?;
+        let admin = Admin {
+            url: told(&mut stdout, "admin listening on ").await?,
+            keys,
+        };
+        Ok(Self {
+            url,
+            admin,
+            child,
+            errors,
+            files,
+        })
+    }
+
+    pub fn figures(&self) -> Result<Figures, BoxError> {
+        let process = format!("/proc/{}", self.child.id().ok_or("it has ended")?);
+        let status = std::fs::read_to_string(format!("{process}/status"))?;
+        let field = |name: &str| -> Result<u64, BoxError> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            Ok(number.ok_or("no such field")?.parse()?)
+        };
+        Ok(Figures {
+            resident: field("VmRSS:")? * 1024,
+            files: std::fs::read_dir(format!("{process}/fd"))?.count(),
+            threads: field("Threads:")?,
+        })
+    }
+
+    /// Ends it, which takes no time once nothing is under way, and returns what it wrote to stderr.
+    pub async fn end(mut self) -> Result<String, BoxError> {
+        let process = self.child.id().ok_or("it has ended by itself")?;
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "TERM", &process.to_string()])
+            .status()
+            .await?;
+        let status = within(10, self.child.wait()).await??;
+        std::fs::remove_dir_all(&self.files)?;
+        let errors = within(10, self.errors).await??;
+        match status.success() {
+            true => Ok(errors),
+            false => Err(format!("the gateway ended with {status}: {errors}").into()),
+        }
+    }
+}
+
+impl Admin {
+    /// The state of each key.
+    pub async fn keys(&self) -> Result<Value, BoxError> {
+        self.ask(Method::GET, "/keys").await
+    }
+
+    /// Does something to a key.
+    pub async fn change(&self, position: usize, hint: &str, what: &str) -> Result<(), BoxError> {
+        let path = format!("/keys/{position}/{what}?hint={hint}");
+        self.ask(Method::POST, &path).await.map(drop)
+    }
+
+    /// Puts another file in the place of that with the keys.
+    pub fn write_keys(&self, text: &str) -> Result<(), BoxError> {
+        let new = self.keys.with_extension("new");
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(new, &self.keys)?)
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Value, BoxError> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let asked = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header(AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
+            .body(Empty::<Bytes>::new())?;
+        let answered = async {
+            let response = client.request(asked).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            match status.is_success() {
+                true => Ok(serde_json::from_slice(&body)?),
+                false => Err(BoxError::from(format!("{path}: {status} {body:?}"))),
+            }
+        };
+        within(5, answered).await?
+    }
+}
+
+async fn told(stdout: &mut BufReader<ChildStdout>, what: &str) -> Result<String, BoxError> {
+    let mut line = String::new();
+    within(10, stdout.read_line(&mut line)).await??;
+    let url = line.trim_end().strip_prefix(what);
+    Ok(url.ok_or_else(|| format!("{line:?}"))?.to_owned())
+}
+
+/// Once nothing more is being set up.
+pub async fn settled(gateway: &Gateway) -> Result<Figures, BoxError> {
+    let (mut figures, mut same) = (gateway.figures()?, 0);
+    for _ in 0..50 {
+        sleep(Duration::from_millis(100)).await;
+        let now = gateway.figures()?;
+        same = if now.files == figures.files {
+            same + 1
+        } else {
+            0
+        };
+        figures = now;
+        if same == 3 {
+            break;
+        }
+    }
+    Ok(figures)
+}
+
+/// Once no more files are open, or when that has taken too long.
+pub async fn come_down(gateway: &Gateway, files: usize) -> Result<Figures, BoxError> {
+    let mut figures = gateway.figures()?;
+    for _ in 0..100 {
+        if figures.files <= files {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+        figures = gateway.figures()?;
+    }
+    Ok(figures)
+}

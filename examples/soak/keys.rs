@@ -1,0 +1,205 @@
+//! The keys of one upstream, what it said of each, and so which state of a key is explained.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::random::Random;
+
+/// What an answer may take to be judged: it may be read for a second, on a machine that is busy.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// How long an attempt that has begun may be on its way to the upstream.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct Keys {
+    pub all: Vec<SoakKey>,
+}
+
+#[derive(Debug)]
+pub struct SoakKey {
+    pub secret: String,
+    /// Those that have none are only ever limited for a moment.
+    end: Option<(Instant, End)>,
+    said: Mutex<Said>,
+}
+
+/// How a key goes out of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Revoked,
+    Forbidden,
+    /// Limited, without a word for how long: the default of 60 s.
+    Limited,
+    /// Its quota is used up: the default of 1 h.
+    Quota,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    permanent: bool,
+    until: Option<Instant>,
+    /// By an operator, and since when no attempt may begin with it.
+    gone: bool,
+    returned: Option<Instant>,
+    gone_since: Option<Instant>,
+}
+
+impl Keys {
+    /// Keys that go out of use one after the other during the run, and a few that last.
+    pub fn new(lane: &str, seed: u64, run: Duration) -> Self {
+        const MORTAL: u32 = 16;
+        const STURDY: u32 = 8;
+        const ENDS: [End; 4] = [End::Revoked, End::Limited, End::Forbidden, End::Quota];
+
+        let start = Instant::now();
+        let key = |position: u32| {
+            let mut random = Random::of([seed, lane.len() as u64, u64::from(position)]);
+            let end = (position < MORTAL).then(|| {
+                let at = start + run * (position + 1) / (MORTAL + 1);
+                (at, ENDS[position as usize % ENDS.len()])
+            });
+            SoakKey {
+                secret: format!("soak-{lane}-{:016x}-{position:04}", random.next()),
+                end,
+                said: Mutex::default(),
+            }
+        };
+        Self {
+            all: (0..MORTAL + STURDY).map(key).collect(),
+        }
+    }
+
+    /// The lines of a file of keys, without the one that is to be removed.
+    pub fn file(&self, removed: Option<&SoakKey>) -> String {
+        let is_removed = |key: &SoakKey| removed.is_some_and(|it| it.secret == key.secret);
+        let kept = self.all.iter().filter(|key| !is_removed(key));
+        kept.map(|key| format!("{}\n", key.secret)).collect()
+    }
+
+    pub fn find(&self, secret: &str) -> Option<&SoakKey> {
+        self.all.iter().find(|key| key.secret == secret)
+    }
+
+    /// What is wrong with the states that the gateway tells, having been asked at that time. At the
+    /// end every mortal key is out.
+    pub fn unexplained(&self, told: &Value, asked: Instant, at_the_end: bool) -> Vec<String> {
+        let told = told.as_array().map_or(&[][..], Vec::as_slice);
+        let mut wrong = Vec::new();
+        for key in &self.all {
+            let mut told = told.iter().filter(|told| key.is_shown_by(told));
+            let (Some(told), None) = (told.next(), told.next()) else {
+                if !key.was_gone(asked) {
+                    wrong.push(format!("not shown, or twice: {key:?}"));
+                }
+                continue;
+            };
+            let is_explained = match at_the_end {
+                true => key.ended_as(told, asked),
+                false => key.may_be(told, asked),
+            };
+            if !is_explained {
+                wrong.push(format!("unexplained: {told} of {key:?}"));
+            }
+        }
+        if told.len() > self.all.len() {
+            wrong.push(format!("{} keys are shown", told.len()));
+        }
+        wrong
+    }
+}
+
+impl SoakKey {
+    /// How it is out of use, if it is.
+    pub fn ended(&self) -> Option<End> {
+        let (at, how) = self.end?;
+        (Instant::now() >= at).then_some(how)
+    }
+
+    /// Its ends, of which the last is its position.
+    pub fn hint(&self) -> String {
+        let (start, end) = (&self.secret[..4], &self.secret[self.secret.len() - 4..]);
+        format!("{start}...{end}")
+    }
+
+    pub fn is_shown_by(&self, told: &Value) -> bool {
+        told["hint"] == self.hint()
+    }
+
+    /// Noted before it is said.
+    pub fn says_permanent(&self) {
+        self.said().permanent = true;
+    }
+
+    pub fn says_limited(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut said = self.said();
+        said.until = said.until.max(Some(until));
+    }
+
+    /// An operator is about to remove it, or to put it out.
+    pub fn goes(&self) {
+        self.said().gone = true;
+    }
+
+    /// The gateway has taken note of that.
+    pub fn is_known_to_be_gone(&self) {
+        self.said().gone_since = Some(Instant::now());
+    }
+
+    /// An operator is about to put it back, and what was said of it before is void.
+    pub fn returns(&self) {
+        self.said().gone_since = None;
+    }
+
+    /// The gateway has taken note of that, too.
+    pub fn has_returned(&self) {
+        let mut said = self.said();
+        said.gone = false;
+        said.returned = Some(Instant::now());
+    }
+
+    fn was_gone(&self, when: Instant) -> bool {
+        let said = self.said();
+        said.gone || said.returned > Some(when)
+    }
+
+    /// Whether an attempt that arrives now began with a key that was gone.
+    pub fn should_be_unused(&self) -> bool {
+        let since = self.said().gone_since;
+        since.is_some_and(|since| Instant::now() > since + ON_THE_WAY)
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something that was said explains the state. An answer may have been lost, so valid
+    /// it may always be.
+    fn may_be(&self, told: &Value, asked: Instant) -> bool {
+        let said = *self.said();
+        match told["state"].as_str() {
+            Some("valid") => true,
+            Some("permanent") => said.permanent || self.was_gone(asked),
+            Some("temporary") => {
+                let wait = Duration::from_millis(told["retry_after_ms"].as_u64().unwrap_or(0));
+                said.until
+                    .is_some_and(|until| Instant::now() + wait <= until + SLACK)
+            }
+            _ => false,
+        }
+    }
+
+    /// The same once all was said again, with nothing lost.
+    fn ended_as(&self, told: &Value, asked: Instant) -> bool {
+        let expected = match self.end {
+            Some((_, End::Revoked | End::Forbidden)) => "permanent",
+            Some((_, End::Limited | End::Quota)) => "temporary",
+            None => "valid",
+        };
+        told["state"] == expected && self.may_be(told, asked)
+    }
+}

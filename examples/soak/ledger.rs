@@ -1,0 +1,211 @@
+//! What became of each request: as its client saw it, and as the upstream did.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    records: Mutex<HashMap<u64, Record>>,
+    last: AtomicU64,
+    violations: AtomicUsize,
+    uploads: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    /// Whether it brought a key of its own.
+    own: bool,
+    attempts: Vec<Attempt>,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    key: String,
+    /// `None`: it was never answered.
+    answer: Option<Answer>,
+}
+
+/// What the upstream said in an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Because of the key.
+    Refused,
+    Success,
+    /// Anything else, for the caller.
+    Other,
+}
+
+/// What the client got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The upstream's good answer, whole.
+    Success,
+    /// Another answer of the upstream's, whole.
+    Forwarded(u16),
+    /// The layer's word that no key is left.
+    Exhausted(u16),
+    /// The gateway's word that the upstream failed.
+    GatewayFailed,
+    /// No answer, or one that broke off.
+    FailedBeforeTheAnswer,
+    FailedInTheAnswer,
+    Cancelled,
+    GaveUpWaiting,
+    GaveUpReading,
+}
+
+impl Outcome {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Success | Self::Forwarded(_) | Self::Exhausted(_) | Self::GatewayFailed => {
+                "answered"
+            }
+            Self::FailedBeforeTheAnswer | Self::FailedInTheAnswer => "failed",
+            Self::Cancelled | Self::GaveUpWaiting | Self::GaveUpReading => "cancelled",
+        }
+    }
+}
+
+impl Ledger {
+    /// Something that must not be.
+    pub fn violation(&self, what: impl AsRef<str>) {
+        if self.violations.fetch_add(1, Ordering::Relaxed) < 20 {
+            println!("VIOLATION: {}", what.as_ref());
+        }
+    }
+
+    pub fn violations(&self) -> usize {
+        self.violations.load(Ordering::Relaxed)
+    }
+
+    fn records(&self) -> MutexGuard<'_, HashMap<u64, Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request that is about to be sent.
+    pub fn begin(&self, own: impl Fn(u64) -> bool) -> u64 {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let own = own(number);
+        let record = Record {
+            own,
+            ..Record::default()
+        };
+        self.records().insert(number, record);
+        number
+    }
+
+    /// A request that the upstream sees. Each key is tried once, and only after a refusal.
+    pub fn attempt(&self, number: u64, key: &str) {
+        let mut records = self.records();
+        let Some(record) = records.get_mut(&number) else {
+            return self.violation(format!("request {number} was never sent"));
+        };
+        let is_allowed = record.attempts.iter().all(|attempt| {
+            !record.own && attempt.key != key && attempt.answer == Some(Answer::Refused)
+        });
+        record.attempts.push(Attempt {
+            key: key.to_owned(),
+            answer: None,
+        });
+        if !is_allowed {
+            let told = format!("request {number} was sent again: {:?}", record.attempts);
+            drop(records);
+            self.violation(told);
+        }
+    }
+
+    /// The upstream's answer, just before it is given.
+    pub fn answered(&self, number: u64, answer: Answer) {
+        if let Some(record) = self.records().get_mut(&number) {
+            if let Some(attempt) = record.attempts.last_mut() {
+                attempt.answer = Some(answer);
+            }
+        }
+    }
+
+    /// A body that the upstream saw to its end.
+    pub fn uploaded(&self, number: u64, expected: &str, checksum: &str) {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        if expected != checksum {
+            self.violation(format!(
+                "the body of request {number} did not arrive as it was sent"
+            ));
+        }
+    }
+
+    pub fn end(&self, number: u64, outcome: Outcome) {
+        let mut records = self.records();
+        let record = records.get_mut(&number).expect("it was begun");
+        let before = record.outcome.replace(outcome);
+        let told = record.contradicts(outcome).map(|why| {
+            let attempts = &record.attempts;
+            format!("request {number} ended as {outcome:?}, but {why}: {attempts:?}")
+        });
+        drop(records);
+        if let Some(before) = before {
+            self.violation(format!(
+                "request {number} ended twice: {before:?}, {outcome:?}"
+            ));
+        }
+        if let Some(told) = told {
+            self.violation(told);
+        }
+    }
+
+    /// How often each outcome was had, and that each request had one.
+    pub fn summary(&self) -> Summary {
+        let records = self.records();
+        let mut summary = Summary {
+            sent: records.len(),
+            attempts: records.values().map(|record| record.attempts.len()).sum(),
+            uploads: self.uploads.load(Ordering::Relaxed),
+            ..Summary::default()
+        };
+        for (number, record) in records.iter() {
+            summary.failovers += usize::from(record.attempts.len() > 1);
+            summary.own += usize::from(record.own);
+            match record.outcome {
+                Some(outcome) => {
+                    *summary.outcomes.entry(outcome).or_default() += 1;
+                    *summary.classes.entry(outcome.class()).or_default() += 1;
+                }
+                None => self.violation(format!("request {number} has no outcome")),
+            }
+        }
+        if summary.classes.values().sum::<usize>() != summary.sent {
+            self.violation("not every request is accounted for");
+        }
+        summary
+    }
+}
+
+impl Record {
+    fn contradicts(&self, outcome: Outcome) -> Option<&'static str> {
+        let last = self.attempts.last().and_then(|attempt| attempt.answer);
+        let is_refused = |attempt: &Attempt| attempt.answer == Some(Answer::Refused);
+        match outcome {
+            Outcome::Success if last != Some(Answer::Success) => Some("the upstream knows of none"),
+            Outcome::Forwarded(_) if matches!(last, None | Some(Answer::Success)) => {
+                Some("the upstream gave no such answer")
+            }
+            Outcome::Exhausted(_) if !self.attempts.iter().all(is_refused) => {
+                Some("not every key was refused")
+            }
+            Outcome::Exhausted(_) if self.own => Some("it brought its own key"),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub sent: usize,
+    pub attempts: usize,
+    pub failovers: usize,
+    pub uploads: usize,
+    pub own: usize,
+    pub outcomes: BTreeMap<Outcome, usize>,
+    pub classes: BTreeMap<&'static str, usize>,
+}

@@ -1,0 +1,108 @@
+//! An operator who removes keys from the file and puts them back, puts them out and reinstates them.
+//! It is always the key in use. From when the gateway has taken note, no attempt begins with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use tower_key_failover::BoxError;
+
+use crate::gateway::Admin;
+use crate::keys::SoakKey;
+use crate::ledger::Ledger;
+use crate::upstream::{Upstream, within};
+
+/// How long a key is gone, and how long all are there after that.
+const GONE: Duration = Duration::from_secs(3);
+const BACK: Duration = Duration::from_secs(1);
+
+pub struct Operator {
+    pub upstream: Arc<Upstream>,
+    pub admin: Admin,
+    pub ledger: Arc<Ledger>,
+}
+
+impl Operator {
+    pub async fn run(self, until: Instant) {
+        for turn in 0.. {
+            if Instant::now() + GONE + BACK >= until {
+                return;
+            }
+            let done = match turn % 2 {
+                0 => self.remove_one().await,
+                _ => self.disable_one().await,
+            };
+            if let Err(error) = done {
+                return self
+                    .ledger
+                    .violation(format!("an operator failed: {error}"));
+            }
+            sleep(BACK).await;
+        }
+    }
+
+    async fn remove_one(&self) -> Result<(), BoxError> {
+        let Some((key, _)) = self.in_use().await? else {
+            return Ok(());
+        };
+        let keys = &self.upstream.keys;
+        key.goes();
+        self.admin.write_keys(&keys.file(Some(key)))?;
+        self.until(key, |shown| shown.is_none()).await?;
+        key.is_known_to_be_gone();
+        sleep(GONE).await;
+        key.returns();
+        self.admin.write_keys(&keys.file(None))?;
+        self.until(key, |shown| shown.is_some()).await?;
+        key.has_returned();
+        Ok(())
+    }
+
+    async fn disable_one(&self) -> Result<(), BoxError> {
+        let Some((key, position)) = self.in_use().await? else {
+            return Ok(());
+        };
+        key.goes();
+        self.admin.change(position, &key.hint(), "disable").await?;
+        key.is_known_to_be_gone();
+        sleep(GONE).await;
+        key.returns();
+        self.admin
+            .change(position, &key.hint(), "reinstate")
+            .await?;
+        key.has_returned();
+        Ok(())
+    }
+
+    /// The first that may be used, and its position.
+    async fn in_use(&self) -> Result<Option<(&SoakKey, usize)>, BoxError> {
+        let told = self.admin.keys().await?;
+        let mut told = told.as_array().into_iter().flatten().enumerate();
+        let Some((position, told)) = told.find(|(_, told)| told["state"] == "valid") else {
+            return Ok(None);
+        };
+        let mut keys = self.upstream.keys.all.iter();
+        let key = keys.find(|key| key.is_shown_by(told));
+        Ok(key.map(|key| (key, position)))
+    }
+
+    /// Until the gateway shows it.
+    async fn until(
+        &self,
+        key: &SoakKey,
+        is_so: impl Fn(Option<&Value>) -> bool,
+    ) -> Result<(), BoxError> {
+        let shown = async {
+            loop {
+                let told = self.admin.keys().await?;
+                let mut told = told.as_array().into_iter().flatten();
+                if is_so(told.find(|told| key.is_shown_by(told))) {
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        within(10, shown).await?
+    }
+}

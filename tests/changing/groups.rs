@@ -1,0 +1,184 @@
+//! Keys of one organisation, which share a limit.
+
+use std::sync::Arc;
+
+use tokio::time::advance;
+use tower_key_failover::pool::{BuildError, KeyPool, KeyState, Marked, NewKey};
+
+use crate::rig::{Rig, SECOND, key, layer, limited, out_for};
+use crate::support::answer;
+
+/// Two keys of one organisation, and one of another.
+fn pool() -> Arc<KeyPool> {
+    let pool = KeyPool::builder().labeled_key("a", "k0").group("org");
+    let pool = pool.labeled_key("b", "k1").group("org").key("k2");
+    Arc::new(pool.build().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_of_one_key_is_that_of_its_group() {
+    let pool = pool();
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(SECOND)),
+        Marked::Transitioned
+    );
+    assert_eq!(
+        pool.states(),
+        [out_for(SECOND), out_for(SECOND), KeyState::Valid]
+    );
+    advance(SECOND).await;
+    assert_eq!(pool.states(), [KeyState::Valid; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn siblings_are_not_tried_in_vain() {
+    let mut rig = Rig::new(&layer(&pool()));
+    assert_eq!(rig.keys([limited("5"), answer(200)]), ["k0", "k2"]);
+    assert_eq!(rig.keys([answer(200)]), ["k2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_for_good_stays_with_the_key() {
+    let pool = pool();
+    key(&pool, 0).mark_permanent();
+    assert_eq!(
+        pool.states(),
+        [KeyState::Permanent, KeyState::Valid, KeyState::Valid]
+    );
+    let mut rig = Rig::new(&layer(&pool));
+    assert_eq!(rig.keys([answer(401), answer(200)]), ["k1", "k2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
+    let pool = pool();
+    pool.replace_keys(["k0", "k1", "k2"]).unwrap();
+    key(&pool, 0).mark_temporary(Some(5 * SECOND));
+    let grouped = |key| NewKey::new(key).group("org");
+    pool.replace_keys([grouped("k0"), grouped("k1"), NewKey::from("k2")])
+        .unwrap();
+    assert_eq!(pool.states()[..2], [out_for(5 * SECOND), KeyState::Valid]);
+    assert_eq!(
+        key(&pool, 1).mark_temporary(Some(3 * SECOND)),
+        Marked::Transitioned
+    );
+    assert_eq!(
+        pool.states()[..2],
+        [out_for(5 * SECOND), out_for(3 * SECOND)]
+    );
+    assert_eq!(
+        key(&pool, 1).mark_temporary(Some(9 * SECOND)),
+        Marked::Extended
+    );
+    assert_eq!(
+        pool.states()[..2],
+        [out_for(9 * SECOND), out_for(9 * SECOND)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_mark_changed_is_told_of_the_key_that_was_marked() {
+    let pool = pool();
+    pool.replace_keys(["k0"]).unwrap();
+    key(&pool, 0).mark_temporary(Some(5 * SECOND));
+    pool.replace_keys([
+        NewKey::new("k0").group("org"),
+        NewKey::new("k1").group("org"),
+    ])
+    .unwrap();
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(3 * SECOND)),
+        Marked::Unchanged
+    );
+    assert_eq!(pool.states(), [out_for(5 * SECOND), out_for(3 * SECOND)]);
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(9 * SECOND)),
+        Marked::Extended
+    );
+    key(&pool, 0).mark_permanent();
+    assert_eq!(
+        key(&pool, 0).mark_temporary(Some(20 * SECOND)),
+        Marked::Unchanged
+    );
+    assert_eq!(pool.states(), [KeyState::Permanent, out_for(20 * SECOND)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reinstatement_returns_the_key_and_its_group() {
+    let pool = pool();
+    key(&pool, 0).mark_temporary(Some(SECOND));
+    let late = key(&pool, 1);
+    assert_eq!(pool.reinstate("b"), Ok(true));
+    assert_eq!(pool.states(), [KeyState::Valid; 3]);
+    assert_eq!(late.mark_temporary(None), Marked::Unchanged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_key_leaves_its_group_alone() {
+    let pool = pool();
+    pool.disable("a").unwrap();
+    assert_eq!(
+        pool.states(),
+        [KeyState::Permanent, KeyState::Valid, KeyState::Valid]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_stays_keeps_its_state_and_newcomers_share_it() {
+    let pool = pool();
+    key(&pool, 0).mark_temporary(Some(9 * SECOND));
+    pool.replace_keys([
+        NewKey::new("k7").group("org"),
+        NewKey::new("k1").group("org"),
+    ])
+    .unwrap();
+    assert_eq!(pool.states(), [out_for(9 * SECOND); 2]);
+    pool.add_key(NewKey::new("k8").group("org")).unwrap();
+    assert_eq!(pool.states()[2], out_for(9 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_put_back_is_new() {
+    let pool = pool();
+    key(&pool, 0).mark_temporary(Some(9 * SECOND));
+    pool.replace_keys(["k2"]).unwrap();
+    pool.add_key(NewKey::new("k1").group("org")).unwrap();
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_keeps_its_state_when_it_changes_its_group() {
+    for group in [None, Some("other")] {
+        let pool = pool();
+        key(&pool, 0).mark_temporary(Some(9 * SECOND));
+        let moved = |key| match group {
+            None => NewKey::new(key),
+            Some(group) => NewKey::new(key).group(group),
+        };
+        pool.replace_keys([moved("k0"), moved("k1"), moved("k2")])
+            .unwrap();
+        let out = out_for(9 * SECOND);
+        assert_eq!(pool.states(), [out, out, KeyState::Valid], "{group:?}");
+        advance(9 * SECOND).await;
+        assert_eq!(pool.states(), [KeyState::Valid; 3]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_cannot_be_leaves_keys_and_groups_as_they_were() {
+    let pool = pool();
+    key(&pool, 0).mark_temporary(Some(9 * SECOND));
+    pool.replace_keys(["k0", "k1", "k1"]).unwrap_err();
+    pool.reinstate("a").unwrap();
+    assert_eq!(pool.states(), [KeyState::Valid; 3]);
+}
+
+#[test]
+fn a_group_before_any_key_is_an_error() {
+    let error = KeyPool::builder()
+        .group("org")
+        .key("k0")
+        .build()
+        .unwrap_err();
+    assert_eq!(error, BuildError::GroupWithoutKey);
+}

@@ -1,0 +1,197 @@
+//! Another list of keys in the place of the present one.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::time::advance;
+use tower_key_failover::pool::{BuildError, Exhausted, ExhaustedKind, KeyPool, KeyState, NewKey};
+
+use crate::rig::{SECOND, key, out_for};
+
+fn pool() -> KeyPool {
+    KeyPool::builder()
+        .labeled_key("a", "k0")
+        .labeled_key("b", "k1")
+        .labeled_key("c", "k2")
+        .build()
+        .unwrap()
+}
+
+fn keys(pool: &KeyPool) -> Vec<String> {
+    let keys = pool.keys();
+    keys.map(|key| key.expose_secret().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_is_another_one_at_once() {
+    let pool = pool();
+    pool.replace_keys(["k3", "k4"]).unwrap();
+    assert_eq!(
+        (pool.len(), keys(&pool)),
+        (2, vec!["k3".into(), "k4".into()])
+    );
+    assert_eq!(pool.walker().next_key().unwrap().expose_secret(), "k3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stays_keeps_its_state_wherever_it_stands_and_whatever_it_is_called() {
+    let pool = pool();
+    key(&pool, 0).mark_permanent();
+    key(&pool, 1).mark_temporary(Some(9 * SECOND));
+    let renamed = NewKey::new("k0").label("z");
+    pool.replace_keys([NewKey::from("k2"), NewKey::from("k1"), renamed])
+        .unwrap();
+    assert_eq!(
+        pool.states(),
+        [KeyState::Valid, out_for(9 * SECOND), KeyState::Permanent]
+    );
+    assert_eq!(key(&pool, 2).label(), Some("z"));
+    assert_eq!(key(&pool, 1).label(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_starts_valid() {
+    let pool = pool();
+    pool.keys().for_each(|key| {
+        key.mark_permanent();
+    });
+    pool.replace_keys(["k0", "k9"]).unwrap();
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_gone_is_out_at_once_for_whoever_holds_it() {
+    let pool = pool();
+    let mut walker = pool.walker();
+    let gone = key(&pool, 0);
+    pool.replace_keys(["k1", "k2"]).unwrap();
+    assert_eq!(gone.state(), KeyState::Permanent);
+    assert_eq!(walker.next_key().unwrap().expose_secret(), "k1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_returns_a_key_that_is_gone() {
+    let pool = KeyPool::builder().key("k0").key("k1");
+    let pool = pool.revalidate_after(SECOND).build().unwrap();
+    let gone = key(&pool, 0);
+    gone.mark_temporary(Some(9 * SECOND));
+    pool.replace_keys(["k1"]).unwrap();
+    advance(Duration::from_secs(3600)).await;
+    gone.mark_temporary(Some(SECOND));
+    advance(SECOND).await;
+    assert_eq!(gone.state(), KeyState::Permanent);
+    assert!(gone.mark_permanent() == tower_key_failover::Marked::Unchanged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_put_back_is_new() {
+    let pool = pool();
+    let before = key(&pool, 0);
+    before.mark_permanent();
+    pool.replace_keys(["k1"]).unwrap();
+    pool.replace_keys(["k0", "k1"]).unwrap();
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+    before.mark_permanent();
+    assert_eq!(
+        pool.states(),
+        [KeyState::Valid; 2],
+        "a mark of its former life"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn exhaustion_is_that_of_the_present_list() {
+    let pool = pool();
+    let mut walker = pool.walker();
+    key(&pool, 0).mark_temporary(Some(3 * SECOND));
+    key(&pool, 1).mark_temporary(Some(9 * SECOND));
+    key(&pool, 2).mark_permanent();
+    pool.replace_keys(["k1", "k2"]).unwrap();
+    let soonest = |kind, wait| Exhausted {
+        kind,
+        retry_after: wait,
+    };
+    let limited = soonest(ExhaustedKind::RateLimited, Some(9 * SECOND));
+    assert_eq!(pool.walker().next_key().unwrap_err(), limited);
+    assert_eq!(walker.next_key().unwrap_err(), limited);
+    pool.replace_keys(["k2"]).unwrap();
+    assert_eq!(
+        pool.walker().next_key().unwrap_err(),
+        soonest(ExhaustedKind::Permanent, None)
+    );
+}
+
+#[test]
+fn a_list_that_no_pool_can_be_built_of_changes_nothing() {
+    let pool = pool();
+    key(&pool, 0).mark_permanent();
+    let before = pool.snapshot();
+    let gone = key(&pool, 2);
+    let none: [&str; 0] = [];
+    assert_eq!(pool.replace_keys(none).unwrap_err(), BuildError::NoKeys);
+    for (keys, position) in [
+        (["k9", "k1", "k9"], 2),
+        (["k9", "bad\n", "k1"], 1),
+        (["", "k1", "k2"], 0),
+    ] {
+        let error = pool.replace_keys(keys).unwrap_err();
+        match error {
+            BuildError::DuplicateKey { position: at, .. }
+            | BuildError::InvalidKey { position: at, .. } => {
+                assert_eq!(at, position);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(pool.snapshot(), before);
+    assert_eq!(gone.state(), KeyState::Valid);
+}
+
+#[test]
+fn what_changed_is_told_by_names_and_without_a_key() {
+    let pool = pool();
+    let long = NewKey::new("sk-canary-canary-canary").label("new");
+    let changes = pool
+        .replace_keys([long, NewKey::from("k1"), NewKey::from("k2")])
+        .unwrap();
+    assert_eq!(changes.kept, 2);
+    assert_eq!(changes.added[0].label.as_deref(), Some("new"));
+    assert_eq!(changes.removed[0].label.as_deref(), Some("a"));
+    assert_eq!((changes.added.len(), changes.removed.len()), (1, 1));
+    let printed = format!("{changes:?} {:?}", NewKey::new("sk-canary-canary-canary"));
+    assert!(
+        printed.contains("sk-c...nary") && !printed.contains("canary"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_same_list_changes_nothing() {
+    let pool = pool();
+    let changes = pool.replace_keys(["k2", "k1", "k0"]).unwrap();
+    assert_eq!(
+        (changes.added.len(), changes.removed.len(), changes.kept),
+        (0, 0, 3)
+    );
+}
+
+#[test]
+fn a_key_comes_as_text_as_a_secret_or_with_what_is_said_of_it() {
+    let pool = pool();
+    pool.replace_keys([SecretString::from("k5")]).unwrap();
+    pool.replace_keys(vec!["k6".to_owned()]).unwrap();
+    pool.replace_keys([NewKey::new("k7").label("x").group("org")])
+        .unwrap();
+    let key = key(&pool, 0);
+    assert_eq!((key.label(), key.group()), (Some("x"), Some("org")));
+}
+
+#[test]
+fn a_walk_that_has_begun_goes_on_over_the_list_that_it_began_with() {
+    let pool = pool();
+    let mut walker = pool.walker();
+    walker.next_key().unwrap();
+    pool.replace_keys(["k9", "k2", "k0"]).unwrap();
+    assert_eq!(walker.next_key().unwrap().expose_secret(), "k2");
+    assert!(walker.next_key().is_err());
+}

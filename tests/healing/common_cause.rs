@@ -1,0 +1,158 @@
+//! A common cause is not as many dead keys.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::time::advance;
+use tower_key_failover::pool::{KeyPool, KeyState};
+
+use crate::rig::{Rig, SECOND, keep, key, layer, limited};
+use crate::support::{answer, pool};
+
+const COOLDOWN: KeyState = KeyState::Temporary {
+    retry_after: std::time::Duration::from_secs(60),
+};
+
+fn rig(pool: &Arc<KeyPool>, keys: usize) -> Rig {
+    Rig::new(&layer(pool).common_cause(NonZeroUsize::new(keys).unwrap()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_good_is_a_cooldown_at_first() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = rig(&pool, 3);
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_for_good_once_another_key_has_answered_the_request_otherwise() {
+    for second in [answer(200), answer(500), keep(), limited("5")] {
+        let pool = pool(["k0", "k1"]);
+        let (keys, _) = rig(&pool, 3).run([answer(401), second]);
+        assert_eq!(keys, ["k0", "k1"]);
+        assert_eq!(pool.states()[0], KeyState::Permanent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_status_is_another_answer() {
+    let pool = pool(["k0", "k1", "k2"]);
+    rig(&pool, 2).run([answer(401), answer(403), answer(401)]);
+    assert_eq!(
+        pool.states(),
+        [KeyState::Permanent, KeyState::Permanent, COOLDOWN]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_so_many_alike_no_other_is_tried_and_none_is_put_out_for_good() {
+    let pool = pool(["k0", "k1", "k2"]);
+    let (keys, response) = rig(&pool, 2).run([answer(401), answer(401)]);
+    assert_eq!(keys, ["k0", "k1"]);
+    assert_eq!(response.status(), 429, "the third key is valid");
+    assert_eq!(pool.states(), [COOLDOWN, COOLDOWN, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_keys_were_refused_alike_their_cooldown_is_told() {
+    let pool = pool(["k0", "k1"]);
+    let (_, response) = rig(&pool, 2).run([answer(403), answer(403)]);
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"60".parse().unwrap())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_run_out_before_there_are_so_many_and_none_is_put_out_for_good() {
+    let pool = pool(["k0", "k1"]);
+    rig(&pool, 3).run([answer(401), answer(401)]);
+    assert_eq!(pool.states(), [COOLDOWN; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_cancelled_leaves_the_cooldown() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = rig(&pool, 2);
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    let seen = rig.next();
+    drop(flight);
+    seen.answer(answer(200));
+    assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_error_is_no_answer() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = rig(&pool, 2);
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    flight.poll();
+    rig.next().fail("connection reset");
+    assert!(flight.result().is_err());
+    assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_convicts_nothing_of_this_one() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = rig(&pool, 2);
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    let _under_way = rig.next();
+    assert_eq!(rig.keys([answer(200)]), ["k1"]);
+    assert_eq!(pool.states()[0], COOLDOWN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unless_it_is_asked_for_each_refusal_counts() {
+    let pool = pool(["k0", "k1"]);
+    Rig::new(&layer(&pool)).run([answer(401), answer(401)]);
+    assert_eq!(pool.states(), [KeyState::Permanent; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_serves_the_request_after_all_is_not_put_out_for_its_earlier_refusal() {
+    let pool = pool(["k0"]);
+    let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
+    let mut rig = Rig::new(&layer.wait_for_key(60 * SECOND));
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    advance(60 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next().answer(answer(200));
+    assert_eq!(flight.status(), 200);
+    assert_eq!(pool.states(), [KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_is_refused_twice_is_one() {
+    let pool = pool(["k0", "k1"]);
+    key(&pool, 1).mark_temporary(Some(90 * SECOND));
+    let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
+    let mut rig = Rig::new(&layer.wait_for_key(90 * SECOND));
+    let mut flight = rig.send();
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending());
+    advance(60 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next().answer(answer(401));
+    assert!(flight.is_pending(), "the second key may tell");
+    advance(30 * SECOND).await;
+    assert!(flight.is_pending());
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(flight.status(), 200);
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}

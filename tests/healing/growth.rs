@@ -1,0 +1,140 @@
+//! Refusals that name no wait put a key out for longer each time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::advance;
+use tower_key_failover::pool::{KeyPool, KeyPoolBuilder, KeyState};
+
+use crate::rig::{Rig, SECOND, key, layer, limited, out_for};
+use crate::support::answer;
+
+const BOUND: Duration = Duration::from_secs(35);
+
+fn builder() -> KeyPoolBuilder {
+    let builder = KeyPool::builder().key("k0");
+    builder
+        .default_cooldown(10 * SECOND)
+        .growing_cooldown(BOUND)
+}
+
+fn rig(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Rig) {
+    let pool = Arc::new(builder.build().unwrap());
+    let rig = Rig::new(&layer(&pool));
+    (pool, rig)
+}
+
+/// For how long the key is out after a 429 without a wait; then that is over.
+async fn cooldown(pool: &KeyPool, rig: &mut Rig) -> u64 {
+    rig.run([answer(429)]);
+    let KeyState::Temporary { retry_after } = pool.states()[0] else {
+        panic!("the key is out");
+    };
+    advance(retry_after).await;
+    retry_after.as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_cooldown_is_twice_the_one_before_up_to_the_bound() {
+    let (pool, mut rig) = rig(builder());
+    for expected in [10, 20, 35, 35] {
+        assert_eq!(cooldown(&pool, &mut rig).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unless_it_is_asked_for_a_cooldown_does_not_grow() {
+    let (pool, mut rig) = rig(KeyPool::builder().key("k0").default_cooldown(10 * SECOND));
+    for _ in 0..3 {
+        assert_eq!(cooldown(&pool, &mut rig).await, 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_begins_anew() {
+    for status in [200, 101] {
+        let (pool, mut rig) = rig(builder());
+        cooldown(&pool, &mut rig).await;
+        assert_eq!(rig.keys([answer(status)]), ["k0"]);
+        assert_eq!(cooldown(&pool, &mut rig).await, 10, "after a {status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_success_does_not() {
+    let (pool, mut rig) = rig(builder());
+    cooldown(&pool, &mut rig).await;
+    rig.run([answer(500)]);
+    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
+    let (pool, mut rig) = rig(builder());
+    cooldown(&pool, &mut rig).await;
+    rig.run([limited("3")]);
+    assert_eq!(pool.states()[0], out_for(3 * SECOND));
+    advance(3 * SECOND).await;
+    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_refusals_is_one() {
+    let (pool, mut rig) = rig(builder());
+    let mut flights: Vec<_> = (0..3).map(|_| rig.send()).collect();
+    for flight in &mut flights {
+        rig.next().answer(answer(429));
+        assert_eq!(flight.status(), 429);
+    }
+    assert_eq!(pool.states()[0], out_for(10 * SECOND));
+    advance(10 * SECOND).await;
+    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_of_a_request_that_began_before_the_cooldown_does_not_begin_anew() {
+    let (pool, mut rig) = rig(builder());
+    let mut early = rig.send();
+    let seen = rig.next();
+    rig.run([answer(429)]);
+    seen.answer(answer(200));
+    assert_eq!(early.status(), 200);
+    advance(10 * SECOND).await;
+    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_cooldown_bounds_what_grows() {
+    let (pool, mut rig) = rig(builder().max_cooldown(15 * SECOND));
+    for expected in [10, 15, 15] {
+        assert_eq!(cooldown(&pool, &mut rig).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_a_group_grow_as_one() {
+    let (pool, mut rig) = rig(builder().group("org").key("k1").group("org"));
+    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+    key(&pool, 1).mark_temporary(None);
+    assert_eq!(pool.states(), [out_for(20 * SECOND); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_succeeds_begins_anew() {
+    let (pool, mut rig) = rig(builder().revalidate_after(5 * SECOND));
+    cooldown(&pool, &mut rig).await;
+    rig.run([answer(429)]);
+    assert_eq!(pool.states()[0], out_for(20 * SECOND));
+    advance(5 * SECOND).await;
+    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_by_hand_begins_anew() {
+    let (pool, mut rig) = rig(builder());
+    cooldown(&pool, &mut rig).await;
+    rig.run([answer(429)]);
+    pool.reinstate(0).unwrap();
+    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+}

@@ -1,0 +1,73 @@
+//! An answer that nobody waited for to the end proves nothing of a key.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower_key_failover::pool::{KeyPool, KeyState};
+
+use crate::rig::key;
+use crate::source::{Source, Step, chunked};
+use crate::support::{Handle, answer, layer, request, stack};
+
+const TIME: Duration = Duration::from_secs(600);
+
+/// A success whose first bytes are still to come.
+fn unread() -> Response<Source> {
+    let response = Response::builder().header("x-say", "inspect");
+    response.body(chunked().0).unwrap()
+}
+
+fn pool() -> Arc<KeyPool> {
+    let pool = KeyPool::builder().key("k0").key("k1");
+    Arc::new(pool.revalidate_after(TIME).build().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_while_its_answer_is_read_does_not_return_the_key() {
+    let pool = pool();
+    key(&pool, 0).mark_permanent();
+    advance(TIME).await;
+    let (mut service, mut handle): (_, Handle<_, Source>) = stack(&layer(&pool));
+    for _ in 0..2 {
+        assert_ready_ok!(service.poll_ready());
+        let mut future = task::spawn(service.call(request("one")));
+        assert_pending!(future.poll());
+        let (sent, reply) = handle.next_request().await.unwrap();
+        assert_eq!(
+            crate::support::key_of(&sent),
+            "k0",
+            "it was given back at once"
+        );
+        reply.send_response(unread());
+        assert_pending!(future.poll());
+        drop(future);
+        assert_eq!(pool.states()[0], KeyState::Permanent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_it_put_out_for_good_what_was_refused_before() {
+    let pool = pool();
+    let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
+    let (mut service, mut handle): (_, Handle<_, Source>) = stack(&layer);
+    assert_ready_ok!(service.poll_ready());
+    let mut future = task::spawn(service.call(request("one")));
+    assert_pending!(future.poll());
+    let (_, reply) = handle.next_request().await.unwrap();
+    let (body, remote) = chunked();
+    remote.push(Step::End);
+    reply.send_response(answer(401).map(|_| body));
+    assert_pending!(future.poll());
+    let (_, reply) = handle.next_request().await.unwrap();
+    reply.send_response(unread());
+    assert_pending!(future.poll());
+    drop(future);
+    let cooldown = KeyState::Temporary {
+        retry_after: Duration::from_secs(60),
+    };
+    assert_eq!(pool.states(), [cooldown, KeyState::Valid]);
+}

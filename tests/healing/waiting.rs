@@ -1,0 +1,614 @@
+//! Requests that wait for a key to return.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt;
+use tokio::time::advance;
+use tower_key_failover::pool::{KeyPool, KeyState, NewKey};
+use tower_key_failover::{FailoverInfo, KeyFailoverLayer, Outcome, Replay};
+
+use crate::rig::{Answer, Flight, MILLI, Rig, SECOND, keep, key, limited};
+use crate::support::{Plain, answer, pool, request};
+
+fn layer(pool: &Arc<KeyPool>, seconds: u64) -> KeyFailoverLayer<Plain> {
+    crate::rig::layer(pool).wait_for_key(Duration::from_secs(seconds))
+}
+
+fn out(pool: &KeyPool, at: usize, wait: Duration) {
+    key(pool, at).mark_temporary(Some(wait));
+}
+
+/// A pool of one key that is out for three seconds, and requests that wait for it.
+fn line<const N: usize>() -> (Arc<KeyPool>, Rig, [Flight; N]) {
+    let pool = pool(["k0"]);
+    out(&pool, 0, 3 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let flights = std::array::from_fn(|_| rig.send());
+    assert!(rig.seen().is_none());
+    (pool, rig, flights)
+}
+
+/// Has those poll that were woken, until there are none.
+fn settle(flights: &mut [Flight]) {
+    for _ in 0..100 {
+        if !flights.iter().any(Flight::is_woken) {
+            return;
+        }
+        for flight in &mut *flights {
+            if flight.is_woken() {
+                flight.poll();
+            }
+        }
+    }
+    panic!("they wake each other without end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_until_the_soonest_key_returns_and_no_longer() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, 9 * SECOND);
+    out(&pool, 1, 3 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 3));
+    let mut flight = rig.send();
+    advance(3 * SECOND - MILLI).await;
+    assert!(!flight.is_woken() && flight.is_pending());
+    assert!(rig.seen().is_none());
+    advance(MILLI).await;
+    assert!(flight.is_woken() && flight.is_pending());
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(flight.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_refused_waits_as_well() {
+    let pool = pool(["k0"]);
+    let mut rig = Rig::new(&layer(&pool, 5));
+    let mut flight = rig.send();
+    rig.next().answer(limited("5"));
+    assert!(flight.is_pending());
+    assert!(rig.seen().is_none());
+    advance(5 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next().answer(answer(200));
+    let info = flight.info();
+    assert_eq!((info.attempts(), info.waited()), (2, 5 * SECOND));
+    assert_eq!(info.outcome(), Outcome::Forwarded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unless_it_is_asked_for_no_request_waits() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, SECOND);
+    assert_eq!(Rig::new(&crate::rig::layer(&pool)).send().status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_told_in_the_extensions() {
+    let (_, mut rig, [mut flight]) = line();
+    advance(3 * SECOND).await;
+    flight.poll();
+    rig.next().answer(answer(200));
+    let response = flight.response();
+    let info = response.extensions().get::<FailoverInfo>().unwrap();
+    assert_eq!((info.attempts(), info.waited()), (1, 3 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_would_wait_for_longer_is_told_so_at_once() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, 3 * SECOND + MILLI);
+    let response = Rig::new(&layer(&pool, 3)).send().response();
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"4".parse().unwrap())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_keys_are_out_for_good_no_request_waits() {
+    let pool = pool(["k0", "k1"]);
+    for key in pool.keys() {
+        key.mark_permanent();
+    }
+    assert_eq!(Rig::new(&layer(&pool, 3)).send().status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_is_recorded_and_sent_again_after_the_wait() {
+    let pool = pool(["k0"]);
+    let mut rig = Rig::new(&layer(&pool, 3));
+    let mut flight = rig.send();
+    for wait in [false, true] {
+        if wait {
+            advance(3 * SECOND).await;
+            flight.poll();
+        }
+        let mut seen = rig.next();
+        let body = seen.request.body_mut().collect().await.unwrap().to_bytes();
+        assert_eq!(body, Bytes::from_static(b"body"));
+        seen.answer(if wait { answer(200) } else { limited("3") });
+        flight.poll();
+    }
+    assert_eq!(flight.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_request_that_waits_first_is_whole() {
+    let (_, mut rig, [mut flight]) = line();
+    advance(3 * SECOND).await;
+    flight.poll();
+    let mut seen = rig.next();
+    let body = seen.request.body_mut().collect().await.unwrap().to_bytes();
+    assert_eq!(body, Bytes::from_static(b"body"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_not_after() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(3));
+    let mut flight = rig.send_this(request("long"));
+    advance(SECOND).await;
+    flight.poll();
+    rig.next().answer(limited("1"));
+    let info = flight.info();
+    assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Exhausted));
+    assert_eq!(info.replay(), Replay::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_does_not_wait() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, SECOND);
+    let mut connect = request("");
+    *connect.method_mut() = Method::CONNECT;
+    assert_eq!(Rig::new(&layer(&pool, 5)).send_this(connect).status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_keeps_the_key_is_forwarded_and_not_waited_over() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 1, SECOND);
+    assert_eq!(Rig::new(&layer(&pool, 5)).run([keep()]).1.status(), 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = Rig::new(&layer(&pool, 5));
+    let mut flight = rig.send();
+    rig.next().answer(keep());
+    flight.poll();
+    rig.next().answer(limited("2"));
+    assert!(flight.is_pending());
+    advance(2 * SECOND).await;
+    assert!(flight.is_pending());
+    assert_eq!(rig.next().key, "k1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_waits_together_are_within_the_time() {
+    let pool = pool(["k0"]);
+    let layer = layer(&pool, 5).max_attempts(NonZeroUsize::new(9).unwrap());
+    let mut rig = Rig::new(&layer);
+    let mut flight = rig.send();
+    for _ in 0..2 {
+        rig.next().answer(limited("2"));
+        assert!(flight.is_pending());
+        advance(2 * SECOND).await;
+        assert!(flight.is_pending());
+    }
+    rig.next().answer(limited("2"));
+    let response = flight.response();
+    assert_eq!(&response.headers()["retry-after"], "2");
+    assert_eq!(response.body().failover().unwrap().waited(), 4 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = Rig::new(&layer(&pool, 60));
+    let mut flight = rig.send();
+    for (expected, wait) in [("k0", false), ("k1", true), ("k0", false), ("k1", false)] {
+        let seen = rig.next();
+        assert_eq!(seen.key, expected);
+        seen.answer(limited("1"));
+        flight.poll();
+        if wait {
+            advance(SECOND).await;
+            flight.poll();
+        }
+    }
+    assert_eq!(flight.info().attempts(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn or_as_many_as_it_is_allowed() {
+    let pool = pool(["k0"]);
+    let two = layer(&pool, 60).max_attempts(NonZeroUsize::new(1).unwrap());
+    let (keys, response) = Rig::new(&two).run([limited("1")]);
+    assert_eq!((keys.len(), response.status().as_u16()), (1, 429));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered() {
+    let (_, mut rig, mut flights) = line::<4>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    assert!(rig.seen().is_none(), "one at a time");
+    seen.answer(answer(200));
+    assert_eq!(flights[0].status(), 200, "the first that came");
+    settle(&mut flights);
+    // It has succeeded: now all have it.
+    for flight in &mut flights[1..] {
+        rig.next().answer(answer(200));
+        assert_eq!(flight.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_again() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(limited("4"));
+    flights[0].poll();
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(4 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(
+        flights[1].status(),
+        200,
+        "the second had come before the first came back"
+    );
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
+    let (_, mut rig, mut flights) = line::<3>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    rig.next().answer(answer(500));
+    assert_eq!(flights[0].status(), 500);
+    settle(&mut flights);
+    rig.next().fail("connection reset");
+    assert!(flights[1].result().is_err());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[2].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_behind_another_does_not_spin() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    for _ in 0..10 {
+        assert!(flights[1].is_pending());
+        assert!(!flights[1].is_woken());
+    }
+    seen.answer(answer(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_that_returns_admits_one() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, SECOND);
+    out(&pool, 1, 2 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let first = rig.next();
+    assert_eq!(first.key, "k0");
+    assert!(rig.seen().is_none());
+    advance(SECOND).await;
+    settle(&mut flights);
+    let second = rig.next();
+    assert_eq!(second.key, "k1");
+    assert!(rig.seen().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_group_that_returns_one_is_admitted() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org");
+    let pool = Arc::new(pool.build().unwrap());
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let seen = rig.next();
+    assert!(rig.seen().is_none());
+    seen.answer(answer(200));
+    flights[0].poll();
+    settle(&mut flights);
+    rig.next();
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_too_many_is_told_at_once() {
+    let pool = KeyPool::builder().key("k0").max_waiters(2).build().unwrap();
+    let pool = Arc::new(pool);
+    out(&pool, 0, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut waiting = [rig.send(), rig.send()];
+    assert_eq!(rig.send().status(), 429);
+    assert!(waiting.iter_mut().all(Flight::is_pending));
+    drop(waiting);
+    assert!(rig.send().is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_leaves_the_line_in_order() {
+    for leaves in 0..3 {
+        let (_, mut rig, flights) = line::<4>();
+        let mut flights = Vec::from(flights);
+        drop(flights.remove(leaves));
+        advance(3 * SECOND).await;
+        for flight in 0..3 {
+            settle(&mut flights);
+            rig.next().answer(answer(200));
+            assert_eq!(flights[flight].status(), 200, "{flight} without {leaves}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_after_the_key_returned_makes_room_for_the_next() {
+    let (_, mut rig, [first, second]) = line();
+    advance(3 * SECOND).await;
+    drop(first);
+    let mut flights = [second];
+    settle(&mut flights);
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_while_the_service_is_made_ready_gives_the_key_back() {
+    let (_, mut rig, [mut first, second]) = line();
+    rig.provider.allow(0);
+    advance(3 * SECOND).await;
+    let mut rest = [second];
+    assert!(first.is_pending());
+    settle(&mut rest);
+    rig.provider.allow(1);
+    drop(first);
+    settle(&mut rest);
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_while_it_tries_the_key_gives_it_back() {
+    let (_, mut rig, [mut first, second]) = line();
+    advance(3 * SECOND).await;
+    first.poll();
+    rig.next();
+    let mut rest = [second];
+    settle(&mut rest);
+    assert!(rig.seen().is_none());
+    drop(first);
+    settle(&mut rest);
+    rig.next();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reinstatement_wakes_all_who_wait() {
+    let (pool, mut rig, mut flights) = line::<3>();
+    pool.reinstate(0).unwrap();
+    settle(&mut flights);
+    for flight in &mut flights {
+        rig.next().answer(answer(200));
+        assert_eq!(flight.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_a_key_that_is_added() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    pool.add_key("k1").unwrap();
+    settle(&mut flights);
+    assert_eq!((rig.next().key, rig.next().key), ("k1".into(), "k1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn and_another_list_of_keys() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    pool.replace_keys(["k1", "k2"]).unwrap();
+    settle(&mut flights);
+    assert_eq!((rig.next().key, rig.next().key), ("k1".into(), "k1".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_key_is_put_out_for_good_nobody_waits_any_longer() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    key(&pool, 0).mark_permanent();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    for flight in &mut flights {
+        assert_eq!(flight.status(), 502);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_return_is_put_off_beyond_the_time_the_request_is_told_so() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    out(&pool, 0, 30 * SECOND);
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    for flight in &mut flights {
+        assert_eq!(flight.status(), 429);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_to_answer_does_so_within_the_time() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let _never_answered = rig.next();
+    advance(7 * SECOND - MILLI).await;
+    assert!(!flights[1].is_woken());
+    advance(MILLI).await;
+    assert!(flights[1].is_woken());
+    assert_eq!(flights[1].status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_does_not_overtake_those_who_wait() {
+    let (_, mut rig, mut flights) = line::<2>();
+    advance(3 * SECOND).await;
+    let mut newcomer = rig.send();
+    assert!(rig.seen().is_none());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+    assert!(newcomer.is_pending());
+    settle(&mut flights);
+    rig.next().answer(answer(200));
+    assert_eq!(flights[1].status(), 200);
+    assert!(newcomer.is_pending());
+    rig.next().answer(answer(200));
+    assert_eq!(newcomer.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_takes_a_key_that_was_never_out() {
+    let (pool, mut rig, _flights) = line::<2>();
+    pool.add_key("k1").unwrap();
+    assert_eq!(rig.keys([answer(200)]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_key_is_refused_waits_where_another_tries_the_only_other_one() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, SECOND);
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let (one, two) = (rig.next(), rig.next());
+    assert_eq!((&*one.key, &*two.key), ("k0", "k1"));
+    one.answer(limited("5"));
+    assert!(flights[0].is_pending(), "the second key may come free");
+    two.answer(answer(200));
+    assert_eq!(flights[1].status(), 200);
+    settle(&mut flights);
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(flights[0].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_removed_while_the_service_is_made_ready_is_not_used() {
+    let (pool, mut rig, [mut flight]) = line();
+    rig.provider.allow(0);
+    advance(3 * SECOND).await;
+    assert!(flight.is_pending());
+    pool.replace_keys(["k1"]).unwrap();
+    rig.provider.allow(1);
+    flight.poll();
+    assert_eq!(rig.next().key, "k1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_other_is_left_the_request_is_told_so() {
+    let (pool, mut rig, [mut flight]) = line();
+    rig.provider.allow(0);
+    advance(3 * SECOND).await;
+    assert!(flight.is_pending());
+    pool.replace_keys(["k1"]).unwrap();
+    pool.disable(0).unwrap();
+    rig.provider.allow(1);
+    assert_eq!(flight.status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_due_is_tried_without_waiting() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .revalidate_after(SECOND);
+    let pool = Arc::new(pool.build().unwrap());
+    key(&pool, 0).mark_permanent();
+    out(&pool, 1, 3 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flight = rig.send();
+    assert!(rig.seen().is_none());
+    drop(flight);
+    advance(SECOND).await;
+    flight = rig.send();
+    rig.next().answer(answer(200));
+    assert_eq!(flight.status(), 200);
+    assert_eq!(pool.states()[0], KeyState::Valid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_valid() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .revalidate_after(SECOND);
+    let pool = Arc::new(pool.build().unwrap());
+    key(&pool, 0).mark_permanent();
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10).max_replay_bytes(3));
+    let mut flight = rig.send_this(request("long"));
+    assert!(rig.seen().is_none());
+    advance(SECOND).await;
+    flight.poll();
+    assert_eq!(rig.next().key, "k1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_and_groups_may_change_under_those_who_wait() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    let same = NewKey::new("k0").label("renamed");
+    pool.replace_keys([same]).unwrap();
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let answered: Answer = answer(200);
+    rig.next().answer(answered);
+    let info = flights[0].info();
+    assert_eq!(info.label(), Some("renamed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_of_times_is_long() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, 3 * SECOND);
+    let layer = crate::rig::layer(&pool).wait_for_key(Duration::MAX);
+    let mut rig = Rig::new(&layer);
+    let mut flight = rig.send();
+    assert!(flight.is_pending());
+    advance(3 * SECOND).await;
+    assert!(flight.is_pending());
+    rig.next();
+}

@@ -1,0 +1,111 @@
+//! How an answer came about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::advance;
+use tower_key_failover::pool::KeyPool;
+use tower_key_failover::{FailoverInfo, Mark, Outcome, Replay, Verdict};
+
+use crate::rig::{Rig, keep, layer, limited};
+use crate::support::{answer, pool};
+
+fn attempts(info: &FailoverInfo) -> Vec<(String, u16, Verdict)> {
+    let history = info.history();
+    history
+        .map(|attempt| {
+            (
+                attempt.hint().to_owned(),
+                attempt.status().as_u16(),
+                attempt.verdict(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_is_told_with_its_key_status_and_verdict() {
+    let pool = pool(["k-one", "k-two", "k-333", "k-444"]);
+    let (_, response) =
+        Rig::new(&layer(&pool)).run([limited("5"), keep(), answer(401), answer(200)]);
+    let info = response.body().failover().unwrap();
+    let five = Some(Duration::from_secs(5));
+    assert_eq!(
+        attempts(info),
+        [
+            (
+                "k...e".into(),
+                429,
+                Verdict::Failover(Mark::temporary(five))
+            ),
+            ("k...o".into(), 403, Verdict::Failover(Mark::keep())),
+            ("k...3".into(), 401, Verdict::Failover(Mark::permanent())),
+            ("k...4".into(), 200, Verdict::Forward),
+        ]
+    );
+    assert_eq!((info.attempts(), info.outcome()), (4, Outcome::Forwarded));
+    assert_eq!(
+        (info.hint(), info.waited()),
+        (Some("k...4"), Duration::ZERO)
+    );
+    let same = response.extensions().get::<FailoverInfo>().unwrap();
+    assert_eq!(attempts(same), attempts(info));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_found_nothing_tells_what_it_tried() {
+    let pool = pool(["k0", "k1"]);
+    let (_, response) = Rig::new(&layer(&pool)).run([answer(401), limited("3")]);
+    let info = response.body().failover().unwrap();
+    assert_eq!((info.attempts(), info.outcome()), (2, Outcome::Exhausted));
+    let last = info.history().last().unwrap();
+    assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_forwarded_is_told_once() {
+    let pool = pool(["k0"]);
+    let (_, response) = Rig::new(&layer(&pool)).run([keep()]);
+    let info = response.body().failover().unwrap();
+    assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Forwarded));
+    assert_eq!(info.replay(), Replay::NotNeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_each_attempt_is_taken_where_it_is_asked_for() {
+    for take in [false, true] {
+        let pool = pool(["k0", "k1"]);
+        let mut rig = Rig::new(&layer(&pool).timings(take));
+        let mut flight = rig.send();
+        advance(Duration::from_millis(30)).await;
+        rig.next().answer(answer(401));
+        flight.poll();
+        advance(Duration::from_millis(70)).await;
+        rig.next().answer(answer(200));
+        let info = flight.info();
+        let elapsed: Vec<_> = info.history().map(|attempt| attempt.elapsed()).collect();
+        let taken = |millis| take.then_some(Duration::from_millis(millis));
+        assert_eq!(elapsed, [taken(30), taken(70)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_are_told_and_no_key_is() {
+    let pool = KeyPool::builder().labeled_key("team-a", "sk-canary-canary-canary");
+    let pool = Arc::new(
+        pool.labeled_key("team-b", "sk-other-canary-canary")
+            .build()
+            .unwrap(),
+    );
+    let (_, response) = Rig::new(&layer(&pool)).run([answer(401), answer(200)]);
+    let info = response.body().failover().unwrap();
+    let labels: Vec<_> = info.history().map(|attempt| attempt.label()).collect();
+    assert_eq!(labels, [Some("team-a"), Some("team-b")]);
+    assert_eq!(info.label(), Some("team-b"));
+    let printed = format!("{info:?} {info:#?}");
+    assert!(
+        printed.contains("sk-c...nary") && !printed.contains("canary"),
+        "{printed}"
+    );
+}

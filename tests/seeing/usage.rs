@@ -1,0 +1,90 @@
+//! How much each key is used.
+
+use std::sync::Arc;
+
+use tokio::time::advance;
+use tower_key_failover::pool::{KeyPool, KeyUsage, NewKey, Reason};
+
+use crate::rig::{Rig, SECOND, keep, layer, limited};
+use crate::support::answer;
+
+fn pool() -> Arc<KeyPool> {
+    let pool = KeyPool::builder().key("k0").key("k1");
+    Arc::new(pool.track_usage(true).build().unwrap())
+}
+
+fn usage(pool: &KeyPool, at: usize) -> KeyUsage {
+    pool.snapshot().keys[at].usage.clone().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn unless_it_is_asked_for_nothing_is_counted() {
+    let pool = KeyPool::new(["k0"]).unwrap();
+    assert_eq!(pool.snapshot().keys[0].usage, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
+    let pool = pool();
+    let mut rig = Rig::new(&layer(&pool));
+    for status in [200, 404, 500] {
+        rig.run([answer(status)]);
+    }
+    assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (3, 0));
+    assert!(usage(&pool, 0).refused.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_counted_by_their_reasons() {
+    let pool = pool();
+    let mut rig = Rig::new(&layer(&pool));
+    for refusal in [keep(), limited("1"), limited("1"), answer(401)] {
+        rig.keys([refusal, answer(200)]);
+        advance(SECOND).await;
+    }
+    assert_eq!(
+        usage(&pool, 0).refused,
+        [
+            (Reason::RateLimited, 2),
+            (Reason::Unauthorized, 1),
+            (Reason::Forbidden, 1)
+        ]
+    );
+    assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (0, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_told_how_long_ago_a_key_was_answered_last() {
+    let pool = pool();
+    let mut rig = Rig::new(&layer(&pool));
+    assert_eq!(usage(&pool, 0).last_used, None);
+    rig.run([answer(200)]);
+    advance(3 * SECOND).await;
+    assert_eq!(usage(&pool, 0).last_used, Some(3 * SECOND));
+    rig.keys([answer(401), answer(200)]);
+    assert_eq!(usage(&pool, 0).last_used, Some(0 * SECOND));
+    assert_eq!(usage(&pool, 1).last_used, Some(0 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_stay_with_the_key_when_the_list_changes() {
+    let pool = pool();
+    Rig::new(&layer(&pool)).run([answer(200)]);
+    pool.replace_keys([NewKey::new("k1"), NewKey::new("k0").label("moved")])
+        .unwrap();
+    assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_error_and_a_request_that_is_dropped_count_for_nothing() {
+    let pool = pool();
+    let mut rig = Rig::new(&layer(&pool));
+    let mut failing = rig.send();
+    rig.next().fail("connection reset");
+    assert!(failing.result().is_err());
+    drop(rig.send());
+    assert_eq!(
+        (usage(&pool, 0).served, usage(&pool, 0).last_used),
+        (0, None)
+    );
+}
