@@ -29,12 +29,14 @@ pub(crate) fn told(pool: &str, event: &PoolEvent) {
 }
 
 /// An attempt was refused.
+#[inline]
 pub(crate) fn refused(_pool: &str, _attempted: &Attempted) {
     #[cfg(feature = "metrics")]
     meter::refused(_pool, _attempted);
 }
 
 /// A request has its answer.
+#[inline]
 pub(crate) fn answered(_pool: &str, _info: &FailoverInfo) {
     #[cfg(feature = "tracing")]
     log::answered(_pool, _info);

@@ -11,15 +11,19 @@ pub(crate) struct Entered;
 
 #[allow(clippy::unused_self)]
 impl Trace {
+    #[inline]
     pub(crate) fn begin(&mut self, _pool: &str) -> Option<Entered> {
         None
     }
 
+    #[inline]
     pub(crate) fn enter(&self) -> Option<Entered> {
         None
     }
 
+    #[inline]
     pub(crate) fn attempt(&mut self, _number: usize) {}
 
+    #[inline]
     pub(crate) fn end(self, _status: StatusCode, _outcome: Outcome) {}
 }
