@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{
-    Answer, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
+    Answer, Forms, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
     redact_headers,
 };
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
@@ -23,6 +23,7 @@ use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Asking, Cause, Key, KeyPool, Loan, Outlook, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
+use crate::telemetry::{self, Entered};
 use crate::wait::Found;
 
 pub(crate) struct Play<S, P, B> {
@@ -263,18 +264,45 @@ impl<S, P, B> Play<S, P, B> {
         }
     }
 
+    /// A request whose key is refused is traced from then on.
+    fn trace(&mut self, verdict: Verdict) -> Option<Entered> {
+        if !matches!(verdict, Verdict::Failover(_)) {
+            return None;
+        }
+        let past = unshared(self.past.get_or_insert_default());
+        past.trace.begin(self.settings.pool.as_deref()?.name())
+    }
+
+    /// Goes where what happens to the request is told.
+    pub(crate) fn enter(&self) -> Option<Entered> {
+        self.past.as_deref()?.trace.enter()
+    }
+
     fn push_past(&mut self, verdict: Verdict, status: StatusCode) {
         let turn = self.turn.as_ref().expect("an attempt has a key");
         let attempted = Attempted::new(turn.key.clone(), status, verdict, turn.elapsed());
+        if matches!(verdict, Verdict::Failover(_)) {
+            telemetry::refused(self.pool().name(), &attempted);
+        }
         self.past().push(attempted);
     }
 
     /// Ends the recording, having asked why it ended before, and says how the answer came about.
-    fn finish(&mut self, answered: Option<Attempted>, outcome: Outcome) -> FailoverInfo {
+    fn finish(
+        &mut self,
+        answered: Option<Attempted>,
+        outcome: Outcome,
+        status: StatusCode,
+    ) -> FailoverInfo {
         if let Some(again) = self.again.take() {
             self.replay = again.recorder.end().into();
         }
-        FailoverInfo::new(self.past.take(), answered, outcome, self.replay)
+        if let Some(past) = &mut self.past {
+            std::mem::take(&mut unshared(past).trace).end(status, outcome);
+        }
+        let info = FailoverInfo::new(self.past.take(), answered, outcome, self.replay);
+        telemetry::answered(self.pool().name(), &info);
+        info
     }
 }
 
@@ -346,6 +374,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let _inside = self.trace(verdict);
         self.mark(verdict, head.status);
         let Verdict::Failover(mark) = verdict else {
             return Settled::Answer(self.forward(head, body, false));
@@ -373,7 +402,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let secret = self.key().expose_secret();
         if is_refusal {
             // It may stand in the head alone, and so may the key in it.
-            redact_headers(&mut head.headers, secret);
+            redact_headers(&mut head.headers, &Forms::of(secret));
         }
         if !body.redact(&head.headers, secret, is_refusal) {
             if !is_refusal {
@@ -383,7 +412,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         }
         let answered = self.turn.take().filter(|_| !is_refusal);
         let answered = answered.map(|turn| turn.into_attempted(Verdict::Forward, head.status));
-        let info = self.finish(answered, Outcome::Forwarded);
+        let info = self.finish(answered, Outcome::Forwarded, head.status);
         let mut response = Response::from_parts(head, body);
         if self.settings.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
@@ -395,8 +424,8 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self.pool().exhausted(self.kept());
         self.pool().tell_exhausted(exhausted);
-        let info = self.finish(None, Outcome::Exhausted);
         let mut response = self.settings.policy.exhausted_response(&exhausted);
+        let info = self.finish(None, Outcome::Exhausted, response.status());
         response.extensions_mut().insert(info.clone());
         response.map(|data| Answer::Own { data }.with_failover(info))
     }
@@ -513,6 +542,9 @@ where
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
+        if let Some(past) = &mut self.past {
+            unshared(past).trace.attempt(self.attempts);
+        }
         let turn = self.turn.as_mut().expect("an attempt has a key");
         let attempt = Attempt::new(self.attempts, turn.key.clone());
         self.settings.policy.inject_key(&mut head, &turn.key);

