@@ -16,7 +16,7 @@ impl Suspects {
         if self.keys.last().is_some_and(|(_, last)| *last != cause) {
             self.convict(&key);
         }
-        key.put_out(None, cause);
+        key.suspect(cause);
         // Refused before a wait and after it, it is one key.
         self.keys.retain(|(other, _)| !other.is_same(&key));
         self.keys.push((key, cause));

@@ -7,7 +7,7 @@
 //! good, and the caller sees one good answer.
 //!
 //! ```
-//! use std::{convert::Infallible, sync::Arc};
+//! use std::{convert::Infallible, sync::Arc, time::Duration};
 //!
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
@@ -31,7 +31,12 @@
 //!     }.body(Body::default()).unwrap())
 //! });
 //!
-//! let pool = Arc::new(KeyPool::new(["sk-ant-first", "sk-ant-second"])?);
+//! let pool = KeyPool::builder()
+//!     .key("sk-ant-first")
+//!     .key("sk-ant-second")
+//!     .revalidate_after(Duration::from_secs(600)) // tries again what is out for good
+//!     .build()?;
+//! let pool = Arc::new(pool);
 //! let service = KeyFailoverLayer::new(Anthropic::new(), pool.clone()).layer(provider);
 //!
 //! let request = Request::post("https://api.anthropic.com/v1/messages").body(Body::from("{}"))?;
@@ -62,6 +67,16 @@
 //!
 //! A request that brings its own credential is not touched: one attempt, nothing injected, nothing
 //! marked. An outer layer should strip the tokens that are meant for the gateway itself.
+//!
+//! # Keys that heal
+//!
+//! A key whose cooldown is over is valid again by itself. One that is out for good stays so, unless it
+//! is lent to a request now and then
+//! ([`revalidate_after`](KeyPoolBuilder::revalidate_after), recommended; ten minutes above), or
+//! [`reinstate`](KeyPool::reinstate)d by hand. Where no key is left a request can
+//! [`wait_for_key`](KeyFailoverLayer::wait_for_key); keys of one organisation can share a
+//! [`group`](KeyPoolBuilder::group); and the list of keys can be
+//! [replaced](KeyPool::replace_keys) while it is used. See [`healing`] for all of it, with an example.
 //!
 //! # The request body
 //!
@@ -139,7 +154,8 @@
 //!     .labeled_key("team-a", "first-key-0123456789")
 //!     .labeled_key("team-b", "second-key-012345678")
 //!     .default_cooldown(Duration::from_secs(30))
-//!     .max_cooldown(Duration::from_secs(600))
+//!     .max_cooldown(Duration::from_secs(3600))
+//!     .revalidate_after(Duration::from_secs(600))
 //!     .build()?;
 //!
 //! // A 401 of this provider is not to be trusted for longer than a minute.
@@ -215,6 +231,8 @@
 
 pub mod policy;
 pub mod pool;
+#[doc = include_str!("docs/healing.md")]
+pub mod healing {}
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
 #[doc = include_str!("docs/watching.md")]

@@ -130,8 +130,9 @@ impl KeyPool {
                 key: slot.name(),
                 by: ReturnedBy::Operator,
             });
-            shared.line.stir();
         }
+        // It may have been valid, and with another request.
+        shared.line.stir();
         Ok(was_out)
     }
 
@@ -145,6 +146,8 @@ impl KeyPool {
         let slot = &list.slots[find(&list, key.into())?];
         let marked = slot.core.gate.disable();
         slot.tell_mark(marked, KeyState::Permanent, Cause::of(Reason::Operator));
+        // Who waits for it waits in vain.
+        self.inner.shared.line.stir();
         Ok(marked)
     }
 

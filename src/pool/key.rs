@@ -98,6 +98,12 @@ impl Key {
         self.slot.mark_permanent(self.generations, cause)
     }
 
+    /// Puts the key out for the default cooldown, and not its group: it may turn out to be for good,
+    /// which is a matter of the key alone.
+    pub(crate) fn suspect(&self, cause: Cause) {
+        self.slot.suspect(self.generations, cause);
+    }
+
     /// Takes note of an answer that goes to a caller.
     #[inline]
     pub(crate) fn served(&self, is_success: bool) {

@@ -43,7 +43,7 @@ impl Loan {
     /// The answer went to the caller. If it was a success the key returns to service, unless it was
     /// marked anew meanwhile. Any other says nothing of the key: it is tried again, after as long as
     /// this time.
-    pub(crate) fn answered(mut self: Box<Self>, is_success: bool) {
+    pub(crate) fn answered(mut self, is_success: bool) {
         if !is_success {
             self.settle(|rules, gate, lease| lease.spent(gate, rules, 0));
             return;
@@ -59,7 +59,7 @@ impl Loan {
     }
 
     /// The key was refused again, and marked for it: the next trial is twice as far off.
-    pub(crate) fn refused(mut self: Box<Self>) {
+    pub(crate) fn refused(mut self) {
         self.settle(|rules, gate, lease| lease.spent(gate, rules, 1));
     }
 

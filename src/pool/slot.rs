@@ -114,6 +114,14 @@ impl Slot {
         }
     }
 
+    pub(super) fn suspect(&self, generations: Generations, cause: Cause) {
+        let rules = &self.shared.rules;
+        let wait = Some(rules.default_cooldown);
+        let own = &self.core.gate;
+        let (marked, wait) = own.put_out(rules, generations.own, wait, cause);
+        self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+    }
+
     pub(super) fn mark_permanent(&self, generations: Generations, cause: Cause) -> Marked {
         let gate = &self.core.gate;
         let marked = gate.put_out_for_good(&self.shared.rules, generations.own, cause);

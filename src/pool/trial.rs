@@ -63,7 +63,7 @@ impl Trial {
 
     /// What is on offer while the neighbour says `stamp`.
     pub(super) fn offer(&self, stamp: Stamp) -> Offer {
-        self.read(self.0.load(Ordering::Relaxed), stamp)
+        read(self.0.load(Ordering::Relaxed), stamp)
     }
 
     /// Takes what was on `offer`, unless that has changed. Exactly one of those who ask at once
@@ -76,7 +76,7 @@ impl Trial {
         };
         !offer.held
             && !is_newer(word, stamp)
-            && self.read(word, stamp) == offer
+            && read(word, stamp) == offer
             && self.replace(word, taken)
     }
 
@@ -87,20 +87,11 @@ impl Trial {
             if is_newer(word, stamp) {
                 return;
             }
-            let mut offer = self.read(word, stamp);
+            let mut offer = read(word, stamp);
             change(&mut offer);
             if self.replace(word, offer) {
                 return;
             }
-        }
-    }
-
-    fn read(&self, word: u64, stamp: Stamp) -> Offer {
-        let offer = Offer::unpack(word);
-        if offer.generation == stamp.generation() as u16 {
-            offer
-        } else {
-            Offer::none(stamp)
         }
     }
 
@@ -116,4 +107,14 @@ fn is_newer(word: u64, stamp: Stamp) -> bool {
     let offer = Offer::unpack(word);
     let ahead = offer.generation.wrapping_sub(stamp.generation() as u16) as i16;
     ahead > 0 && (offer.held || offer.due != 0)
+}
+
+/// What `word` offers while the neighbour says `stamp`.
+fn read(word: u64, stamp: Stamp) -> Offer {
+    let offer = Offer::unpack(word);
+    if offer.generation == stamp.generation() as u16 {
+        offer
+    } else {
+        Offer::none(stamp)
+    }
 }

@@ -156,3 +156,24 @@ async fn one_key_that_is_refused_twice_is_one() {
     assert_eq!(flight.status(), 200);
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_does_not_put_its_group_out() {
+    let pool = KeyPool::builder().key("k0").group("org").key("k1");
+    let pool = Arc::new(pool.group("org").build().unwrap());
+    let (keys, response) = rig(&pool, 2).run([answer(401), answer(200)]);
+    assert_eq!((keys.len(), response.status().as_u16()), (2, 200));
+    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_out_for_the_default_cooldown_however_others_have_grown() {
+    let pool = KeyPool::builder().key("k0").key("k1");
+    let pool = Arc::new(pool.growing_cooldown(600 * SECOND).build().unwrap());
+    let mut rig = rig(&pool, 2);
+    for _ in 0..3 {
+        rig.run([answer(401), answer(401)]);
+        assert_eq!(pool.states(), [COOLDOWN; 2]);
+        advance(60 * SECOND).await;
+    }
+}

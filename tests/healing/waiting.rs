@@ -612,3 +612,27 @@ async fn the_longest_of_times_is_long() {
     assert!(flight.is_pending());
     rig.next();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
+    let (pool, mut rig, mut flights) = line::<3>();
+    advance(3 * SECOND).await;
+    settle(&mut flights);
+    let _hanging = rig.next();
+    assert_eq!(pool.reinstate(0), Ok(false), "it was not out");
+    settle(&mut flights);
+    for flight in &mut flights[1..] {
+        rig.next().answer(answer(200));
+        assert_eq!(flight.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
+    let (pool, _, mut flights) = line::<3>();
+    pool.disable(0).unwrap();
+    settle(&mut flights);
+    for flight in &mut flights {
+        assert_eq!(flight.status(), 502);
+    }
+}

@@ -629,7 +629,8 @@ impl Reference {
                 {
                     self.convict(request);
                 }
-                self.put_out_for(&turn, 0);
+                let until = Until::Time(self.now + DEFAULT_COOLDOWN);
+                self.put_out(turn.slot.own, turn.own, until);
                 request.suspects.push((turn.clone(), status));
             }
             Verdict::Permanent => self.put_out_for_good(&turn),

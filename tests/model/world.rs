@@ -62,11 +62,14 @@ pub enum Ended {
 /// What came of an operation: the requests that ended in it, and how.
 pub type Did = BTreeMap<usize, Ended>;
 
+/// What a caller is told: the status, and the keys of the attempts.
+type Told = Result<(u16, Vec<usize>), Failed>;
+
 pub struct World {
     pool: Arc<KeyPool>,
     service: KeyFailover<Upstream, Dialect>,
     upstream: Upstream,
-    requests: BTreeMap<usize, Spawn<BoxFuture<'static, Result<(u16, Vec<usize>), Failed>>>>,
+    requests: BTreeMap<usize, Spawn<BoxFuture<'static, Told>>>,
     groups: [Option<u8>; KEYS],
     started: usize,
 }

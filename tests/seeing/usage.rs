@@ -1,6 +1,7 @@
 //! How much each key is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyUsage, NewKey, Reason};
@@ -62,8 +63,8 @@ async fn it_is_told_how_long_ago_a_key_was_answered_last() {
     advance(3 * SECOND).await;
     assert_eq!(usage(&pool, 0).last_used, Some(3 * SECOND));
     rig.keys([answer(401), answer(200)]);
-    assert_eq!(usage(&pool, 0).last_used, Some(0 * SECOND));
-    assert_eq!(usage(&pool, 1).last_used, Some(0 * SECOND));
+    assert_eq!(usage(&pool, 0).last_used, Some(Duration::ZERO));
+    assert_eq!(usage(&pool, 1).last_used, Some(Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
