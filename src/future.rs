@@ -131,6 +131,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let output = loop {
+            let _inside = this.play.as_ref().and_then(Play::enter);
             let (verdict, head, body) = match (this.state.as_mut().project(), this.play.as_mut()) {
                 (StateProj::Attempt { future }, play) => {
                     let (head, body) = match ready!(future.poll(cx)) {

@@ -193,14 +193,32 @@
 //!   Without it the crate is the pool, the layer and the trait.
 //! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
 //!   implementation.
+//! - `events`: [`KeyPool::subscribe`], a stream of what happens to a pool.
+//! - `metrics`: counters, gauges and histograms by the `metrics` facade, and
+//!   [`KeyPool::record_metrics`].
+//! - `tracing`: a span for each request whose key was refused, and an event for each mark, return,
+//!   exhaustion, replay given up and change of the list.
+//! - `serde`: [`KeyPool::save`] and [`KeyPool::restore`], for a pool's state over restarts.
+//!
+//! What there is to be seen of a pool at work, and how, is told in [`watching`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(feature = "grpc"), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(
+        feature = "grpc",
+        feature = "events",
+        feature = "metrics",
+        feature = "serde"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod policy;
 pub mod pool;
 #[doc = include_str!("docs/stacks.md")]
 pub mod stacks {}
+#[doc = include_str!("docs/watching.md")]
+pub mod watching {}
 
 #[cfg(feature = "grpc")]
 mod binary;
@@ -215,6 +233,7 @@ mod service;
 mod settings;
 mod sse;
 mod sync;
+mod telemetry;
 mod wait;
 
 pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};

@@ -8,6 +8,7 @@ use crate::cause::Suspects;
 use crate::info::Attempted;
 use crate::policy::{MarkKind, Verdict};
 use crate::pool::Key;
+use crate::telemetry::Trace;
 
 #[derive(Default)]
 pub(crate) struct Past {
@@ -17,6 +18,7 @@ pub(crate) struct Past {
     has_waited: bool,
     waited: Duration,
     pub(crate) suspects: Suspects,
+    pub(crate) trace: Trace,
 }
 
 impl Past {

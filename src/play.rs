@@ -22,6 +22,7 @@ use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
 use crate::pool::{Asking, Cause, ExhaustedKind, Key, KeyPool, Loan, Pick, Place};
 use crate::settings::Settings;
 use crate::sse;
+use crate::telemetry::{self, Entered};
 use crate::wait::Found;
 
 pub(crate) struct Play<S, P, B> {
@@ -243,6 +244,21 @@ impl<S, P, B> Play<S, P, B> {
         }
     }
 
+    /// A request whose key is refused is traced from then on.
+    fn trace(&mut self, verdict: Verdict) -> Option<Entered> {
+        if !matches!(verdict, Verdict::Failover(_)) {
+            return None;
+        }
+        let past = self.past.get_or_insert_default();
+        let pool = self.settings.pool.as_deref()?;
+        past.trace.begin(pool.name())
+    }
+
+    /// Goes where what happens to the request is told.
+    pub(crate) fn enter(&self) -> Option<Entered> {
+        self.past.as_deref()?.trace.enter()
+    }
+
     fn attempted(&self, verdict: Verdict, status: StatusCode) -> Attempted {
         let turn = self.turn.as_ref().expect("an attempt has a key");
         let elapsed = turn
@@ -252,13 +268,23 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     /// Ends the recording, having asked why it ended before, and says how the answer came about.
-    fn finish(&mut self, answered: Option<Attempted>, outcome: Outcome) -> FailoverInfo {
+    fn finish(
+        &mut self,
+        answered: Option<Attempted>,
+        outcome: Outcome,
+        status: StatusCode,
+    ) -> FailoverInfo {
         if let Some(again) = self.again.take() {
             self.replay = again.recorder.end().into();
         }
         let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
+        if let Some(past) = &self.past {
+            past.trace.answered(status, outcome);
+        }
         let refused = self.past.take().and_then(|past| past.into_refused());
-        FailoverInfo::new(refused, answered, waited, outcome, self.replay)
+        let info = FailoverInfo::new(refused, answered, waited, outcome, self.replay);
+        telemetry::answered(self.pool().name(), &info);
+        info
     }
 }
 
@@ -313,11 +339,13 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let _inside = self.trace(verdict);
         self.mark(verdict, head.status);
         let attempted = self.attempted(verdict, head.status);
         let Verdict::Failover(mark) = verdict else {
             return Settled::Answer(self.forward(head, body, Some(attempted)));
         };
+        telemetry::refused(self.pool().name(), &attempted);
         self.past().push(attempted);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);
@@ -347,7 +375,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         if !body.redact(&head.headers, secret, is_refusal) {
             return self.exhausted();
         }
-        let info = self.finish(answered, Outcome::Forwarded);
+        let info = self.finish(answered, Outcome::Forwarded, head.status);
         let mut response = Response::from_parts(head, body);
         if self.settings.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
@@ -359,8 +387,8 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self.pool().exhausted(self.kept());
         self.pool().tell_exhausted(exhausted);
-        let info = self.finish(None, Outcome::Exhausted);
         let mut response = self.settings.policy.exhausted_response(&exhausted);
+        let info = self.finish(None, Outcome::Exhausted, response.status());
         response.extensions_mut().insert(info.clone());
         response.map(|data| ResponseBody::own(data).with_failover(info))
     }
@@ -465,6 +493,9 @@ where
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
+        if let Some(past) = &mut self.past {
+            past.trace.attempt(self.attempts);
+        }
         let turn = self.turn.as_mut().expect("an attempt has a key");
         let attempt = Attempt::new(self.attempts, turn.key.clone());
         self.settings.policy.inject_key(&mut head, &turn.key);

@@ -50,6 +50,12 @@ pub enum PoolEvent {
         /// The keys that were removed.
         removed: Vec<KeyName>,
     },
+    /// A subscriber was so far behind that the oldest events were lost to it.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        events: u64,
+    },
 }
 
 /// Who returned a key to service.
@@ -76,8 +82,58 @@ pub struct KeyName {
 
 /// Those who are told.
 #[derive(Default)]
-pub(super) struct Listeners {}
+pub(super) struct Listeners {
+    #[cfg(feature = "events")]
+    subscribers: super::subscribers::Subscribers,
+}
 
 impl Listeners {
-    pub(super) fn tell(&self, _pool: &str, _event: impl FnOnce() -> PoolEvent) {}
+    /// Puts the event together if anybody listens.
+    #[cfg_attr(not(feature = "events"), allow(clippy::unused_self))]
+    pub(super) fn tell(&self, _pool: &str, event: impl FnOnce() -> PoolEvent) {
+        #[cfg(any(feature = "metrics", feature = "tracing"))]
+        let event = {
+            let event = event();
+            crate::telemetry::told(_pool, &event);
+            || event
+        };
+        #[cfg(feature = "events")]
+        self.subscribers.send(event);
+        #[cfg(not(feature = "events"))]
+        drop(event);
+    }
+}
+
+#[cfg(feature = "events")]
+impl super::KeyPool {
+    /// What happens to the pool from now on: marks, returns, exhaustion, changes of the list.
+    ///
+    /// Nobody waits for a subscriber. One that is 256 events behind loses the oldest, and is told so
+    /// with [`PoolEvent::Missed`]. It keeps neither a key nor the pool alive: its stream ends with
+    /// the pool. Nothing is sent, nor put together, while nobody subscribes.
+    ///
+    /// ```
+    /// use tower_key_failover::pool::{KeyPool, KeyState, PoolEvent, Reason};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = KeyPool::builder()
+    ///     .labeled_key("team-a", "sk-first-0123456789ab")
+    ///     .labeled_key("team-b", "sk-second-0123456789")
+    ///     .build()?;
+    /// let mut events = pool.subscribe();
+    ///
+    /// pool.disable("team-a")?;
+    ///
+    /// let Some(PoolEvent::Marked { key, state, reason, .. }) = events.next_event().await else {
+    ///     panic!("it was marked");
+    /// };
+    /// assert_eq!(key.label.as_deref(), Some("team-a"));
+    /// assert_eq!((state, reason), (KeyState::Permanent, Reason::Operator));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe(&self) -> super::PoolEvents {
+        self.inner.shared.listeners.subscribers.subscribe()
+    }
 }

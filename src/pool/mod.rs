@@ -58,11 +58,15 @@ mod make;
 mod new_key;
 mod reason;
 mod rules;
+#[cfg(feature = "serde")]
+mod saved;
 mod secret;
 mod shared;
 mod slot;
 mod snapshot;
 mod state;
+#[cfg(feature = "events")]
+mod subscribers;
 mod trial;
 mod usage;
 mod walker;
@@ -85,8 +89,12 @@ pub use self::events::{KeyName, PoolEvent, ReturnedBy};
 pub use self::key::Key;
 pub use self::new_key::NewKey;
 pub use self::reason::Reason;
+#[cfg(feature = "serde")]
+pub use self::saved::SavedPool;
 pub use self::snapshot::{KeySnapshot, PoolSnapshot};
 pub use self::state::{KeyState, Marked};
+#[cfg(feature = "events")]
+pub use self::subscribers::PoolEvents;
 pub use self::usage::KeyUsage;
 pub use self::walker::Walker;
 

@@ -8,7 +8,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     /// Those who wait for a key.
     pub(super) line: Line,
-    listeners: Listeners,
+    pub(super) listeners: Listeners,
 }
 
 impl Shared {

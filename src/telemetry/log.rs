@@ -1,0 +1,158 @@
+//! Logs, as spans and events of tracing.
+
+use std::fmt;
+
+use http::StatusCode;
+use tracing::field::{self, Empty};
+use tracing::span::EnteredSpan;
+use tracing::{Span, debug, info, info_span, warn};
+
+use super::names;
+use crate::info::{FailoverInfo, Outcome};
+use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
+
+const TARGET: &str = "tower_key_failover";
+
+/// The span of a request whose key was refused.
+#[derive(Default)]
+pub(crate) struct Trace {
+    span: Option<Span>,
+    attempts: usize,
+}
+
+pub(crate) type Entered = EnteredSpan;
+
+impl Trace {
+    /// A key was refused: the first time this begins the span, and enters it.
+    pub(crate) fn begin(&mut self, pool: &str) -> Option<Entered> {
+        if self.span.is_some() {
+            return None;
+        }
+        self.attempts = 1;
+        self.span = Some(info_span!(
+            target: TARGET,
+            "key failover",
+            provider = pool,
+            http.request.resend_count = Empty,
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+        ));
+        self.enter()
+    }
+
+    pub(crate) fn enter(&self) -> Option<Entered> {
+        Some(self.span.clone()?.entered())
+    }
+
+    /// The n-th attempt is made.
+    pub(crate) fn attempt(&mut self, number: usize) {
+        self.attempts = number;
+    }
+
+    /// The request has its answer.
+    pub(crate) fn answered(&self, status: StatusCode, outcome: Outcome) {
+        if let Some(span) = &self.span {
+            span.record("http.response.status_code", status.as_u16());
+            if outcome == Outcome::Exhausted {
+                span.record("error.type", "keys_exhausted");
+            }
+        }
+    }
+}
+
+impl Drop for Trace {
+    /// However the request ended.
+    fn drop(&mut self) {
+        if let Some(span) = &self.span {
+            let resent = self.attempts.saturating_sub(1);
+            span.record("http.request.resend_count", resent);
+        }
+    }
+}
+
+pub(super) fn told(pool: &str, event: &PoolEvent) {
+    match event {
+        PoolEvent::Marked {
+            key,
+            state,
+            marked,
+            reason,
+            status,
+        } => {
+            let (reason, status) = (reason.as_str(), status.map(|status| status.as_u16()));
+            match state {
+                KeyState::Temporary { retry_after } => info!(
+                    target: TARGET,
+                    provider = pool,
+                    key.hint = &*key.hint,
+                    key.label = key.label.as_deref(),
+                    key.group = key.group.as_deref(),
+                    http.response.status_code = status,
+                    reason,
+                    cooldown = ?retry_after,
+                    extended = *marked == Marked::Extended,
+                    "key marked temporary"
+                ),
+                KeyState::Permanent | KeyState::Valid => warn!(
+                    target: TARGET,
+                    provider = pool,
+                    key.hint = &*key.hint,
+                    key.label = key.label.as_deref(),
+                    key.group = key.group.as_deref(),
+                    http.response.status_code = status,
+                    reason,
+                    "key marked permanent"
+                ),
+            }
+        }
+        PoolEvent::Returned { key, by } => info!(
+            target: TARGET,
+            provider = pool,
+            key.hint = &*key.hint,
+            key.label = key.label.as_deref(),
+            key.group = key.group.as_deref(),
+            by = names::of_return(*by),
+            "key returned to service"
+        ),
+        PoolEvent::Exhausted { exhausted } => warn!(
+            target: TARGET,
+            provider = pool,
+            outcome = names::of_exhaustion(exhausted.kind),
+            retry_after = exhausted.retry_after.map(field::debug),
+            "key pool exhausted"
+        ),
+        PoolEvent::Changed { added, removed } => info!(
+            target: TARGET,
+            provider = pool,
+            added = ?Keys(added),
+            removed = ?Keys(removed),
+            "keys changed"
+        ),
+        PoolEvent::Missed { .. } => {}
+    }
+}
+
+pub(super) fn answered(pool: &str, info: &FailoverInfo) {
+    let Some(reason) = names::of_given_up(info.replay()) else {
+        return;
+    };
+    // Where no key was refused nobody missed it.
+    if info.is_eventful() {
+        info!(target: TARGET, provider = pool, reason, "replay given up");
+    } else {
+        debug!(target: TARGET, provider = pool, reason, "replay given up");
+    }
+}
+
+/// Keys in one field: their labels, or where they have none their hints.
+struct Keys<'a>(&'a [KeyName]);
+
+impl fmt::Debug for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self
+            .0
+            .iter()
+            .map(|key| key.label.as_ref().unwrap_or(&key.hint));
+        f.debug_list().entries(names).finish()
+    }
+}

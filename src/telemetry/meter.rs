@@ -1,0 +1,126 @@
+//! Metrics, by the facade.
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use super::names;
+use crate::info::{Attempted, FailoverInfo, Outcome};
+use crate::pool::{KeyPool, KeyState, Marked, PoolEvent};
+
+const STATE: &str = "key_pool_state";
+const TRANSITIONS: &str = "key_pool_state_transitions_total";
+const EXHAUSTIONS: &str = "key_pool_exhaustions_total";
+const ATTEMPTS: &str = "key_pool_failover_attempts";
+const REPLAY_DISABLED: &str = "key_pool_replay_disabled_total";
+const REFUSED_SECONDS: &str = "key_pool_refused_attempt_seconds";
+
+const VALID: &str = "valid";
+const TEMPORARY: &str = "temporary";
+const PERMANENT: &str = "permanent";
+
+impl KeyPool {
+    /// Writes how many keys are in which state, and describes all metrics of this crate.
+    ///
+    /// A key whose cooldown is over returns without anybody noticing, so whoever renders the metrics
+    /// calls this first. [`watching`](crate::watching) lists them.
+    ///
+    /// ```
+    /// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    /// use tower_key_failover::KeyPool;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = KeyPool::builder().name("search").key("first-key").key("second-key").build()?;
+    /// pool.disable(0)?;
+    ///
+    /// // Stands for an exporter.
+    /// let recorder = DebuggingRecorder::new();
+    /// metrics::with_local_recorder(&recorder, || pool.record_metrics());
+    ///
+    /// let rendered = recorder.snapshotter().snapshot().into_vec();
+    /// assert!(rendered.iter().any(|(key, .., value)| {
+    ///     key.key().name() == "key_pool_state"
+    ///         && key.key().labels().any(|label| label.value() == "permanent")
+    ///         && *value == DebugValue::Gauge(1.0.into())
+    /// }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record_metrics(&self) {
+        describe();
+        let states = self.states();
+        for name in [VALID, TEMPORARY, PERMANENT] {
+            let there = states.iter().filter(|state| name_of(**state) == name);
+            let keys = gauge!(STATE, "pool" => self.name().to_owned(), "state" => name);
+            keys.set(there.count() as f64);
+        }
+    }
+}
+
+fn describe() {
+    describe_gauge!(STATE, Unit::Count, "Keys of the pool in this state");
+    describe_counter!(TRANSITIONS, Unit::Count, "Keys that came into this state");
+    describe_counter!(
+        EXHAUSTIONS,
+        Unit::Count,
+        "Requests that were told that no key is left"
+    );
+    describe_histogram!(
+        ATTEMPTS,
+        Unit::Count,
+        "Attempts of requests that made more than one or were told that no key is left"
+    );
+    describe_counter!(
+        REPLAY_DISABLED,
+        Unit::Count,
+        "Requests that could not have been sent again, because of their bodies"
+    );
+    describe_histogram!(
+        REFUSED_SECONDS,
+        Unit::Seconds,
+        "Time that an attempt took which was refused"
+    );
+}
+
+fn name_of(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Valid => VALID,
+        KeyState::Temporary { .. } => TEMPORARY,
+        KeyState::Permanent => PERMANENT,
+    }
+}
+
+pub(super) fn told(pool: &str, event: &PoolEvent) {
+    let (state, reason) = match event {
+        PoolEvent::Marked {
+            state,
+            marked: Marked::Transitioned,
+            reason,
+            ..
+        } => (name_of(*state), reason.as_str()),
+        PoolEvent::Returned { by, .. } => (VALID, names::of_return(*by)),
+        PoolEvent::Exhausted { exhausted } => {
+            let outcome = names::of_exhaustion(exhausted.kind);
+            counter!(EXHAUSTIONS, "pool" => pool.to_owned(), "outcome" => outcome).increment(1);
+            return;
+        }
+        PoolEvent::Marked { .. } | PoolEvent::Changed { .. } | PoolEvent::Missed { .. } => return,
+    };
+    counter!(TRANSITIONS, "pool" => pool.to_owned(), "state" => state, "reason" => reason)
+        .increment(1);
+}
+
+pub(super) fn refused(pool: &str, attempted: &Attempted) {
+    if let Some(elapsed) = attempted.elapsed() {
+        histogram!(REFUSED_SECONDS, "pool" => pool.to_owned()).record(elapsed);
+    }
+}
+
+pub(super) fn answered(pool: &str, info: &FailoverInfo) {
+    if let Some(reason) = names::of_given_up(info.replay()) {
+        counter!(REPLAY_DISABLED, "pool" => pool.to_owned(), "reason" => reason).increment(1);
+    }
+    if info.attempts() > 1 || info.outcome() == Outcome::Exhausted {
+        histogram!(ATTEMPTS, "pool" => pool.to_owned()).record(info.attempts() as f64);
+    }
+}

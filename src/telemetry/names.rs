@@ -1,0 +1,28 @@
+//! What things are called in logs and metrics.
+
+use crate::info::Replay;
+use crate::pool::{ExhaustedKind, ReturnedBy};
+
+pub(super) fn of_return(by: ReturnedBy) -> &'static str {
+    match by {
+        ReturnedBy::Operator => "operator",
+        ReturnedBy::Trial => "trial",
+    }
+}
+
+pub(super) fn of_exhaustion(kind: ExhaustedKind) -> &'static str {
+    match kind {
+        ExhaustedKind::RateLimited => "rate_limited",
+        ExhaustedKind::Permanent => "permanent",
+    }
+}
+
+/// Why a request could not have been sent again, where that was because of its body.
+pub(super) fn of_given_up(replay: Replay) -> Option<&'static str> {
+    match replay {
+        Replay::Available | Replay::NotNeeded => None,
+        Replay::TooLarge => Some("too_large"),
+        Replay::OverBudget => Some("over_budget"),
+        Replay::BodyFailed => Some("body_failed"),
+    }
+}
