@@ -18,6 +18,7 @@ mod grpc;
 mod headers;
 mod healing;
 mod limits;
+mod metrics;
 mod reload;
 mod secrets;
 mod shutdown;

@@ -44,7 +44,7 @@ type Shared = Arc<Admin>;
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let failovers = Arc::clone(&admin.failovers);
-    let metrics = Metrics::start(admin.pool.clone());
+    let metrics = Arc::new(Metrics::start(admin.pool.clone()));
     Router::new()
         .merge(page::router())
         .route("/about", get(health::about))
