@@ -64,6 +64,10 @@ struct Flags {
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
 
+    /// Where to keep what is out over restarts, without a key [in builds with the feature serde]
+    #[arg(long, value_name = "FILE")]
+    state_file: Option<PathBuf>,
+
     /// Which requests bring a key of their own and are sent on with it: detect, never, or
     /// prefix:P for those whose key begins with P
     #[arg(long, default_value = "detect", value_parser = byok)]
@@ -147,6 +151,7 @@ pub struct Config {
     pub pool: Option<Arc<KeyPool>>,
     /// The file that the keys were read from, and its text.
     pub keys_file: Option<(PathBuf, SecretString)>,
+    pub state_file: Option<PathBuf>,
     pub client_token: Option<SecretString>,
     pub admin_token: Option<SecretString>,
     pub expose_failover: bool,
@@ -175,6 +180,12 @@ impl Config {
         if flags.keys_file.is_some() && !has_keys {
             return bad("--keys-file: copilot's clients always bring their own key");
         }
+        if flags.state_file.is_some() && !has_keys {
+            return bad("--state-file: copilot's clients always bring their own key");
+        }
+        if flags.state_file.is_some() && !cfg!(feature = "serde") {
+            return bad("--state-file: this build cannot: build it with --features serde");
+        }
         let keys_file = match &flags.keys_file {
             Some(file) => Some((file.clone(), keys::read(file)?)),
             None => None,
@@ -190,6 +201,7 @@ impl Config {
             admin: flags.admin.map(or_port),
             pool,
             keys_file,
+            state_file: flags.state_file,
             client_token,
             admin_token,
             expose_failover: flags.expose_failover,

@@ -20,6 +20,7 @@
 //! Beside it:
 //!
 //! - `config.rs` reads flags and environment, `keys.rs` the list of keys, `upstream.rs` its address;
+//! - `state_file.rs` keeps what is out over restarts, in a build with the feature `serde`;
 //! - `reload.rs` reads the keys again when their file changes;
 //! - `admin/` shows the keys to an operator, who can put them out and return them to service.
 
@@ -37,6 +38,8 @@ mod proxy;
 mod reload;
 mod server;
 mod signals;
+#[cfg(feature = "serde")]
+mod state_file;
 mod timing;
 mod upgrade;
 mod upstream;
@@ -54,6 +57,8 @@ use self::config::{BadInput, Config};
 use self::failovers::Failovers;
 use self::proxy::Proxy;
 use self::reload::Reload;
+#[cfg(feature = "serde")]
+use self::state_file::StateFile;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,6 +86,11 @@ async fn run() -> Result<(), BadInput> {
     let admin_listener = match &config.admin {
         Some(address) => Some(listen("--admin", address).await?),
         None => None,
+    };
+    #[cfg(feature = "serde")]
+    let state_file = match (config.state_file, &config.pool) {
+        (Some(file), Some(pool)) => Some(StateFile::start(file, Arc::clone(pool))?),
+        _ => None,
     };
     if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool) {
         let reload = Reload::new(file, text, Arc::clone(pool));
@@ -125,6 +135,10 @@ async fn run() -> Result<(), BadInput> {
     tokio::select! {
         _ = serving => {}
         () = signals.next() => {}
+    }
+    #[cfg(feature = "serde")]
+    if let Some(state_file) = state_file {
+        state_file.finish().await;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod metrics;
 mod reload;
 mod secrets;
 mod shutdown;
+mod state_file;
 mod streaming;
 mod timing;
 mod tls;

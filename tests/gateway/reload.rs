@@ -1,35 +1,13 @@
 //! The keys are read again when their file changes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::support::{
-    GOOD, Gateway, LIMITED, REVOKED, Upstream, file, gateway, post, send, until, upstream,
+    Directory, GOOD, Gateway, LIMITED, REVOKED, Upstream, gateway, post, send, until, upstream,
 };
 
 const OTHER: &str = "sk-canary-other-44444444";
-
-/// A directory of its own, removed with its last file.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        let path = file("");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 async fn start(keys: &Path) -> (Upstream, Gateway) {
     let upstream = upstream().await;

@@ -324,6 +324,38 @@ pub fn file(text: &str) -> PathBuf {
     path
 }
 
+/// A directory of its own, which goes with all that is in it.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        let path = file("");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The names of what is in it, in order.
+    #[cfg(feature = "serde")]
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// An address where nobody listens, and what keeps it from being given to others.
 pub fn nobody() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
