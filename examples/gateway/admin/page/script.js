@@ -75,11 +75,14 @@ function makeRow(key, at) {
   const badge = element("span");
   const stateCell = element("td", "state");
   stateCell.append(badge);
-  const button = element("button");
-  button.type = "button";
-  button.addEventListener("click", () => change(at, button));
   const action = element("td", "action");
-  action.append(button);
+  for (const verb of ["reinstate", "disable"]) {
+    const button = element("button", verb, verb[0].toUpperCase() + verb.slice(1));
+    button.type = "button";
+    button.setAttribute("aria-label", `${button.textContent} ${person(key)}`);
+    button.addEventListener("click", () => change(at, verb, button));
+    action.append(button);
+  }
   row.append(
     element("td", "number quiet", String(at)), name, element("td", "group", key.group ?? ""), stateCell,
     element("td", "reason"), element("td", "number served"), element("td", "number refused"),
@@ -93,19 +96,19 @@ function fillRow(row, key) {
   const badge = cell(".state span");
   badge.className = `badge ${key.state}`;
   set(badge, state(key));
-  set(cell(".reason"), words(key.last_reason));
-  cell(".reason").classList.toggle("quiet", key.state === "valid");
+  const isEarlier = key.state === "valid" && key.last_reason !== null;
+  set(cell(".reason"), isEarlier ? `earlier: ${words(key.last_reason)}` : words(key.last_reason));
+  cell(".reason").classList.toggle("quiet", isEarlier);
   const usage = key.usage ?? { served: 0, refused: {}, last_used_ms_ago: null };
   set(cell(".served"), String(usage.served));
   set(cell(".refused"), String(sum(Object.values(usage.refused))));
   cell(".refused").title = Object.entries(usage.refused).map(([why, n]) => `${words(why)}: ${n}`).join("\n");
   const used = usage.last_used_ms_ago;
   set(cell(".used"), used === null ? "never" : `${duration(used + performance.now() - receivedAt)} ago`);
-  const button = cell("button");
-  const verb = key.state === "valid" ? "Disable" : "Reinstate";
-  set(button, verb);
-  button.setAttribute("aria-label", `${verb} ${person(key)}`);
-  button.hidden = !canChange;
+  cell(".reinstate").hidden = !canChange || key.state === "valid";
+  // One that was put out for other reasons may return by itself: a disabled one does not.
+  const isDisabled = key.state === "permanent" && key.last_reason === "operator";
+  cell(".disable").hidden = !canChange || isDisabled;
 }
 
 const identity = (list) => JSON.stringify(list.map((key) => [key.name, key.label, key.hint, key.group]));
@@ -189,7 +192,7 @@ function failoverRow(failover) {
     item.append(...named(attempt), ` ${attempt.status}${took}`, element("span", "quiet", meaning));
     return item;
   }));
-  const attemptsCell = element("td");
+  const attemptsCell = element("td", "attempts");
   attemptsCell.append(failover.attempts.length > 0 ? attempts : element("span", "quiet", "no key to be had"));
   const own = failover.outcome === "exhausted";
   const answer = element("td", "answer");
@@ -231,9 +234,8 @@ $("#ask form").addEventListener("submit", (event) => {
   $("#ask").close("given");
 });
 
-async function change(at, button) {
+async function change(at, verb, button) {
   const key = keys[at];
-  const verb = key.state === "valid" ? "disable" : "reinstate";
   if (token === null && !await askForToken(`To ${verb} ${person(key)}.`)) return;
   button.disabled = true;
   try {
