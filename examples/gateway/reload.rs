@@ -23,6 +23,10 @@ use crate::signals::Hangup;
 /// How long to let a change come to an end. One that takes longer is read again when it has.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// How often to look unasked: some file systems tell of no change, and a directory that another one
+/// has replaced tells of none any more.
+const LOOK: Duration = Duration::from_secs(60);
+
 pub struct Reload {
     file: PathBuf,
     pool: Arc<KeyPool>,
@@ -53,6 +57,7 @@ impl Reload {
                     tokio::time::sleep(SETTLE).await;
                     self.read(false);
                 }
+                () = tokio::time::sleep(LOOK) => self.read(false),
                 () = hangup.next() => self.read(true),
             }
         }

@@ -141,7 +141,15 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// What of a pool is worth writing again for: another state of a key, or another deadline.
 #[derive(PartialEq, Eq)]
-struct Outline(Vec<(Box<str>, Option<Arc<str>>, Option<Reason>, Out)>);
+struct Outline(Vec<Outlined>);
+
+#[derive(PartialEq, Eq)]
+struct Outlined {
+    hint: Box<str>,
+    group: Option<Arc<str>>,
+    reason: Option<Reason>,
+    out: Out,
+}
 
 #[derive(PartialEq, Eq)]
 enum Out {
@@ -160,7 +168,12 @@ impl Outline {
                 KeyState::Temporary { retry_after } => Out::Until((since + retry_after).as_secs()),
                 KeyState::Permanent => Out::ForGood,
             };
-            (key.hint, key.group, key.reason, out)
+            Outlined {
+                hint: key.hint,
+                group: key.group,
+                reason: key.reason,
+                out,
+            }
         });
         Self(keys.collect())
     }
