@@ -93,8 +93,10 @@ async fn run() -> Result<(), BadInput> {
         _ => None,
     };
     if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool) {
-        let reload = Reload::new(file, text, Arc::clone(pool));
-        tokio::spawn(reload.run(signals::Hangup::new()?));
+        if reload::can_change(&file) {
+            let reload = Reload::new(file, text, Arc::clone(pool));
+            tokio::spawn(reload.run(signals::Hangup::new()?));
+        }
     }
     println!("gateway listening on http://{}", listener.local_addr()?);
     let admin = match admin_listener {

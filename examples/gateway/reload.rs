@@ -65,7 +65,7 @@ impl Reload {
 
     /// `asked`: an answer is expected, whatever it is.
     fn read(&mut self, asked: bool) {
-        let read = keys::read(&self.file).map_err(|BadInput(line)| line);
+        let read = self.text();
         if is_same(&self.last, &read) && !asked {
             return;
         }
@@ -80,12 +80,24 @@ impl Reload {
         }
     }
 
+    fn text(&self) -> Result<SecretString, String> {
+        match can_change(&self.file) {
+            true => keys::read(&self.file).map_err(|BadInput(line)| line),
+            false => Err(format!("{}: not a file any more", keys::source(&self.file))),
+        }
+    }
+
     fn replace(&self, text: &SecretString) -> Result<KeyChanges, String> {
         let from_there = |what: String| format!("{}: {what}", keys::source(&self.file));
         let keys = keys::parse(text).map_err(|BadInput(line)| from_there(line))?;
         let changes = self.pool.replace_keys(keys);
         changes.map_err(|error| from_there(error.to_string()))
     }
+}
+
+/// Whether there is a point in reading it again: a pipe gives its keys once.
+pub fn can_change(file: &Path) -> bool {
+    file.metadata().map_or(true, |there| there.is_file())
 }
 
 fn is_same(last: &Result<SecretString, String>, read: &Result<SecretString, String>) -> bool {

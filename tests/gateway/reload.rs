@@ -206,6 +206,26 @@ async fn what_else_happens_in_the_directory_is_not_told_of() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn keys_that_came_through_a_pipe_are_read_once() {
+    let directory = Directory::new();
+    let path = directory.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let writer = path.clone();
+    let writing = tokio::task::spawn_blocking(move || fs::write(writer, GOOD));
+    let (upstream, gateway) = start(&path).await;
+    writing.await.unwrap().unwrap();
+
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
+    assert_eq!(upstream.keys(), [GOOD]);
+    gateway.signal("HUP").await;
+
+    let ended = gateway.ended().await;
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (None, ""));
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn without_a_file_sighup_ends_the_gateway_as_ever() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;

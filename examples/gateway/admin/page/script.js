@@ -26,8 +26,13 @@ function duration(ms) {
   return `${s} s`;
 }
 
+function clock(ms) {
+  const [then, now] = [new Date(ms), new Date()];
+  const time = then.toLocaleTimeString([], { hour12: false });
+  return then.toDateString() === now.toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
+}
+
 const words = (name) => (name ?? "").replaceAll("_", " ");
-const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 const person = (key) => (key.label === null ? key.hint : key.label);
 const remaining = (key) => key.retry_after_ms - (performance.now() - receivedAt);
 const sum = (numbers) => numbers.reduce((all, one) => all + one, 0);
