@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::body::{Inspection, RequestBody, ResponseBody};
+use crate::body::{Answer, Inspection, RequestBody, ResponseBody};
 use crate::play::{Classified, Next, Play, Settled};
 use crate::policy::ProviderPolicy;
 use crate::pool::Place;
@@ -70,10 +70,10 @@ pin_project! {
         /// It was answered, and the head was not enough.
         Inspecting { answer: Option<Inspected<R>> },
         /// It was refused, and is being let go.
-        Refused { #[pin] body: ResponseBody<R>, next: Option<Next> },
+        Refused { #[pin] body: Answer<R>, next: Option<Next> },
         /// There is no key, but one will return soon.
         Queued { place: Option<Place> },
-        Waiting { #[pin] wait: Wait },
+        Waiting { wait: Pin<Box<Wait>> },
         /// The inner service is being made ready for the next key.
         Readying,
         /// There is no key.
@@ -139,13 +139,11 @@ where
                         Err(error) => break Err(error),
                     };
                     let Some(play) = play else {
-                        let body = ResponseBody::upstream(body);
+                        let body = ResponseBody::untouched(body);
                         break Ok(Response::from_parts(head, body));
                     };
                     match play.classify(&head) {
-                        Classified::Judged(verdict) => {
-                            (verdict, head, ResponseBody::upstream(body))
-                        }
+                        Classified::Judged(verdict) => (verdict, head, Answer::Upstream { body }),
                         Classified::Read(reach) => {
                             let answer = Some((head, Box::pin(Inspection::new(body, reach))));
                             this.state.set(State::Inspecting { answer });
@@ -159,7 +157,7 @@ where
                     }
                     let (head, body) = answer.take().expect("taken once");
                     let verdict = play.judge(&head, &body);
-                    (verdict, head, ResponseBody::inspected(body))
+                    (verdict, head, Answer::Inspected { body })
                 }
                 (StateProj::Refused { body, next }, _) => {
                     body.drain(cx);
@@ -172,12 +170,12 @@ where
                 }
                 (StateProj::Queued { place }, Some(play)) => {
                     let place = place.take().expect("taken once");
-                    let wait = Wait::new(place, play.wait_left().unwrap_or_default());
+                    let wait = Box::pin(Wait::new(place, play.wait_left().unwrap_or_default()));
                     this.state.set(State::Waiting { wait });
                     continue;
                 }
                 (StateProj::Waiting { wait }, Some(play)) => {
-                    let (found, took) = ready!(wait.poll(cx, || play.look()));
+                    let (found, took) = ready!(wait.as_mut().poll(cx, || play.look()));
                     play.end_wait(took);
                     let next = if found {
                         State::Readying

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::past::Past;
 use crate::policy::Verdict;
 use crate::pool::Key;
 
@@ -122,26 +123,23 @@ impl fmt::Debug for Attempted {
 /// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions).
 #[derive(Clone)]
 pub struct FailoverInfo {
-    refused: Option<Arc<Vec<Attempted>>>,
+    past: Option<Arc<Past>>,
     /// The attempt whose answer the caller gets, if it was not one that refused the key.
     answered: Option<Attempted>,
-    waited: Duration,
     outcome: Outcome,
     replay: Replay,
 }
 
 impl FailoverInfo {
     pub(crate) fn new(
-        refused: Option<Arc<Vec<Attempted>>>,
+        past: Option<Arc<Past>>,
         answered: Option<Attempted>,
-        waited: Duration,
         outcome: Outcome,
         replay: Replay,
     ) -> Self {
         Self {
-            refused,
+            past,
             answered,
-            waited,
             outcome,
             replay,
         }
@@ -154,9 +152,9 @@ impl FailoverInfo {
 
     /// The attempts, in order.
     pub fn history(&self) -> impl Iterator<Item = &Attempted> {
-        self.refused
+        let past = self.past.as_deref();
+        past.map_or(&[][..], Past::refused)
             .iter()
-            .flat_map(|refused| refused.iter())
             .chain(&self.answered)
     }
 
@@ -177,7 +175,7 @@ impl FailoverInfo {
     /// How long the request waited for keys to return, in all, where the layer
     /// [lets it](crate::KeyFailoverLayer::wait_for_key).
     pub fn waited(&self) -> Duration {
-        self.waited
+        self.past.as_deref().map_or(Duration::ZERO, Past::waited)
     }
 
     /// Whose answer it is.
@@ -192,7 +190,7 @@ impl FailoverInfo {
 
     /// Whether anything happened that the caller could not have had without the layer.
     pub(crate) fn is_eventful(&self) -> bool {
-        self.refused.is_some() || !self.waited.is_zero() || self.outcome == Outcome::Exhausted
+        self.past.is_some() || self.outcome == Outcome::Exhausted
     }
 }
 
@@ -200,7 +198,7 @@ impl fmt::Debug for FailoverInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailoverInfo")
             .field("history", &self.history().collect::<Vec<_>>())
-            .field("waited", &self.waited)
+            .field("waited", &self.waited())
             .field("outcome", &self.outcome)
             .field("replay", &self.replay)
             .finish()

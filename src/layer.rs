@@ -83,8 +83,9 @@ impl<P> KeyFailoverLayer<P> {
     }
 
     /// Whether the time that each attempt takes is measured, for
-    /// [`Attempted::elapsed`](crate::Attempted::elapsed). Default: `false`, since it takes two
-    /// readings of the clock for each attempt.
+    /// [`Attempted::elapsed`](crate::Attempted::elapsed), and with the feature `metrics` for the time
+    /// lost to refused attempts. Default: `false`, since it takes two readings of the clock for each
+    /// attempt.
     #[must_use]
     pub fn timings(mut self, take: bool) -> Self {
         self.settings.timings = take;

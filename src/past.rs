@@ -1,8 +1,9 @@
 //! What has happened to a request so far. There is nothing of it until a key was refused or the
 //! request has to wait.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::cause::Suspects;
 use crate::info::Attempted;
@@ -12,7 +13,8 @@ use crate::telemetry::Trace;
 
 #[derive(Default)]
 pub(crate) struct Past {
-    refused: Vec<Attempted>,
+    // Most requests that are refused are refused once.
+    refused: SmallVec<[Attempted; 2]>,
     /// Where the present walk over the keys begins in it.
     walk: usize,
     has_waited: bool,
@@ -63,8 +65,8 @@ impl Past {
         self.waited += took;
     }
 
-    pub(crate) fn into_refused(self) -> Option<Arc<Vec<Attempted>>> {
-        (!self.refused.is_empty()).then(|| Arc::new(self.refused))
+    pub(crate) fn refused(&self) -> &[Attempted] {
+        &self.refused
     }
 }
 

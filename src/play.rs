@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use crate::BoxError;
 use crate::body::{
-    Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View, redact_headers,
+    Answer, Forms, Inspection, Reach, Recorder, RequestBody, ResponseBody, Unrepeatable, View,
+    redact_headers,
 };
 use crate::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
 use crate::past::Past;
@@ -33,7 +34,8 @@ pub(crate) struct Play<S, P, B> {
     /// What a further attempt takes. `None`: this attempt is the last, whatever recovers meanwhile.
     again: Option<Again<S, B>>,
     replay: Replay,
-    past: Option<Box<Past>>,
+    // Shared with nobody until the end.
+    past: Option<Arc<Past>>,
 }
 
 struct Turn {
@@ -41,6 +43,8 @@ struct Turn {
     /// Where the key is only being tried.
     loan: Option<Box<Loan>>,
     started: Option<Instant>,
+    /// Whether there was another key behind it.
+    has_more: bool,
 }
 
 struct Again<S, B> {
@@ -59,7 +63,7 @@ pub(crate) enum Classified {
 pub(crate) enum Settled<R: Body> {
     Answer(Response<ResponseBody<R>>),
     /// The refused answer is to be let go.
-    Refused(ResponseBody<R>, Next),
+    Refused(Answer<R>, Next),
 }
 
 /// What comes after a refusal.
@@ -91,7 +95,8 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn past(&mut self) -> &mut Past {
-        self.past.get_or_insert_default()
+        let past = self.past.get_or_insert_default();
+        Arc::get_mut(past).expect("it is not shared yet")
     }
 
     /// The keys that are not to be tried (again).
@@ -132,8 +137,8 @@ impl<S, P, B> Play<S, P, B> {
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
-        self.has_attempts(2)
-            && (self.pool().has_more(Some(self.key()), self.tried()) || self.may_still_wait())
+        let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
+        self.has_attempts(2) && (has_more || self.may_still_wait())
     }
 
     fn may_still_wait(&self) -> bool {
@@ -211,12 +216,10 @@ impl<S, P, B> Play<S, P, B> {
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
             key.served(status);
-            if let Some(past) = &mut self.past {
-                past.suspects.convict();
-            }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
             }
+            self.convict();
             return;
         };
         let reason = mark.reason(status);
@@ -234,13 +237,13 @@ impl<S, P, B> Play<S, P, B> {
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
-        if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
-            past.suspects.convict();
-        }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
             Some(loan) => loan.refused(),
             None => {}
+        }
+        if mark.kind() != MarkKind::Permanent {
+            self.convict();
         }
     }
 
@@ -249,9 +252,8 @@ impl<S, P, B> Play<S, P, B> {
         if !matches!(verdict, Verdict::Failover(_)) {
             return None;
         }
-        let past = self.past.get_or_insert_default();
-        let pool = self.settings.pool.as_deref()?;
-        past.trace.begin(pool.name())
+        let past = Arc::get_mut(self.past.get_or_insert_default())?;
+        past.trace.begin(self.settings.pool.as_deref()?.name())
     }
 
     /// Goes where what happens to the request is told.
@@ -259,12 +261,20 @@ impl<S, P, B> Play<S, P, B> {
         self.past.as_deref()?.trace.enter()
     }
 
-    fn attempted(&self, verdict: Verdict, status: StatusCode) -> Attempted {
+    /// A key was not refused as those before it were, so that these are to blame.
+    fn convict(&mut self) {
+        if self.past.is_some() {
+            self.past().suspects.convict();
+        }
+    }
+
+    fn push_past(&mut self, verdict: Verdict, status: StatusCode) {
         let turn = self.turn.as_ref().expect("an attempt has a key");
-        let elapsed = turn
-            .started
-            .map(|started| Instant::now().saturating_duration_since(started));
-        Attempted::new(turn.key.clone(), status, verdict, elapsed)
+        let attempted = Attempted::new(turn.key.clone(), status, verdict, turn.elapsed());
+        if matches!(verdict, Verdict::Failover(_)) {
+            telemetry::refused(self.pool().name(), &attempted);
+        }
+        self.past().push(attempted);
     }
 
     /// Ends the recording, having asked why it ended before, and says how the answer came about.
@@ -277,12 +287,10 @@ impl<S, P, B> Play<S, P, B> {
         if let Some(again) = self.again.take() {
             self.replay = again.recorder.end().into();
         }
-        let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
-        if let Some(past) = &self.past {
-            past.trace.answered(status, outcome);
+        if self.past.is_some() {
+            std::mem::take(&mut self.past().trace).end(status, outcome);
         }
-        let refused = self.past.take().and_then(|past| past.into_refused());
-        let info = FailoverInfo::new(refused, answered, waited, outcome, self.replay);
+        let info = FailoverInfo::new(self.past.take(), answered, outcome, self.replay);
         telemetry::answered(self.pool().name(), &info);
         info
     }
@@ -292,12 +300,25 @@ fn is_success(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
+impl Turn {
+    fn elapsed(&self) -> Option<Duration> {
+        let started = self.started?;
+        Some(Instant::now().saturating_duration_since(started))
+    }
+
+    fn into_attempted(self, verdict: Verdict, status: StatusCode) -> Attempted {
+        let elapsed = self.elapsed();
+        Attempted::new(self.key, status, verdict, elapsed)
+    }
+}
+
 impl From<Pick> for Turn {
-    fn from(Pick { key, loan }: Pick) -> Self {
+    fn from(pick: Pick) -> Self {
         Self {
-            key,
-            loan,
+            key: pick.key,
+            loan: pick.loan,
             started: None,
+            has_more: pick.has_more,
         }
     }
 }
@@ -334,24 +355,22 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         verdict: Verdict,
         head: response::Parts,
-        body: ResponseBody<R>,
+        body: Answer<R>,
     ) -> Settled<R>
     where
         R: Body<Data = Bytes>,
     {
         let _inside = self.trace(verdict);
         self.mark(verdict, head.status);
-        let attempted = self.attempted(verdict, head.status);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body, Some(attempted)));
+            return Settled::Answer(self.forward(head, body, false));
         };
-        telemetry::refused(self.pool().name(), &attempted);
-        self.past().push(attempted);
+        self.push_past(verdict, head.status);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);
         }
         Settled::Answer(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body, None),
+            MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -360,21 +379,25 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     fn forward<R>(
         &mut self,
         mut head: response::Parts,
-        mut body: ResponseBody<R>,
-        answered: Option<Attempted>,
+        mut body: Answer<R>,
+        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        let is_refusal = answered.is_none();
         let secret = self.key().expose_secret();
         if is_refusal {
             // It may stand in the head alone, and so may the key in it.
-            redact_headers(&mut head.headers, secret);
+            redact_headers(&mut head.headers, &Forms::of(secret));
         }
         if !body.redact(&head.headers, secret, is_refusal) {
+            if !is_refusal {
+                self.push_past(Verdict::Forward, head.status);
+            }
             return self.exhausted();
         }
+        let answered = self.turn.take().filter(|_| !is_refusal);
+        let answered = answered.map(|turn| turn.into_attempted(Verdict::Forward, head.status));
         let info = self.finish(answered, Outcome::Forwarded, head.status);
         let mut response = Response::from_parts(head, body);
         if self.settings.extensions || info.is_eventful() {
@@ -390,7 +413,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let mut response = self.settings.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());
         response.extensions_mut().insert(info.clone());
-        response.map(|data| ResponseBody::own(data).with_failover(info))
+        response.map(|data| Answer::Own { data }.with_failover(info))
     }
 }
 
@@ -466,7 +489,10 @@ where
     /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
     /// the pool meanwhile, and there is no other.
     pub(crate) fn again(&mut self) -> Option<S::Future> {
-        if self.key().is_removed() && !self.take_key(true) {
+        if !self.key().is_removed() {
+            let has_more = self.pool().has_more(self.key(), self.tried());
+            self.turn.as_mut()?.has_more = has_more;
+        } else if !self.take_key(true) {
             return None;
         }
         let Again {
@@ -493,8 +519,9 @@ where
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
-        if let Some(past) = &mut self.past {
-            past.trace.attempt(self.attempts);
+        if self.past.is_some() {
+            let number = self.attempts;
+            self.past().trace.attempt(number);
         }
         let turn = self.turn.as_mut().expect("an attempt has a key");
         let attempt = Attempt::new(self.attempts, turn.key.clone());

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
-use super::redaction::{find, overwrite, redact_headers};
+use super::redaction::{Forms, redact_headers};
 use crate::policy::BodyEvidence;
 use crate::sse::FirstEvent;
 
@@ -185,18 +185,21 @@ where
         is_refusal: bool,
     ) -> bool {
         let this = self.project();
-        if let Some(trailers) = this.trailers {
-            redact_headers(trailers, secret);
-        }
         if !is_refusal && !matches!(this.reach, Reach::Refusal) {
+            if let Some(trailers) = this.trailers {
+                redact_headers(trailers, &Forms::plain(secret));
+            }
             return true;
         }
-        let secret = secret.as_bytes();
+        let forms = Forms::of(secret);
+        if let Some(trailers) = this.trailers {
+            redact_headers(trailers, &forms);
+        }
         if headers.contains_key(header::CONTENT_ENCODING) {
             let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
-            return find(&decoded, secret).is_none();
+            return !forms.stand_in(&decoded);
         }
-        overwrite(this.data, secret);
+        forms.overwrite(this.data);
         true
     }
 }

@@ -20,5 +20,6 @@ pub use self::request::RequestBody;
 pub use self::response::ResponseBody;
 
 pub(crate) use self::inspection::{Inspection, Reach};
-pub(crate) use self::redaction::redact_headers;
+pub(crate) use self::redaction::{Forms, redact_headers};
+pub(crate) use self::response::Answer;
 pub(crate) use self::tape::{Recorder, Unrepeatable, View};

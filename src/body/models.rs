@@ -21,13 +21,14 @@ fn model(check: impl Fn() + Send + Sync + 'static) {
     builder.check(check);
 }
 
-/// A caller's body: `a`, and once it is told, `b` and the end.
+/// A caller's body: `a`, and once it is told, `b` and the end, which it may tell beforehand.
 struct Source(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
     given: usize,
     told: bool,
+    tells_end: bool,
     waker: Option<Waker>,
     dropped: bool,
 }
@@ -52,6 +53,11 @@ impl Body for Source {
             3 => None,
             _ => panic!("polled after its end"),
         })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let shared = self.0.lock().unwrap();
+        shared.tells_end && shared.given == 2
     }
 }
 
@@ -88,7 +94,7 @@ fn start() -> (
 }
 
 /// Reads to the end; `Err` with what came before the view was superseded.
-fn read(view: &View<Source>) -> Result<String, String> {
+fn read(view: &mut View<Source>) -> Result<String, String> {
     block_on(async {
         let mut text = String::new();
         loop {
@@ -114,16 +120,26 @@ fn assert_whole_or_superseded(read: Result<String, String>) {
 
 #[test]
 fn a_superseded_view_never_ends_short_and_the_next_reads_all() {
-    model(|| {
-        let (recorder, first, shared, budget) = start();
-        let refused = thread::spawn(move || assert_whole_or_superseded(read(&first)));
+    superseded(false);
+}
+
+#[test]
+fn the_same_of_a_body_that_tells_its_end() {
+    superseded(true);
+}
+
+fn superseded(tells_end: bool) {
+    model(move || {
+        let (recorder, mut first, shared, budget) = start();
+        shared.lock().unwrap().tells_end = tells_end;
+        let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
         let teller = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || tell(&shared))
         };
         recorder.supersede().unwrap();
-        let (_, second) = recorder.play_again();
-        assert_eq!(read(&second).as_deref(), Ok("ab"));
+        let (_, mut second) = recorder.play_again();
+        assert_eq!(read(&mut second).as_deref(), Ok("ab"));
         refused.join().unwrap();
         teller.join().unwrap();
         drop((recorder, second));
@@ -135,12 +151,12 @@ fn a_superseded_view_never_ends_short_and_the_next_reads_all() {
 #[test]
 fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
     model(|| {
-        let (recorder, first, shared, budget) = start();
+        let (recorder, mut first, shared, budget) = start();
         tell(&shared);
-        let refused = thread::spawn(move || assert_whole_or_superseded(read(&first)));
+        let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
         recorder.supersede().unwrap();
-        let (_, last) = recorder.play_last();
-        assert_eq!(read(&last).as_deref(), Ok("ab"));
+        let (_, mut last) = recorder.play_last();
+        assert_eq!(read(&mut last).as_deref(), Ok("ab"));
         refused.join().unwrap();
         drop(last);
         assert!(shared.lock().unwrap().dropped);
@@ -151,7 +167,7 @@ fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
 #[test]
 fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
     model(|| {
-        let (recorder, first, shared, _) = start();
+        let (recorder, mut first, shared, _) = start();
         let refused = thread::spawn(move || {
             let mut cx = Context::from_waker(Waker::noop());
             let _ = first.poll_frame(&mut cx);
@@ -159,8 +175,8 @@ fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
             drop(first);
         });
         recorder.supersede().unwrap();
-        let (_, second) = recorder.play_again();
-        let reader = thread::spawn(move || assert_eq!(read(&second).as_deref(), Ok("ab")));
+        let (_, mut second) = recorder.play_again();
+        let reader = thread::spawn(move || assert_eq!(read(&mut second).as_deref(), Ok("ab")));
         tell(&shared);
         refused.join().unwrap();
         reader.join().unwrap();
@@ -170,8 +186,8 @@ fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
 #[test]
 fn an_answer_that_is_handed_over_while_its_body_is_read_cuts_nothing_and_frees_all() {
     model(|| {
-        let (recorder, view, shared, budget) = start();
-        let reader = thread::spawn(move || assert_eq!(read(&view).as_deref(), Ok("ab")));
+        let (recorder, mut view, shared, budget) = start();
+        let reader = thread::spawn(move || assert_eq!(read(&mut view).as_deref(), Ok("ab")));
         let teller = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || tell(&shared))
@@ -187,7 +203,7 @@ fn an_answer_that_is_handed_over_while_its_body_is_read_cuts_nothing_and_frees_a
 #[test]
 fn a_call_that_is_cancelled_while_its_view_is_polled_and_dropped_leaves_nothing() {
     model(|| {
-        let (recorder, view, shared, budget) = start();
+        let (recorder, mut view, shared, budget) = start();
         let reader = thread::spawn(move || {
             let mut cx = Context::from_waker(Waker::noop());
             let _ = view.poll_frame(&mut cx);

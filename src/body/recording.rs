@@ -30,8 +30,6 @@ pub(super) struct Recording {
     frames: Frames,
     /// The first frame that the reader has not read.
     next: usize,
-    /// The bytes of `frames` that the reader has not read.
-    unread: u64,
     /// Small frames that the reader has read, being copied together.
     block: Vec<u8>,
     /// The bytes recorded in all.
@@ -60,7 +58,6 @@ impl Recording {
         Self {
             frames: Frames::default(),
             next: 0,
-            unread: 0,
             block: Vec::new(),
             len: 0,
             limit,
@@ -73,21 +70,18 @@ impl Recording {
         self.stopped
     }
 
-    /// The bytes that are recorded and that the reader has not read.
-    pub(super) fn unread(&self) -> u64 {
-        self.unread
+    /// Whether anything is recorded that the reader has not read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.next < self.frames.len()
     }
 
     /// The next recorded frame that the reader has not read.
     pub(super) fn read(&mut self) -> Option<Bytes> {
-        let data = if self.stopped.is_some() {
-            self.free_next()?
-        } else {
-            let kept = self.frames.get(self.next)?;
-            self.next += 1;
-            kept.data.clone()
-        };
-        self.unread -= data.len() as u64;
+        if self.stopped.is_some() {
+            return self.free_next();
+        }
+        let data = self.frames.get(self.next)?.data.clone();
+        self.next += 1;
         Some(data)
     }
 
@@ -119,7 +113,6 @@ impl Recording {
         }
         // The reader is owed it, whether or not it can be read a second time.
         self.share.hold(data.len());
-        self.unread += data.len() as u64;
         let cost = data.len();
         self.keep(data, cost);
     }
@@ -129,7 +122,6 @@ impl Recording {
         debug_assert!(self.stopped.is_none(), "what was read is gone");
         self.close_block();
         self.next = 0;
-        self.unread = self.len as u64;
     }
 
     /// Frees what the reader has read, and from now on what it reads.
@@ -150,7 +142,6 @@ impl Recording {
         self.stop(Stopped::Done);
         while self.free_next().is_some() {}
         self.frames = Frames::default();
-        self.unread = 0;
     }
 
     fn free_next(&mut self) -> Option<Bytes> {

@@ -1,23 +1,116 @@
 //! Overwriting a key that a provider echoes, by `*` of equal length.
 
 use http::{HeaderMap, HeaderName};
+use zeroize::Zeroizing;
 
 #[cfg(feature = "grpc")]
 use crate::binary;
 
-/// Overwrites each occurrence of `secret`, in gRPC's binary metadata as well.
-pub(crate) fn redact_headers(headers: &mut HeaderMap, secret: &str) {
-    let secret = secret.as_bytes();
+/// A key as it may stand in a text: as it is, and in the encodings that people put keys into.
+pub(crate) struct Forms(Vec<Zeroizing<Vec<u8>>>);
+
+impl Forms {
+    /// Encoded, a shorter key could be any text.
+    const MIN_ENCODED: usize = 8;
+
+    pub(crate) fn of(secret: &str) -> Self {
+        let mut forms = Self::plain(secret).0;
+        let secret = secret.as_bytes();
+        let mut add = |form| forms.push(Zeroizing::new(form));
+        if secret.len() >= Self::MIN_ENCODED {
+            for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
+                add(hex(secret, digits));
+                add(percent(secret, digits));
+            }
+            for alphabet in [BASE64, BASE64_URL_SAFE] {
+                (0..3).for_each(|before| add(base64(secret, before, alphabet)));
+            }
+        }
+        Self(forms)
+    }
+
+    /// As it is alone.
+    pub(super) fn plain(secret: &str) -> Self {
+        Self(vec![Zeroizing::new(secret.as_bytes().to_vec())])
+    }
+
+    pub(super) fn stand_in(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|form| find(text, form).is_some())
+    }
+
+    /// Overwrites each occurrence, and says whether there was one.
+    pub(super) fn overwrite(&self, text: &mut [u8]) -> bool {
+        let mut found = false;
+        for form in &self.0 {
+            let mut from = 0;
+            while let Some(at) = find(&text[from..], form) {
+                text[from + at..][..form.len()].fill(b'*');
+                from += at + form.len();
+            }
+            found |= from > 0;
+        }
+        found
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const BASE64_URL_SAFE: &[u8; 64] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+fn hex(secret: &[u8], digits: &[u8; 16]) -> Vec<u8> {
+    let digits = |byte: &u8| {
+        [
+            digits[usize::from(byte >> 4)],
+            digits[usize::from(byte & 15)],
+        ]
+    };
+    secret.iter().flat_map(digits).collect()
+}
+
+fn percent(secret: &[u8], digits: &[u8; 16]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(3 * secret.len());
+    for byte in secret {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            text.push(*byte);
+        } else {
+            text.push(b'%');
+            text.extend(hex(&[*byte], digits));
+        }
+    }
+    text
+}
+
+/// What is always there of a key's base64 where so many bytes of a group of three stand `before` it,
+/// whatever these are, and whatever follows.
+fn base64(secret: &[u8], before: usize, alphabet: &[u8; 64]) -> Vec<u8> {
+    let bytes = Zeroizing::new([&[0; 2][..before], secret].concat());
+    let text = bytes.chunks_exact(3).flat_map(|group| {
+        let bits = group
+            .iter()
+            .fold(0, |bits, byte| (bits << 8) | usize::from(*byte));
+        [18, 12, 6, 0].map(|shift| alphabet[(bits >> shift) & 63])
+    });
+    text.skip((before * 8).div_ceil(6)).collect()
+}
+
+fn find(text: &[u8], form: &[u8]) -> Option<usize> {
+    text.windows(form.len()).position(|window| window == form)
+}
+
+/// Overwrites each occurrence of a key, in gRPC's binary metadata as well.
+pub(crate) fn redact_headers(headers: &mut HeaderMap, forms: &Forms) {
     for (name, value) in headers.iter_mut() {
         let mut text = value.as_bytes().to_vec();
-        if overwrite(&mut text, secret) || overwrite_binary(name, &mut text, secret) {
+        // What is binary is to stay what can be decoded.
+        let is_binary = overwrite_binary(name, &mut text, forms);
+        if forms.overwrite(&mut text) || is_binary {
             *value = text.try_into().expect("as legal as it was");
         }
     }
 }
 
 #[cfg(feature = "grpc")]
-fn overwrite_binary(name: &HeaderName, value: &mut Vec<u8>, secret: &[u8]) -> bool {
+fn overwrite_binary(name: &HeaderName, value: &mut Vec<u8>, forms: &Forms) -> bool {
     if !name.as_str().ends_with("-bin") {
         return false;
     }
@@ -25,7 +118,7 @@ fn overwrite_binary(name: &HeaderName, value: &mut Vec<u8>, secret: &[u8]) -> bo
     let redacted: Vec<_> = binary::decode_each(value)
         .map(|bytes| {
             let mut bytes = bytes.unwrap_or_default();
-            found |= overwrite(&mut bytes, secret);
+            found |= forms.overwrite(&mut bytes);
             binary::encode(&bytes)
         })
         .collect();
@@ -36,21 +129,47 @@ fn overwrite_binary(name: &HeaderName, value: &mut Vec<u8>, secret: &[u8]) -> bo
 }
 
 #[cfg(not(feature = "grpc"))]
-fn overwrite_binary(_: &HeaderName, _: &mut Vec<u8>, _: &[u8]) -> bool {
+fn overwrite_binary(_: &HeaderName, _: &mut Vec<u8>, _: &Forms) -> bool {
     false
 }
 
-pub(super) fn find(text: &[u8], secret: &[u8]) -> Option<usize> {
-    text.windows(secret.len())
-        .position(|window| window == secret)
-}
+#[cfg(all(test, not(tower_key_failover_loom)))]
+mod tests {
+    use super::Forms;
 
-/// Overwrites each occurrence of `secret`, and says whether there was one.
-pub(super) fn overwrite(text: &mut [u8], secret: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(at) = find(&text[from..], secret) {
-        text[from + at..][..secret.len()].fill(b'*');
-        from += at + secret.len();
+    fn redacted(secret: &str, text: &str) -> String {
+        let mut text = text.as_bytes().to_vec();
+        Forms::of(secret).overwrite(&mut text);
+        String::from_utf8(text).unwrap()
     }
-    from > 0
+
+    #[test]
+    fn a_key_is_overwritten_in_every_encoding() {
+        let key = "sk-ant+/~ key?";
+        for (text, expected) in [
+            ("key sk-ant+/~ key?!", "key **************!"),
+            (
+                "736b2d616e742b2f7e206b65793f.",
+                "****************************.",
+            ),
+            (
+                "736B2D616E742B2F7E206B65793F",
+                "****************************",
+            ),
+            ("?k=sk-ant%2B%2F~%20key%3F&", "?k=**********************&"),
+            ("?k=sk-ant%2b%2f~%20key%3f&", "?k=**********************&"),
+            // Alone, and behind one byte and two.
+            ("c2stYW50Ky9+IGtleT8=", "****************eT8="),
+            ("c2stYW50Ky9-IGtleT8", "****************eT8"),
+            ("OnNrLWFudCsvfiBrZXk_", "On******************"),
+            ("dTpzay1hbnQrL34ga2V5Pw==", "dTp*****************Pw=="),
+        ] {
+            assert_eq!(redacted(key, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_is_overwritten_as_it_is_alone() {
+        assert_eq!(redacted("k0", "k0 6b30 azA="), "** 6b30 azA=");
+    }
 }

@@ -21,14 +21,15 @@ pin_project! {
         R: Body,
     {
         #[pin]
-        kind: Kind<R>,
+        answer: Answer<R>,
         failover: Option<FailoverInfo>,
     }
 }
 
 pin_project! {
-    #[project = KindProj]
-    enum Kind<R>
+    /// An answer's body, before anything is said of how it came about.
+    #[project = AnswerProj]
+    pub(crate) enum Answer<R>
     where
         R: Body,
     {
@@ -41,28 +42,12 @@ pin_project! {
 }
 
 impl<R: Body> ResponseBody<R> {
-    pub(crate) fn upstream(body: R) -> Self {
-        Self::new(Kind::Upstream { body })
-    }
-
-    pub(crate) fn inspected(body: Pin<Box<Inspection<R>>>) -> Self {
-        Self::new(Kind::Inspected { body })
-    }
-
-    pub(crate) fn own(data: Bytes) -> Self {
-        Self::new(Kind::Own { data })
-    }
-
-    fn new(kind: Kind<R>) -> Self {
+    /// The answer of a request that was not ours to play.
+    pub(crate) fn untouched(body: R) -> Self {
         Self {
-            kind,
+            answer: Answer::Upstream { body },
             failover: None,
         }
-    }
-
-    pub(crate) fn with_failover(mut self, failover: FailoverInfo) -> Self {
-        self.failover = Some(failover);
-        self
     }
 
     /// How this answer came about. `None` where the request was not ours to play: it brought its own
@@ -72,13 +57,22 @@ impl<R: Body> ResponseBody<R> {
     }
 }
 
-impl<R: Body<Data = Bytes>> ResponseBody<R> {
+impl<R: Body> Answer<R> {
+    pub(crate) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
+        ResponseBody {
+            answer: self,
+            failover: Some(failover),
+        }
+    }
+}
+
+impl<R: Body<Data = Bytes>> Answer<R> {
     /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
     #[must_use]
     pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
-        match &mut self.kind {
-            Kind::Inspected { body } => body.as_mut().redact(headers, secret, is_refusal),
-            Kind::Upstream { .. } | Kind::Own { .. } => true,
+        match self {
+            Self::Inspected { body } => body.as_mut().redact(headers, secret, is_refusal),
+            Self::Upstream { .. } | Self::Own { .. } => true,
         }
     }
 
@@ -100,6 +94,39 @@ impl<R: Body<Data = Bytes>> ResponseBody<R> {
     }
 }
 
+impl<R: Body<Data = Bytes>> Body for Answer<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        match self.project() {
+            AnswerProj::Upstream { body } => body.poll_frame(cx),
+            AnswerProj::Inspected { body } => body.as_mut().poll_frame(cx),
+            AnswerProj::Own { data } if data.is_empty() => Poll::Ready(None),
+            AnswerProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Upstream { body } => body.is_end_stream(),
+            Self::Inspected { body } => body.is_end_stream(),
+            Self::Own { data } => data.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Upstream { body } => body.size_hint(),
+            Self::Inspected { body } => body.size_hint(),
+            Self::Own { data } => SizeHint::with_exact(data.len() as u64),
+        }
+    }
+}
+
 impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     type Data = Bytes;
     type Error = R::Error;
@@ -108,43 +135,30 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        match self.project().kind.project() {
-            KindProj::Upstream { body } => body.poll_frame(cx),
-            KindProj::Inspected { body } => body.as_mut().poll_frame(cx),
-            KindProj::Own { data } if data.is_empty() => Poll::Ready(None),
-            KindProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
-        }
+        self.project().answer.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Upstream { body } => body.is_end_stream(),
-            Kind::Inspected { body } => body.is_end_stream(),
-            Kind::Own { data } => data.is_empty(),
-        }
+        self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Upstream { body } => body.size_hint(),
-            Kind::Inspected { body } => body.size_hint(),
-            Kind::Own { data } => SizeHint::with_exact(data.len() as u64),
-        }
+        self.answer.size_hint()
     }
 }
 
 impl<R: Body + Default> Default for ResponseBody<R> {
     fn default() -> Self {
-        Self::upstream(R::default())
+        Self::untouched(R::default())
     }
 }
 
 impl<R: Body> fmt::Debug for ResponseBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.kind {
-            Kind::Upstream { .. } => "upstream",
-            Kind::Inspected { .. } => "inspected",
-            Kind::Own { .. } => "own",
+        let kind = match &self.answer {
+            Answer::Upstream { .. } => "upstream",
+            Answer::Inspected { .. } => "inspected",
+            Answer::Own { .. } => "own",
         };
         f.debug_struct("ResponseBody")
             .field("kind", &kind)

@@ -3,8 +3,8 @@
 //! The caller's body (the *source*) streams through the tape: each attempt reads a [`View`] of
 //! it, which yields what was recorded and then polls the source on. Views of refused attempts stay
 //! around, since a client may hold and poll a refused attempt's body for a while: only the *live*
-//! view, that of the latest attempt, gets anything. A superseded one gets an error, never an end:
-//! a body that was cut short must not look complete.
+//! view, that of the latest attempt, gets anything. A superseded one gets an error, and no end that
+//! it had not read before: a body that was cut short must not look complete.
 //!
 //! The source is polled outside the lock, and no waker is cloned, dropped or woken inside it.
 
@@ -27,20 +27,22 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 /// The right to send the request again. When it is dropped, recording ends and what was recorded is
 /// freed as the live view reads it.
 pub(crate) struct Recorder<B> {
-    tape: Arc<Tape<B>>,
-    has_ended: bool,
+    /// `None` once recording has ended.
+    tape: Option<Arc<Tape<B>>>,
 }
 
 struct Tape<B> {
+    /// What the caller's body said of itself at first: the framing that each attempt is to have.
+    hint: SizeHint,
+    was_ended: bool,
     state: Mutex<State<B>>,
 }
 
 struct State<B> {
     /// Which view is live: the latest, or the one that is to come.
     generation: u32,
-    /// Whether the live view exists, and whether it was polled.
+    /// Whether the live view exists, and has still to read.
     live: bool,
-    polled: bool,
     /// The head to send again, while that is possible. It never holds a credential of ours.
     head: Option<KeptHead>,
     recording: Recording,
@@ -48,12 +50,6 @@ struct State<B> {
     source: Option<B>,
     polling: bool,
     tail: Tail,
-    /// What the source said of itself when it was last here.
-    hint: SizeHint,
-    ended: bool,
-    /// What it said at the first attempt: the framing that the caller chose.
-    was_exact: bool,
-    was_ended: bool,
     /// The live view's task, if it waits.
     waker: Option<Waker>,
 }
@@ -88,38 +84,34 @@ impl<B: Body> Recorder<B> {
         limit: usize,
         budget: ReplayBudget,
     ) -> (Self, View<B>) {
-        let (hint, ended) = (body.size_hint(), body.is_end_stream());
+        let was_ended = body.is_end_stream();
         let tape = Arc::new(Tape {
+            hint: body.size_hint(),
+            was_ended,
             state: Mutex::new(State {
                 generation: 0,
-                live: true,
-                polled: false,
+                live: !was_ended,
                 head: Some(KeptHead::of(head)),
                 recording: Recording::new(limit, budget),
                 source: Some(body),
                 polling: false,
                 tail: Tail::Open,
-                was_exact: hint.exact().is_some(),
-                was_ended: ended,
-                hint,
-                ended,
                 waker: None,
             }),
         });
-        let view = View {
-            tape: Arc::clone(&tape),
-            generation: 0,
-        };
-        let has_ended = false;
-        (Self { tape, has_ended }, view)
+        let view = View::new(&tape, 0);
+        (Self { tape: Some(tape) }, view)
     }
 }
 
 impl<B> Recorder<B> {
     /// Ends the recording, and says why the request could not have been sent again before.
     pub(crate) fn end(mut self) -> Option<Unrepeatable> {
-        self.has_ended = true;
-        self.tape.end()
+        self.tape.take().and_then(Tape::end)
+    }
+
+    fn tape(&self) -> &Arc<Tape<B>> {
+        self.tape.as_ref().expect("taken as it ends")
     }
 
     /// Takes the body away from the attempt under way, unless the request cannot be sent again.
@@ -127,13 +119,12 @@ impl<B> Recorder<B> {
     /// At once, and not only when the next attempt begins: what the refused one read until then
     /// might be more than can be recorded, and the next one would lack it.
     pub(crate) fn supersede(&self) -> Result<(), Unrepeatable> {
-        let mut state = self.tape.lock();
+        let mut state = self.tape().lock();
         if let Some(why) = state.unrepeatable() {
             return Err(why);
         }
         state.generation += 1;
         state.live = false;
-        state.polled = false;
         if let Tail::End(trailers) = &mut state.tail {
             state.tail = match trailers.take() {
                 Some(trailers) => Tail::Trailers(trailers),
@@ -154,7 +145,7 @@ impl<B> Recorder<B> {
         let (kept, view) = self.view();
         // Copied outside the lock: extensions are other people's code.
         let head = kept.to_parts();
-        self.tape.lock().head = Some(kept);
+        self.tape().lock().head = Some(kept);
         (head, view)
     }
 
@@ -165,26 +156,23 @@ impl<B> Recorder<B> {
     }
 
     fn view(&self) -> (KeptHead, View<B>) {
-        let mut state = self.tape.lock();
-        state.live = true;
+        let tape = self.tape();
+        let mut state = tape.lock();
+        state.live = !tape.was_ended;
         let head = state.head.take();
         let generation = state.generation;
         drop(state);
-        let view = View {
-            tape: Arc::clone(&self.tape),
-            generation,
-        };
         (
             head.expect("it is kept as long as there is a recorder"),
-            view,
+            View::new(tape, generation),
         )
     }
 }
 
 impl<B> Drop for Recorder<B> {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.tape.end();
+        if let Some(tape) = self.tape.take() {
+            Tape::end(tape);
         }
     }
 }
@@ -201,8 +189,13 @@ impl<B> Tape<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self) -> Option<Unrepeatable> {
-        let mut state = self.lock();
+    fn end(mut tape: Arc<Self>) -> Option<Unrepeatable> {
+        if let Some(tape) = Arc::get_mut(&mut tape) {
+            // There is no view left: all of it goes now.
+            let state = tape.state.get_mut();
+            return state.unwrap_or_else(PoisonError::into_inner).unrepeatable();
+        }
+        let mut state = tape.lock();
         let why = state.unrepeatable();
         state.recording.stop(Stopped::Done);
         let rest = if state.live { None } else { state.abandon() };
@@ -239,12 +232,18 @@ impl<B> State<B> {
 pub(crate) struct View<B> {
     tape: Arc<Tape<B>>,
     generation: u32,
+    /// Whether it has read all there is. It is complete then, whatever happens, and needs no lock.
+    has_ended: bool,
+    /// The bytes that it has read.
+    read: u64,
 }
+
+/// What came of a poll.
+type Polled = Poll<Option<Result<Frame<Bytes>, RequestBodyError>>>;
 
 /// What a view is to do, found out under the lock.
 enum Step<B> {
-    Yield(Result<Frame<Bytes>, RequestBodyError>),
-    End,
+    Yield(Option<Result<Frame<Bytes>, RequestBodyError>>),
     Poll(B),
 }
 
@@ -253,26 +252,38 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn poll_frame(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let mut source = match self.step(cx) {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let polled = match self.step(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Step::Yield(frame)) => return Poll::Ready(Some(frame)),
-            Poll::Ready(Step::End) => return Poll::Ready(None),
-            Poll::Ready(Step::Poll(source)) => Borrowed::new(&self.tape, source),
+            Poll::Ready(Step::Yield(frame)) => Poll::Ready(frame),
+            Poll::Ready(Step::Poll(source)) => {
+                let mut source = Borrowed::new(&self.tape, source);
+                let polled = Pin::new(source.get()).poll_frame(cx);
+                let (polled, has_ended) = source.settle(self.generation, polled, cx);
+                self.has_ended = has_ended;
+                polled
+            }
         };
-        let polled = Pin::new(source.get()).poll_frame(cx);
-        self.settle(source, polled, cx)
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.read += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        polled
     }
 
     /// Looks what there is to do, and parks where there is nothing.
-    fn step(&self, cx: &Context<'_>) -> Poll<Step<B>> {
+    fn step(&mut self, cx: &Context<'_>) -> Poll<Step<B>> {
         let mut fresh = None;
         loop {
             let mut state = self.tape.lock();
-            if let Poll::Ready(step) = state.step(self.generation) {
+            if state.generation != self.generation {
+                let superseded = RequestBodyError::superseded();
+                return Poll::Ready(Step::Yield(Some(Err(superseded))));
+            }
+            if let Poll::Ready(step) = state.step() {
+                self.has_ended = state.end_view();
                 return Poll::Ready(step);
             }
             if wakes(state.waker.as_ref(), cx) {
@@ -288,51 +299,6 @@ where
             fresh = Some(cx.waker().clone());
         }
     }
-
-    /// Puts the source back, with what came of it.
-    fn settle(
-        &self,
-        mut source: Borrowed<'_, B>,
-        polled: Poll<Option<Result<Frame<Bytes>, B::Error>>>,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let fresh = polled.is_pending().then(|| cx.waker().clone());
-        let (hint, ended) = (source.get().size_hint(), source.get().is_end_stream());
-        let source = source.into_inner();
-        let polled = polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
-
-        let mut state = self.tape.lock();
-        state.polling = false;
-        (state.hint, state.ended) = (hint, ended);
-        let mut rest = Some(source);
-        let goes_on = match &polled {
-            Poll::Pending => true,
-            Poll::Ready(Some(Ok(frame))) => frame.is_data(),
-            Poll::Ready(Some(Err(_)) | None) => false,
-        };
-        if goes_on && !state.is_abandoned() {
-            state.source = rest.take();
-        }
-        let (mut stale, mut waiting) = (None, None);
-        let answer = if state.generation == self.generation {
-            if let Some(waker) = fresh {
-                stale = state.waker.replace(waker);
-            }
-            polled.map(|frame| state.record_read(frame))
-        } else {
-            if let Poll::Ready(frame) = polled {
-                state.record_unread(frame);
-            }
-            waiting = state.waker.take();
-            Poll::Ready(Some(Err(RequestBodyError::superseded())))
-        };
-        drop(state);
-        drop((rest, stale));
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
-        answer
-    }
 }
 
 fn wakes(waker: Option<&Waker>, cx: &Context<'_>) -> bool {
@@ -340,23 +306,38 @@ fn wakes(waker: Option<&Waker>, cx: &Context<'_>) -> bool {
 }
 
 impl<B> View<B> {
+    fn new(tape: &Arc<Tape<B>>, generation: u32) -> Self {
+        Self {
+            tape: Arc::clone(tape),
+            generation,
+            // Known to be empty only if the caller said so: an empty chunked body stays chunked.
+            has_ended: tape.was_ended,
+            read: 0,
+        }
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
-        let state = self.tape.lock();
-        state.generation == self.generation && state.is_end_stream()
+        self.has_ended
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        let state = self.tape.lock();
-        if state.generation == self.generation {
-            state.size_hint()
-        } else {
-            SizeHint::default()
+        let hint = &self.tape.hint;
+        let lower = hint.lower().saturating_sub(self.read);
+        // A length that the caller did not tell stays untold, even once it is known.
+        if hint.exact().is_some() {
+            return SizeHint::with_exact(lower);
         }
+        let mut hint = SizeHint::new();
+        hint.set_lower(lower);
+        hint
     }
 }
 
 impl<B> Drop for View<B> {
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let mut state = self.tape.lock();
         let mut rest = None;
         let mut waker = None;
@@ -373,35 +354,39 @@ impl<B> Drop for View<B> {
 }
 
 impl<B> State<B> {
-    /// What there is to do for a view. Pending: another view is polling the source, and will wake
-    /// whom it finds waiting.
-    fn step(&mut self, generation: u32) -> Poll<Step<B>> {
-        if self.generation != generation {
-            return Poll::Ready(Step::Yield(Err(RequestBodyError::superseded())));
-        }
-        self.polled = true;
+    /// What there is to do for the live view. Pending: a superseded one is polling the source, and
+    /// will wake whom it finds waiting.
+    fn step(&mut self) -> Poll<Step<B>> {
         if let Some(data) = self.recording.read() {
-            return Poll::Ready(Step::Yield(Ok(Frame::data(data))));
+            return Poll::Ready(Step::Yield(Some(Ok(Frame::data(data)))));
         }
-        Poll::Ready(match &mut self.tail {
+        let frame = match &mut self.tail {
             Tail::Open if self.polling => return Poll::Pending,
             Tail::Open => match self.source.take() {
                 Some(source) => {
                     self.polling = true;
-                    Step::Poll(source)
+                    return Poll::Ready(Step::Poll(source));
                 }
-                None => Step::Yield(Err(RequestBodyError::lost())),
+                None => Some(Err(RequestBodyError::lost())),
             },
             Tail::Trailers(trailers) => {
                 let trailers = std::mem::take(trailers);
                 let again = self.recording.stopped().is_none().then(|| trailers.clone());
                 self.tail = Tail::End(again);
-                Step::Yield(Ok(Frame::trailers(trailers)))
+                Some(Ok(Frame::trailers(trailers)))
             }
-            Tail::End(_) => Step::End,
-            Tail::Failed(error) => Step::Yield(Err(RequestBodyError::source(error.take()))),
-            Tail::Lost => Step::Yield(Err(RequestBodyError::lost())),
-        })
+            Tail::End(_) => None,
+            Tail::Failed(error) => Some(Err(RequestBodyError::source(error.take()))),
+            Tail::Lost => Some(Err(RequestBodyError::lost())),
+        };
+        Poll::Ready(Step::Yield(frame))
+    }
+
+    /// Whether the live view has read all there is. It lets go of the body then.
+    fn end_view(&mut self) -> bool {
+        let has_ended = matches!(self.tail, Tail::End(_)) && !self.recording.has_unread();
+        self.live &= !has_ended;
+        has_ended
     }
 
     /// What the live view got from the source.
@@ -409,15 +394,7 @@ impl<B> State<B> {
         &mut self,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
     ) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
-        match frame {
-            None => {
-                self.tail = Tail::End(None);
-                None
-            }
-            Some(Err(error)) => {
-                self.tail = Tail::Failed(None);
-                Some(Err(RequestBodyError::source(Some(error))))
-            }
+        match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.recording.push_read(data);
@@ -425,9 +402,11 @@ impl<B> State<B> {
                     let again = self.recording.stopped().is_none();
                     self.tail = Tail::End(again.then(|| trailers.clone()));
                 }
-                Some(Ok(frame))
             }
+            Some(Err(_)) => self.tail = Tail::Failed(None),
+            None => {}
         }
+        frame.map(|frame| frame.map_err(|error| RequestBodyError::source(Some(error))))
     }
 
     /// What a superseded view got from the source, for the live one.
@@ -436,7 +415,7 @@ impl<B> State<B> {
             return;
         }
         match frame.map(|frame| frame.map(Frame::into_data)) {
-            None => self.tail = Tail::End(None),
+            None => {}
             Some(Err(error)) => self.tail = Tail::Failed(Some(error)),
             Some(Ok(Ok(data))) => self.recording.push_unread(data),
             Some(Ok(Err(frame))) => {
@@ -445,35 +424,6 @@ impl<B> State<B> {
                 }
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        if !self.polled {
-            // Known to be empty only if the caller said so: an empty chunked body stays chunked.
-            return self.was_ended;
-        }
-        self.recording.unread() == 0
-            && match &self.tail {
-                Tail::Open => self.ended,
-                Tail::End(_) => true,
-                Tail::Trailers(_) | Tail::Failed(_) | Tail::Lost => false,
-            }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let unread = self.recording.unread();
-        let rest = match self.tail {
-            Tail::Open => self.hint,
-            _ => SizeHint::with_exact(0),
-        };
-        let lower = unread.saturating_add(rest.lower());
-        let mut hint = SizeHint::new();
-        hint.set_lower(lower);
-        // A length that the caller did not tell stays untold, even once it is known.
-        if self.was_exact && rest.exact().is_some() {
-            hint.set_upper(lower);
-        }
-        hint
     }
 }
 
@@ -495,8 +445,54 @@ impl<'a, B> Borrowed<'a, B> {
         self.source.as_mut().expect("taken by `into_inner` alone")
     }
 
-    fn into_inner(mut self) -> B {
-        self.source.take().expect("taken once")
+    /// Puts the source back, with what came of it, and says whether the view has now read all.
+    fn settle(
+        mut self,
+        generation: u32,
+        polled: Poll<Option<Result<Frame<Bytes>, B::Error>>>,
+        cx: &Context<'_>,
+    ) -> (Polled, bool)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let fresh = polled.is_pending().then(|| cx.waker().clone());
+        let goes_on = match &polled {
+            Poll::Pending => true,
+            Poll::Ready(Some(Ok(frame))) => !frame.is_trailers() && !self.get().is_end_stream(),
+            Poll::Ready(Some(Err(_)) | None) => false,
+        };
+        let polled = polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+
+        let mut source = self.source.take();
+        let mut state = self.tape.lock();
+        state.polling = false;
+        if !goes_on {
+            state.tail = Tail::End(None);
+        } else if !state.is_abandoned() {
+            state.source = source.take();
+        }
+        let (waker, answer, has_ended);
+        let is_live = state.generation == generation;
+        if is_live {
+            waker = std::mem::replace(&mut state.waker, fresh);
+            answer = polled.map(|frame| state.record_read(frame));
+            has_ended = state.end_view();
+        } else {
+            waker = state.waker.take();
+            if let Poll::Ready(frame) = polled {
+                state.record_unread(frame);
+            }
+            answer = Poll::Ready(Some(Err(RequestBodyError::superseded())));
+            has_ended = false;
+        }
+        drop(state);
+        drop(source);
+        match waker {
+            Some(waker) if !is_live => waker.wake(),
+            stale => drop(stale),
+        }
+        (answer, has_ended)
     }
 }
 

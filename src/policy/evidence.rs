@@ -1,10 +1,14 @@
+use std::fmt;
+
 use http::HeaderMap;
 
 /// What was read of an answer's body.
 ///
 /// The bytes are decoded: a gzip, deflate, br or zstd body is shown as what it holds, at most
 /// 64 KiB of it.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows how much that is, and nothing of it: a refusal may say the key back.
+#[derive(Clone, Copy)]
 pub struct BodyEvidence<'a> {
     // `None`: an encoding that cannot be undone.
     bytes: Option<&'a [u8]>,
@@ -66,5 +70,15 @@ impl<'a> BodyEvidence<'a> {
     /// The trailers, where the body ended with some.
     pub const fn trailers(&self) -> Option<&'a HeaderMap> {
         self.trailers
+    }
+}
+
+impl fmt::Debug for BodyEvidence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyEvidence")
+            .field("bytes", &self.bytes.map(<[u8]>::len))
+            .field("complete", &self.complete)
+            .field("trailers", &self.trailers.map(HeaderMap::len))
+            .finish()
     }
 }

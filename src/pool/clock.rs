@@ -27,17 +27,18 @@ impl Clock {
     }
 
     /// Whether `until` has come. At the deadline itself it has.
-    pub(super) fn has_come(self, until: u64, now: Instant) -> bool {
-        self.since_epoch(now) >= Duration::from_millis(until)
+    #[inline]
+    pub(super) fn has_come(self, until: u64, now: &mut LazyNow) -> bool {
+        until <= now.millis(self)
     }
 
     /// How long until `until`, if it is still to come. `now` is rounded as the deadline was, so
     /// that a key marked for three seconds is never said to be out for longer than three.
-    pub(super) fn remaining(self, until: u64, now: Instant) -> Option<Duration> {
+    pub(super) fn remaining(self, until: u64, now: &mut LazyNow) -> Option<Duration> {
         if self.has_come(until, now) {
             return None;
         }
-        let millis = until.saturating_sub(ceil_millis(self.since_epoch(now)));
+        let millis = until.saturating_sub(ceil_millis(self.since_epoch(now.get())));
         Some(Duration::from_millis(millis.max(1)))
     }
 
@@ -53,10 +54,25 @@ fn ceil_millis(duration: Duration) -> u64 {
 
 /// The present, read when it is first needed and then kept.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LazyNow(Option<Instant>);
+pub(super) struct LazyNow {
+    instant: Option<Instant>,
+    /// The same, in whole milliseconds since the epoch: a walk compares it with many deadlines.
+    millis: Option<u64>,
+}
 
 impl LazyNow {
     pub(super) fn get(&mut self) -> Instant {
-        *self.0.get_or_insert_with(Instant::now)
+        *self.instant.get_or_insert_with(Instant::now)
+    }
+
+    #[inline]
+    pub(super) fn millis(&mut self, clock: Clock) -> u64 {
+        match self.millis {
+            Some(millis) => millis,
+            None => {
+                let millis = clock.millis(self.get());
+                *self.millis.insert(millis)
+            }
+        }
     }
 }

@@ -47,21 +47,31 @@ impl Gate {
         self.word.load()
     }
 
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.word.load().until() == Until::Now
+    }
+
+    #[inline]
+    pub(super) fn is_out(&self, rules: &Rules, now: &mut LazyNow) -> bool {
+        !is_valid(self.word.load(), rules, now)
+    }
+
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let stamp = self.word.load();
         match stamp.until() {
-            Until::Now => return Standing::Open,
-            Until::Millis(since) if rules.clock.has_come(since, now.get()) => {
-                return Standing::Returned { since };
+            Until::Now => Standing::Open,
+            Until::Millis(since) if rules.clock.has_come(since, now) => {
+                Standing::Returned { since }
             }
-            Until::Millis(_) | Until::Never => {}
+            Until::Millis(_) | Until::Never if rules.revalidate_after.is_none() => Standing::Shut,
+            Until::Millis(_) | Until::Never => self.trial_standing(stamp, rules, now),
         }
-        if rules.revalidate_after.is_none() {
-            return Standing::Shut;
-        }
+    }
+
+    fn trial_standing(&self, stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> Standing {
         let offer = self.trial.offer(stamp);
-        let is_due = offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now.get());
-        if is_due {
+        if offer.due != 0 && !offer.held && rules.clock.has_come(offer.due, now) {
             Standing::Due
         } else {
             Standing::Shut
@@ -72,7 +82,7 @@ impl Gate {
         match self.word.load().until() {
             Until::Now => KeyState::Valid,
             Until::Never => KeyState::Permanent,
-            Until::Millis(until) => match rules.clock.remaining(until, now.get()) {
+            Until::Millis(until) => match rules.clock.remaining(until, now) {
                 None => KeyState::Valid,
                 Some(retry_after) => KeyState::Temporary { retry_after },
             },
@@ -194,10 +204,11 @@ impl Gate {
     }
 }
 
+#[inline]
 fn is_valid(stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> bool {
     match stamp.until() {
         Until::Now => true,
         Until::Never => false,
-        Until::Millis(until) => rules.clock.has_come(until, now.get()),
+        Until::Millis(until) => rules.clock.has_come(until, now),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Pick {
     pub(crate) key: Key,
     pub(crate) loan: Option<Box<Loan>>,
+    /// Whether there is another key behind it, to use or to try.
+    pub(crate) has_more: bool,
 }
 
 impl List {
@@ -42,61 +44,93 @@ impl List {
         rules: &Rules,
         now: &mut LazyNow,
     ) -> Option<Pick> {
+        let from = self.after(asking.after);
+        let (at, loan) = match self.slots.get(from)? {
+            // Mostly it is the first.
+            slot if slot.is_open() && !tried(slot) => (from, None),
+            _ => self.search(from, asking, &tried, rules, now)?,
+        };
+        Some(Pick {
+            key: self.key(at),
+            loan,
+            has_more: self.is_usable_from(at + 1, tried, rules, now),
+        })
+    }
+
+    fn search(
+        &self,
+        from: usize,
+        asking: Asking<'_>,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> Option<(usize, Option<Box<Loan>>)> {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
         // Out, and due to be tried.
         let mut due = None;
-        let from = self.after(asking.after);
+        let mut last_valid = None;
         for (at, slot) in self.slots.iter().enumerate().skip(from) {
+            if slot.is_out(rules, now) || tried(slot) {
+                continue;
+            }
             match slot.standing(rules, now) {
                 Standing::Shut => {}
-                _ if tried(slot) => {}
-                Standing::Open => return Some(self.pick_at(at, None)),
+                Standing::Open => return Some((at, None)),
                 Standing::Returned { since } => {
                     if !asking.has_waited && !rules.is_on_ramp(since, now) {
-                        return Some(self.pick_at(at, None));
+                        return Some((at, None));
                     }
                     match Loan::take(slot, now) {
-                        Some(loan) => return Some(self.pick_at(at, Some(loan))),
+                        Some(loan) => return Some((at, Some(loan))),
                         None => spare = spare.or(Some(at)),
                     }
                 }
-                Standing::Due if asking.can_go_on && self.has_valid(at + 1, rules, now) => {
-                    if let Some(loan) = Loan::take(slot, now) {
-                        return Some(self.pick_at(at, Some(loan)));
+                Standing::Due => {
+                    let last_valid = last_valid.get_or_insert_with(|| self.last_valid(rules, now));
+                    if !asking.can_go_on || *last_valid < Some(at) {
+                        due = due.or(Some(at));
+                    } else if let Some(loan) = Loan::take(slot, now) {
+                        return Some((at, Some(loan)));
                     }
                 }
-                Standing::Due => due = due.or(Some(at)),
             }
         }
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
-            return Some(self.pick_at(at, None));
+            return Some((at, None));
         }
-        let at = due.filter(|_| !self.has_valid(0, rules, now))?;
+        let at = due.filter(|_| self.last_valid(rules, now).is_none())?;
         let loan = Loan::take(&self.slots[at], now)?;
-        Some(self.pick_at(at, Some(loan)))
+        Some((at, Some(loan)))
     }
 
     /// Whether a key behind `after` may be used, or tried.
-    pub(super) fn has_usable(
+    pub(super) fn has_more(
         &self,
-        after: Option<&Key>,
+        after: &Key,
         tried: impl Fn(&Slot) -> bool,
         rules: &Rules,
         now: &mut LazyNow,
     ) -> bool {
-        let mut slots = self.slots.iter().skip(self.after(after));
-        slots.any(|slot| slot.standing(rules, now) != Standing::Shut && !tried(slot))
+        self.is_usable_from(self.after(Some(after)), tried, rules, now)
     }
 
-    fn has_valid(&self, from: usize, rules: &Rules, now: &mut LazyNow) -> bool {
+    fn is_usable_from(
+        &self,
+        from: usize,
+        tried: impl Fn(&Slot) -> bool,
+        rules: &Rules,
+        now: &mut LazyNow,
+    ) -> bool {
         let mut slots = self.slots.iter().skip(from);
-        slots.any(|slot| slot.standing(rules, now) < Standing::Due)
+        slots.any(|slot| {
+            !slot.is_out(rules, now) && slot.standing(rules, now) != Standing::Shut && !tried(slot)
+        })
     }
 
-    fn pick_at(&self, at: usize, loan: Option<Box<Loan>>) -> Pick {
-        let key = self.key(at);
-        Pick { key, loan }
+    fn last_valid(&self, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
+        let mut slots = self.slots.iter();
+        slots.rposition(|slot| slot.standing(rules, now) < Standing::Due)
     }
 
     /// A handle to the key at `at`, whatever its state.

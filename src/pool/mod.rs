@@ -182,13 +182,13 @@ impl KeyPool {
     /// Whether there is a key for a request behind `after`, leaving out those it has `tried`.
     pub(crate) fn has_more<'a>(
         &self,
-        after: Option<&Key>,
+        after: &Key,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
         let list = self.inner.list.load();
         let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
         let rules = &self.inner.shared.rules;
-        list.has_usable(after, tried, rules, &mut LazyNow::default())
+        list.has_more(after, tried, rules, &mut LazyNow::default())
     }
 
     /// Why no key can be had now, leaving `out` some keys.

@@ -37,7 +37,7 @@ impl Rules {
     pub(super) fn is_on_ramp(&self, since: u64, now: &mut LazyNow) -> bool {
         self.ramp.is_some_and(|ramp| {
             let over = since.saturating_add(u64::try_from(ramp.as_millis()).unwrap_or(u64::MAX));
-            !self.clock.has_come(over, now.get())
+            !self.clock.has_come(over, now)
         })
     }
 

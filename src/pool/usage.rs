@@ -36,7 +36,7 @@ impl Usage {
     }
 
     fn used(&self, clock: Clock) {
-        let now = clock.millis(LazyNow::default().get());
+        let now = LazyNow::default().millis(clock);
         self.last_used.fetch_max(now + 1, Ordering::Relaxed);
     }
 
@@ -53,7 +53,7 @@ impl Usage {
                 .filter(|(_, times)| *times > 0)
                 .collect(),
             last_used: used
-                .map(|used| Duration::from_millis(clock.millis(now.get()).saturating_sub(used))),
+                .map(|used| Duration::from_millis(now.millis(clock).saturating_sub(used))),
         }
     }
 }

@@ -48,6 +48,7 @@ impl Stamp {
     }
 
     /// When the key may be used again.
+    #[inline]
     pub(super) fn until(self) -> Until {
         match self.0 & UNTIL_MASK {
             0 => Until::Now,
@@ -75,6 +76,7 @@ impl Word {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     pub(super) fn load(&self) -> Stamp {
         Stamp(self.0.load(Ordering::Relaxed))
     }

@@ -50,7 +50,7 @@ impl Trace {
     }
 
     /// The request has its answer.
-    pub(crate) fn answered(&self, status: StatusCode, outcome: Outcome) {
+    pub(crate) fn end(self, status: StatusCode, outcome: Outcome) {
         if let Some(span) = &self.span {
             span.record("http.response.status_code", status.as_u16());
             if outcome == Outcome::Exhausted {

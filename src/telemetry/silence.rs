@@ -21,5 +21,5 @@ impl Trace {
 
     pub(crate) fn attempt(&mut self, _number: usize) {}
 
-    pub(crate) fn answered(&self, _status: StatusCode, _outcome: Outcome) {}
+    pub(crate) fn end(self, _status: StatusCode, _outcome: Outcome) {}
 }

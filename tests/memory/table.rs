@@ -21,9 +21,9 @@ const COUNTS: &[(&str, u64, u64)] = &[
     ("first of 3, Anthropic", 3, 10),
     ("first of 3, OpenAi", 3, 10),
     ("retry, one refused", 4, 21),
-    ("one refused", 9, 16),
+    ("one refused", 10, 17),
     ("retry, two refused", 6, 23),
-    ("two refused", 11, 18),
+    ("two refused", 12, 19),
 ];
 
 #[test]
@@ -38,8 +38,13 @@ fn each_path_allocates_as_often_as_the_table_says() {
         });
         counts.collect::<Vec<_>>()
     });
+    // What is told of a refusal has to be put together.
+    let is_told = cfg!(any(feature = "metrics", feature = "tracing"));
+    let is_counted = |(name, ..): &(&str, u64, u64)| !(is_told && name.ends_with("refused"));
     let counts: Vec<_> = std::iter::zip(shared, fresh)
         .map(|((name, shared), (_, fresh))| (name, shared, fresh))
+        .filter(is_counted)
         .collect();
-    assert_eq!(counts, COUNTS, "{counts:#?}");
+    let expected: Vec<_> = COUNTS.iter().copied().filter(is_counted).collect();
+    assert_eq!(counts, expected, "{counts:#?}");
 }

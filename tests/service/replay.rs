@@ -307,6 +307,26 @@ async fn an_exact_length_is_told_and_true_in_each_attempt() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_ends_is_let_go_with_its_last_frame() {
+    let (body, remote) = source(SizeHint::with_exact(3));
+    let mut call = Call::start(&three_keys(), body);
+    let (mut first, reply) = call.attempt().await;
+    remote.data("one");
+    assert_eq!(first.read(), data("one"));
+    assert!(first.is_end_stream());
+    assert!(remote.is_dropped());
+    reply.send_response(answer(429));
+
+    let (mut second, _reply) = call.attempt().await;
+    // It was whole, and stays so.
+    assert_eq!(first.read(), Read::End);
+    assert_eq!(second.read(), data("one"));
+    assert!(second.is_end_stream());
+    assert_eq!(second.read(), Read::End);
+    assert_eq!(remote.polls(), 1);
+}
+
+#[tokio::test]
 async fn a_length_that_was_not_told_stays_untold_when_all_is_recorded() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);

@@ -1,0 +1,672 @@
+//! What the pool, a walk and the service are to do, said as plainly as possible: one thing after
+//! another, in ordinary fields.
+
+use std::collections::BTreeMap;
+
+use super::operation::{Answer, KEYS, Operation, REQUESTS, Rules};
+use super::world::{Did, Doing, Ended, Sight, State};
+
+const DEFAULT_COOLDOWN: u64 = 60_000;
+const DAY: u64 = 24 * 60 * 60 * 1000;
+const INSPECTION: u64 = 1000;
+
+/// All times are in milliseconds since the pool was built.
+pub struct Reference {
+    rules: Rules,
+    now: u64,
+    is_ready: bool,
+    /// Of keys and of groups, those of removed keys included.
+    gates: Vec<Gate>,
+    list: Vec<Slot>,
+    requests: BTreeMap<usize, Request>,
+    started: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Until {
+    Now,
+    Time(u64),
+    Never,
+}
+
+/// Whether a key, or a group, may be used.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    is_removed: bool,
+    /// How often it was returned to service, or disabled.
+    generation: u32,
+    until: Until,
+    trial: Trial,
+    repeated: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Trial {
+    due: Option<u64>,
+    doublings: u32,
+    is_held: bool,
+}
+
+/// A key in the list. Each key that ever was has a gate of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    number: usize,
+    own: usize,
+    group: Option<(u8, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Open,
+    Returned(u64),
+    Due,
+    Shut,
+}
+
+/// A key as it was handed out.
+#[derive(Clone, Debug)]
+struct Turn {
+    slot: Slot,
+    own: u32,
+    group: u32,
+    loan: Vec<Lease>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    gate: usize,
+    generation: u32,
+    until: Until,
+    was_out: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    doing: Step,
+    turn: Turn,
+    attempts: usize,
+    could_follow: bool,
+    /// The keys that refused it, and whether they were kept.
+    refused: Vec<(Slot, bool)>,
+    suspects: Vec<(Turn, u16)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Attempt,
+    Inspecting { until: u64 },
+    Readying,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Forward,
+    Keep,
+    Temporary(u64),
+    Permanent,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            is_removed: false,
+            generation: 0,
+            until: Until::Now,
+            trial: Trial::default(),
+            repeated: 0,
+        }
+    }
+
+    fn is_valid(&self, now: u64) -> bool {
+        match self.until {
+            Until::Now => true,
+            Until::Time(until) => until <= now,
+            Until::Never => false,
+        }
+    }
+
+    fn begin_generation(&mut self, until: Until) {
+        self.generation += 1;
+        self.until = until;
+        self.trial = Trial::default();
+    }
+}
+
+impl Slot {
+    fn gates(self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.own).chain(self.group.map(|(_, gate)| gate))
+    }
+}
+
+impl Reference {
+    pub fn new(rules: &Rules) -> Self {
+        let mut reference = Self {
+            rules: rules.clone(),
+            now: 0,
+            is_ready: true,
+            gates: Vec::new(),
+            list: Vec::new(),
+            requests: BTreeMap::new(),
+            started: 0,
+        };
+        reference.replace(&(0..rules.keys).collect::<Vec<_>>());
+        reference
+    }
+
+    pub fn apply(&mut self, operation: &Operation) -> Did {
+        let mut did = Did::new();
+        match operation {
+            Operation::Start => did.extend(self.start()),
+            Operation::Answer(at, answer) => {
+                let attempts: Vec<usize> = self.doing(|step| step == Step::Attempt);
+                if !attempts.is_empty() {
+                    let id = attempts[at % attempts.len()];
+                    did.extend(self.answer(id, *answer).map(|end| (id, end)));
+                }
+            }
+            Operation::EndBody(at) => {
+                if let Some(id) = self.nth(*at) {
+                    let request = self.requests.get_mut(&id).unwrap();
+                    if let Step::Inspecting { until } = &mut request.doing {
+                        *until = 0;
+                    }
+                }
+            }
+            Operation::Cancel(at) => {
+                if let Some(mut request) = self.nth(*at).and_then(|id| self.requests.remove(&id)) {
+                    if let Step::Inspecting { .. } = request.doing {
+                        self.mark(&mut request, Verdict::Permanent, 200);
+                    }
+                    self.give_back(&request.turn);
+                }
+            }
+            Operation::Advance(time) => self.now += time.as_millis() as u64,
+            Operation::SetReady(is_ready) => self.is_ready = *is_ready,
+            Operation::Reinstate(key) => {
+                if let Some(slot) = self.list.iter().find(|slot| slot.number == *key).copied() {
+                    for gate in slot.gates() {
+                        self.gates[gate].repeated = 0;
+                        if self.gates[gate].until != Until::Now {
+                            self.gates[gate].begin_generation(Until::Now);
+                        }
+                    }
+                }
+            }
+            Operation::Disable(key) => {
+                if let Some(slot) = self.list.iter().find(|slot| slot.number == *key).copied() {
+                    self.gates[slot.own].begin_generation(Until::Never);
+                }
+            }
+            Operation::Replace(keys) => self.replace(keys),
+        }
+        for id in self.requests.keys().copied().collect::<Vec<_>>() {
+            did.extend(self.go_on(id).map(|end| (id, end)));
+        }
+        did
+    }
+
+    pub fn look(&self) -> Sight {
+        let doing = |request: &Request| match request.doing {
+            Step::Attempt => Doing::Attempt(request.turn.slot.number),
+            Step::Inspecting { .. } | Step::Readying => Doing::Between,
+        };
+        let requests = self.requests.iter();
+        Sight {
+            states: self
+                .list
+                .iter()
+                .map(|slot| (slot.number, self.state(*slot)))
+                .collect(),
+            requests: requests
+                .map(|(id, request)| (*id, doing(request)))
+                .collect(),
+        }
+    }
+
+    fn doing(&self, is: impl Fn(Step) -> bool) -> Vec<usize> {
+        let requests = self.requests.iter();
+        let doing = requests.filter(|(_, request)| is(request.doing));
+        doing.map(|(id, _)| *id).collect()
+    }
+
+    fn nth(&self, at: usize) -> Option<usize> {
+        self.requests
+            .keys()
+            .nth(at % self.requests.len().max(1))
+            .copied()
+    }
+
+    fn replace(&mut self, keys: &[usize]) {
+        let old = std::mem::take(&mut self.list);
+        for number in keys {
+            let own = old
+                .iter()
+                .find(|slot| slot.number == *number)
+                .map(|slot| slot.own);
+            let own = own.unwrap_or_else(|| self.add_gate());
+            let group = self.rules.groups[*number].map(|name| {
+                let mut known = old.iter().chain(&self.list).filter_map(|slot| slot.group);
+                let known = known.find(|(known, _)| *known == name);
+                known.unwrap_or_else(|| (name, self.add_gate()))
+            });
+            let number = *number;
+            self.list.push(Slot { number, own, group });
+        }
+        for slot in old {
+            if !self.list.iter().any(|kept| kept.own == slot.own) {
+                self.gates[slot.own].is_removed = true;
+            }
+        }
+    }
+
+    fn add_gate(&mut self) -> usize {
+        self.gates.push(Gate::new());
+        self.gates.len() - 1
+    }
+
+    // === The pool ===
+
+    fn state(&self, slot: Slot) -> State {
+        let until = slot.gates().map(|gate| self.gates[gate]);
+        let until = until
+            .filter(|gate| !gate.is_valid(self.now))
+            .map(|gate| gate.until);
+        match until.max() {
+            None | Some(Until::Now) => State::Valid,
+            Some(Until::Time(until)) => State::Temporary(until - self.now),
+            Some(Until::Never) => State::Permanent,
+        }
+    }
+
+    fn standing(&self, slot: Slot) -> Standing {
+        let standing = |gate: usize| {
+            let gate = &self.gates[gate];
+            match gate.until {
+                _ if gate.is_removed => Standing::Shut,
+                Until::Now => Standing::Open,
+                Until::Time(until) if until <= self.now => Standing::Returned(until),
+                _ if gate.trial.is_held => Standing::Shut,
+                _ if gate.trial.due.is_some_and(|due| due <= self.now) => Standing::Due,
+                _ => Standing::Shut,
+            }
+        };
+        slot.gates().map(standing).max().unwrap()
+    }
+
+    fn is_valid(&self, slot: Slot) -> bool {
+        self.standing(slot) < Standing::Due
+    }
+
+    /// Where a walk goes on that has come to a key.
+    fn after(&self, slot: Option<Slot>) -> usize {
+        let at = slot.and_then(|slot| self.list.iter().position(|there| there.own == slot.own));
+        at.map_or(0, |at| at + 1)
+    }
+
+    fn pick(&mut self, after: Option<Slot>, tried: &[Slot], can_go_on: bool) -> Option<Turn> {
+        let mut spare = None;
+        let mut due = None;
+        for at in self.after(after)..self.list.len() {
+            let slot = self.list[at];
+            if tried.iter().any(|tried| tried.own == slot.own) {
+                continue;
+            }
+            match self.standing(slot) {
+                Standing::Shut => {}
+                Standing::Open => return Some(self.hand_out(slot)),
+                Standing::Returned(since) => {
+                    let ramp = self.rules.ramp.map(|ramp| ramp.as_millis() as u64);
+                    if ramp.is_none_or(|ramp| since + ramp <= self.now) {
+                        return Some(self.hand_out(slot));
+                    }
+                    if self.can_lend(slot) {
+                        return Some(self.lend(slot));
+                    }
+                    spare = spare.or(Some(slot));
+                }
+                Standing::Due => {
+                    let mut later = self.list[at + 1..].iter();
+                    if can_go_on && later.any(|slot| self.is_valid(*slot)) {
+                        if self.can_lend(slot) {
+                            return Some(self.lend(slot));
+                        }
+                    } else {
+                        due = due.or(Some(slot));
+                    }
+                }
+            }
+        }
+        if let Some(slot) = spare {
+            return Some(self.hand_out(slot));
+        }
+        if self.list.iter().any(|slot| self.is_valid(*slot)) {
+            return None;
+        }
+        due.filter(|slot| self.can_lend(*slot))
+            .map(|slot| self.lend(slot))
+    }
+
+    fn hand_out(&self, slot: Slot) -> Turn {
+        let generation = |gate: usize| self.gates[gate].generation;
+        Turn {
+            slot,
+            own: generation(slot.own),
+            group: slot.group.map_or(0, |(_, gate)| generation(gate)),
+            loan: Vec::new(),
+        }
+    }
+
+    fn can_lend(&self, slot: Slot) -> bool {
+        let mut gates = slot.gates().map(|gate| &self.gates[gate]);
+        gates.all(|gate| gate.until == Until::Now || !gate.trial.is_held)
+    }
+
+    fn lend(&mut self, slot: Slot) -> Turn {
+        let mut turn = self.hand_out(slot);
+        for at in slot.gates() {
+            let now = self.now;
+            let gate = &mut self.gates[at];
+            if gate.until != Until::Now {
+                gate.trial.is_held = true;
+                turn.loan.push(Lease {
+                    gate: at,
+                    generation: gate.generation,
+                    until: gate.until,
+                    was_out: !gate.is_valid(now),
+                });
+            }
+        }
+        turn
+    }
+
+    /// The gates of a loan that are still of the generation that was lent.
+    fn lent<'a>(&'a mut self, turn: &'a Turn) -> impl Iterator<Item = (&'a mut Gate, Lease)> {
+        let gates = self.gates.iter_mut().enumerate();
+        gates.filter_map(|(at, gate)| {
+            let mut leases = turn.loan.iter();
+            let lease = leases.find(|lease| lease.gate == at)?;
+            (gate.generation == lease.generation).then_some((gate, *lease))
+        })
+    }
+
+    fn give_back(&mut self, turn: &Turn) {
+        for (gate, _) in self.lent(turn) {
+            gate.trial.is_held = false;
+        }
+    }
+
+    fn return_to_service(&mut self, turn: &Turn) {
+        for (gate, lease) in self.lent(turn) {
+            gate.trial.is_held = false;
+            if gate.until == lease.until && !gate.is_removed {
+                gate.begin_generation(Until::Now);
+            }
+        }
+    }
+
+    fn try_again_later(&mut self, turn: &Turn, doublings: u32) {
+        let (rules, now) = (self.rules.clone(), self.now);
+        for (gate, lease) in self.lent(turn) {
+            gate.trial.is_held = false;
+            if lease.was_out {
+                gate.trial.doublings += doublings;
+                gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
+            }
+        }
+    }
+
+    fn put_out(&mut self, at: usize, generation: u32, until: Until) -> bool {
+        let (rules, now) = (self.rules.clone(), self.now);
+        let gate = &mut self.gates[at];
+        let is_later = (generation, until) > (gate.generation, gate.until);
+        if gate.is_removed || !is_later {
+            return false;
+        }
+        let was_valid = gate.is_valid(now);
+        gate.until = until;
+        gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
+        was_valid
+    }
+
+    fn put_out_for(&mut self, turn: &Turn, seconds: u64) {
+        let (gate, generation) = match turn.slot.group {
+            Some((_, gate)) => (gate, turn.group),
+            None => (turn.slot.own, turn.own),
+        };
+        let wait = match seconds {
+            0 => self.cooldown(self.gates[gate].repeated),
+            seconds => seconds * 1000,
+        };
+        let was_valid = self.put_out(gate, generation, Until::Time(self.now + wait));
+        if was_valid && seconds == 0 {
+            self.gates[gate].repeated += 1;
+        }
+    }
+
+    fn put_out_for_good(&mut self, turn: &Turn) {
+        self.put_out(turn.slot.own, turn.own, Until::Never);
+    }
+
+    fn cooldown(&self, repeated: u32) -> u64 {
+        let Some(bound) = self.rules.growth else {
+            return DEFAULT_COOLDOWN;
+        };
+        let grown = DEFAULT_COOLDOWN.saturating_mul(1 << repeated.min(30));
+        grown.min(bound.as_millis() as u64).max(DEFAULT_COOLDOWN)
+    }
+
+    // === A request ===
+
+    fn start(&mut self) -> Option<(usize, Ended)> {
+        if self.requests.len() == REQUESTS || !self.is_ready {
+            return None;
+        }
+        let id = self.started;
+        self.started += 1;
+        let Some(turn) = self.pick(None, &[], self.has_attempts(0, 2)) else {
+            return Some((id, Ended::Answered(self.exhausted(&[]), Vec::new())));
+        };
+        let mut request = Request {
+            doing: Step::Attempt,
+            turn,
+            attempts: 1,
+            could_follow: false,
+            refused: Vec::new(),
+            suspects: Vec::new(),
+        };
+        request.could_follow = self.could_follow(&request);
+        self.requests.insert(id, request);
+        None
+    }
+
+    fn has_attempts(&self, made: usize, more: usize) -> bool {
+        self.rules
+            .max_attempts
+            .is_none_or(|attempts| made + more <= attempts)
+    }
+
+    /// Whether another key could follow the attempt that begins.
+    fn could_follow(&self, request: &Request) -> bool {
+        let from = self.after(Some(request.turn.slot));
+        let tried = |slot: &Slot| {
+            request
+                .refused
+                .iter()
+                .any(|(tried, _)| tried.own == slot.own)
+        };
+        let mut later = self.list[from..].iter().filter(|slot| !tried(slot));
+        self.has_attempts(request.attempts, 1)
+            && later.any(|slot| self.standing(*slot) != Standing::Shut)
+    }
+
+    fn answer(&mut self, id: usize, answer: Answer) -> Option<Ended> {
+        let (verdict, status) = match answer {
+            Answer::Good => (Verdict::Forward, 200),
+            Answer::Broken => (Verdict::Forward, 500),
+            Answer::Unauthorized => (Verdict::Permanent, 401),
+            Answer::Forbidden => (Verdict::Permanent, 403),
+            Answer::Keep => (Verdict::Keep, 418),
+            Answer::Limited(seconds) => (Verdict::Temporary(seconds), 429),
+            Answer::Inspect => {
+                let until = self.now + INSPECTION;
+                self.requests.get_mut(&id).unwrap().doing = Step::Inspecting { until };
+                return None;
+            }
+            Answer::Failed => {
+                let request = self.requests.remove(&id).unwrap();
+                self.give_back(&request.turn);
+                return Some(Ended::Failed);
+            }
+        };
+        self.settle(id, verdict, status)
+    }
+
+    /// Goes on with what waits for time, or for the inner service.
+    fn go_on(&mut self, id: usize) -> Option<Ended> {
+        let mut ended = None;
+        if let Step::Inspecting { until } = self.requests[&id].doing {
+            if until <= self.now {
+                ended = self.settle(id, Verdict::Permanent, 200);
+            }
+        }
+        let is_readying = |request: &Request| request.doing == Step::Readying;
+        if self.is_ready && self.requests.get(&id).is_some_and(is_readying) {
+            ended = self.attempt_again(id);
+        }
+        ended
+    }
+
+    fn attempt_again(&mut self, id: usize) -> Option<Ended> {
+        let mut request = self.requests.remove(&id).unwrap();
+        if self.gates[request.turn.slot.own].is_removed {
+            self.give_back(&request.turn);
+            match self.next(&request) {
+                Some(turn) => request.turn = turn,
+                None => return Some(self.say_exhausted(&request)),
+            }
+        }
+        request.attempts += 1;
+        request.could_follow = self.could_follow(&request);
+        request.doing = Step::Attempt;
+        self.requests.insert(id, request);
+        None
+    }
+
+    fn next(&mut self, request: &Request) -> Option<Turn> {
+        let tried: Vec<Slot> = request.refused.iter().map(|(slot, _)| *slot).collect();
+        let can_go_on = self.has_attempts(request.attempts, 2);
+        self.pick(tried.last().copied(), &tried, can_go_on)
+    }
+
+    fn settle(&mut self, id: usize, verdict: Verdict, status: u16) -> Option<Ended> {
+        let mut request = self.requests.remove(&id).unwrap();
+        self.mark(&mut request, verdict, status);
+        let slot = request.turn.slot;
+        if verdict == Verdict::Forward {
+            let mut keys = history(&request);
+            keys.push(slot.number);
+            return Some(Ended::Answered(status, keys));
+        }
+        request.refused.push((slot, verdict == Verdict::Keep));
+        let is_common = self
+            .rules
+            .common_cause
+            .is_some_and(|keys| request.suspects.len() >= keys);
+        let next = match request.could_follow && !is_common {
+            true => self.next(&request),
+            false => None,
+        };
+        match next {
+            Some(turn) => {
+                request.turn = turn;
+                request.doing = Step::Readying;
+                self.requests.insert(id, request);
+                None
+            }
+            None if verdict == Verdict::Keep => Some(Ended::Answered(status, history(&request))),
+            None => Some(self.say_exhausted(&request)),
+        }
+    }
+
+    fn say_exhausted(&self, request: &Request) -> Ended {
+        let kept = request.refused.iter().filter(|(_, is_kept)| *is_kept);
+        let kept: Vec<Slot> = kept.map(|(slot, _)| *slot).collect();
+        Ended::Answered(self.exhausted(&kept), history(request))
+    }
+
+    fn exhausted(&self, kept: &[Slot]) -> u16 {
+        let counts = |slot: &&Slot| !kept.iter().any(|kept| kept.own == slot.own);
+        let mut states = self
+            .list
+            .iter()
+            .filter(counts)
+            .map(|slot| self.state(*slot));
+        match states.any(|state| state != State::Permanent) {
+            true => 429,
+            false => 502,
+        }
+    }
+
+    fn mark(&mut self, request: &mut Request, verdict: Verdict, status: u16) {
+        let turn = request.turn.clone();
+        match verdict {
+            Verdict::Forward | Verdict::Keep => {}
+            Verdict::Temporary(seconds) => self.put_out_for(&turn, seconds),
+            Verdict::Permanent if self.rules.common_cause.is_some() => {
+                if request
+                    .suspects
+                    .last()
+                    .is_some_and(|(_, last)| *last != status)
+                {
+                    self.convict(request);
+                }
+                self.put_out_for(&turn, 0);
+                request.suspects.push((turn.clone(), status));
+            }
+            Verdict::Permanent => self.put_out_for_good(&turn),
+        }
+        let is_success = verdict == Verdict::Forward && status == 200;
+        if is_success && self.rules.growth.is_some() {
+            let group = turn.slot.group.map(|(_, gate)| (gate, turn.group));
+            for (gate, generation) in std::iter::once((turn.slot.own, turn.own)).chain(group) {
+                let gate = &mut self.gates[gate];
+                if gate.generation == generation && gate.is_valid(self.now) && !gate.is_removed {
+                    gate.repeated = 0;
+                }
+            }
+        }
+        match verdict {
+            Verdict::Forward if is_success => self.return_to_service(&turn),
+            Verdict::Forward | Verdict::Keep => self.try_again_later(&turn, 0),
+            Verdict::Temporary(_) | Verdict::Permanent => self.try_again_later(&turn, 1),
+        }
+        request.turn.loan.clear();
+        if verdict != Verdict::Permanent {
+            self.convict(request);
+        }
+    }
+
+    fn convict(&mut self, request: &mut Request) {
+        for (turn, _) in std::mem::take(&mut request.suspects) {
+            self.put_out_for_good(&turn);
+        }
+    }
+}
+
+fn history(request: &Request) -> Vec<usize> {
+    request
+        .refused
+        .iter()
+        .map(|(slot, _)| slot.number)
+        .collect()
+}
+
+fn next_trial(rules: &Rules, now: u64, doublings: u32) -> Option<u64> {
+    let after = rules.revalidate_after?.as_millis() as u64;
+    let gap = after
+        .saturating_mul(1 << doublings.min(40))
+        .min(after.max(DAY));
+    Some(now + gap)
+}
+
+const _: () = assert!(KEYS > 0);
