@@ -151,6 +151,7 @@ pub struct Config {
     pub pool: Option<Arc<KeyPool>>,
     /// The file that the keys were read from, and its text.
     pub keys_file: Option<(PathBuf, SecretString)>,
+    #[cfg(feature = "serde")]
     pub state_file: Option<PathBuf>,
     pub client_token: Option<SecretString>,
     pub admin_token: Option<SecretString>,
@@ -201,6 +202,7 @@ impl Config {
             admin: flags.admin.map(or_port),
             pool,
             keys_file,
+            #[cfg(feature = "serde")]
             state_file: flags.state_file,
             client_token,
             admin_token,
