@@ -2,9 +2,12 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 
 use crate::support::{
-    ADMIN_TOKEN, GOOD, Gateway, Start, TOKEN, as_operator, gateway, get, post, send, with,
+    ADMIN_TOKEN, GOOD, Gateway, Start, TOKEN, as_operator, gateway, get, post, send, soon, with,
 };
 
 fn start() -> Start {
@@ -166,6 +169,24 @@ async fn on_loopback_no_other_name_is_answered_to() {
         assert_eq!(status(read).await, 200, "{host}");
     }
     assert_untouched(&gateway).await;
+}
+
+#[tokio::test]
+async fn the_name_is_looked_at_in_http_2_as_well() {
+    let gateway = start().listen().await;
+    let port = gateway.admin.rsplit(':').next().unwrap();
+    let connector = HttpConnector::new_with_resolver(tower::service_fn(async |_| {
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok::<_, std::io::Error>(std::iter::once(loopback))
+    }));
+    let client: Client<_, Body> = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build(connector);
+
+    for (name, status) in [("localhost", 200), ("evil.example", 421)] {
+        let answer = client.request(get(&format!("http://{name}:{port}/keys")));
+        assert_eq!(soon(answer).await.unwrap().status(), status, "{name}");
+    }
 }
 
 #[tokio::test]
