@@ -1,30 +1,46 @@
-//! What the gateway is told: flags, environment, and the file with the keys.
+//! What the gateway is told: flags and environment.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::http::uri::{Authority, Scheme};
-use axum::http::{HeaderName, Uri};
-use clap::Parser;
+use axum::http::HeaderName;
+use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::KeyPool;
 use tower_key_failover::policy::{self, Byok, Header, Provider};
+use tower_key_failover::pool::KeyPoolBuilder;
 
-const ENVIRONMENT: &str = "\
+use crate::upstream::Upstream;
+use crate::{duration, keys};
+
+const NOTES: &str = "\
 Environment:
   GATEWAY_KEYS          The provider's keys, separated by commas, the primary first
   GATEWAY_CLIENT_TOKEN  What clients must present, as a bearer token or as `x-api-key`, unless they
                         bring a key of their own. When unset, nothing is checked
+  GATEWAY_ADMIN_TOKEN   What must be presented to --admin, as a bearer token, by whoever disables or
+                        reinstates a key. When unset, nobody can
   SSL_CERT_FILE         The certificates that upstreams are trusted by, instead of the system's
 
 SDKs always send some key, and by default a request that brings one is sent on with it. So that
-clients use the gateway's keys, set a token and have them send that, or use `--byok never`.";
+clients use the gateway's keys, set a token and have them send that, or use `--byok never`.
+
+The file of --keys-file has a line for each key, the primary first: the key by itself, or a label,
+` = ` and the key. The keys under a `[group]` share a limit, as those of one organisation do: when
+one is rate-limited, none of them is tried. `[]` ends the group. `#` begins a comment. The file is
+read again when it changes, and on SIGHUP; keys that stay keep their state. One that is not right
+changes nothing.
+
+Admin answers: GET / (a page for people), /keys, /failovers and /metrics; GET /healthz, with 503 when
+every key is out for good; POST /keys/NAME/disable and /keys/NAME/reinstate, where NAME is a label or
+a position, from 0. Times are written 500ms, 30s, 10m, 2h or 1d.";
 
 /// A reverse proxy that goes on with the next API key when a provider refuses one.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", after_help = ENVIRONMENT)]
+#[command(name = "gateway", after_help = NOTES)]
 struct Flags {
     /// anthropic, openai, copilot or another provider's name; grpc for a gRPC service; for what has
     /// no name, bearer or header:NAME
@@ -39,30 +55,91 @@ struct Flags {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
 
-    /// Where `GET /keys` shows the state of each key
+    /// Where an operator connects; a port alone is that of 127.0.0.1. On loopback, only a local name
+    /// is answered to; elsewhere, whoever can connect can look
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
 
-    /// The provider's keys, one per line, `#` begins a comment; instead of GATEWAY_KEYS
+    /// A file with the provider's keys, read again when it changes; instead of GATEWAY_KEYS
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
+
+    /// Where to keep what is out over restarts, without a key [in builds with the feature serde]
+    #[arg(long, value_name = "FILE")]
+    state_file: Option<PathBuf>,
 
     /// Which requests bring a key of their own and are sent on with it: detect, never, or
     /// prefix:P for those whose key begins with P
     #[arg(long, default_value = "detect", value_parser = byok)]
     byok: Byok,
 
+    /// Tell clients of each attempt in a `server-timing` header: the key's ends, the status and the
+    /// time
+    #[arg(long)]
+    expose_failover: bool,
+
+    #[command(flatten)]
+    limits: Limits,
+
+    #[command(flatten)]
+    cooldowns: Cooldowns,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How far a request goes")]
+pub struct Limits {
     /// How many keys one request tries at most [default: every usable one]
     #[arg(long, value_name = "N")]
-    max_attempts: Option<NonZeroUsize>,
+    pub max_attempts: Option<NonZeroUsize>,
 
     /// The largest request body that can be sent again, in bytes [default: 32 MiB]
     #[arg(long, value_name = "N")]
-    max_replay_bytes: Option<usize>,
+    pub max_replay_bytes: Option<usize>,
 
     /// What all requests together hold for being sent again, in bytes [default: 1 GiB]
     #[arg(long, value_name = "N")]
-    replay_budget: Option<usize>,
+    pub replay_budget: Option<usize>,
+
+    /// How long a request waits for a key at most, when every key is out and one returns in time; 0
+    /// does not wait
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    pub wait_for_key: Duration,
+
+    /// How many requests wait at most
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_waiters: usize,
+
+    /// After so many keys that were refused for good alike, one after the other, it is taken for the
+    /// request's fault: no other is tried, and none of them is out for good [default: never]
+    #[arg(long, value_name = "N")]
+    pub common_cause: Option<NonZeroUsize>,
+}
+
+/// How long keys are out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How long keys are out")]
+struct Cooldowns {
+    /// When the provider names no wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
+    default_cooldown: Duration,
+
+    /// At most, whatever the provider says
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration::parse)]
+    max_cooldown: Duration,
+
+    /// Double --default-cooldown each time in a row that it is used, up to this; 0 leaves it as it is
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    growing_cooldown: Duration,
+
+    /// Try a key that is out for good, or for longer than this, with one request after this time; 0
+    /// leaves it out
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    revalidate_after: Duration,
+
+    /// Offer a key that returns to one request at a time, for this long or until one has succeeded; 0
+    /// offers it to all
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    ramp: Duration,
 }
 
 pub struct Config {
@@ -72,10 +149,14 @@ pub struct Config {
     pub admin: Option<String>,
     /// `None` for a provider whose clients always bring their own key.
     pub pool: Option<Arc<KeyPool>>,
+    /// The file that the keys were read from, and its text.
+    pub keys_file: Option<(PathBuf, SecretString)>,
+    #[cfg(feature = "serde")]
+    pub state_file: Option<PathBuf>,
     pub client_token: Option<SecretString>,
-    pub max_attempts: Option<NonZeroUsize>,
-    pub max_replay_bytes: Option<usize>,
-    pub replay_budget: Option<usize>,
+    pub admin_token: Option<SecretString>,
+    pub expose_failover: bool,
+    pub limits: Limits,
 }
 
 /// What is wrong, in one line.
@@ -89,31 +170,104 @@ impl Config {
             }
             one_line(&error)
         })?;
-        let client_token = environment("GATEWAY_CLIENT_TOKEN")?;
-        if client_token
-            .as_ref()
-            .is_some_and(|token| token.expose_secret().is_empty())
-        {
-            return bad("GATEWAY_CLIENT_TOKEN is empty: unset it, or give it a value");
-        }
-        let pool = match (flags.provider.name(), &flags.keys_file) {
-            ("copilot", Some(_)) => {
-                return bad("--keys-file: copilot's clients always bring their own key");
+        let client_token = token("GATEWAY_CLIENT_TOKEN")?;
+        let admin_token = token("GATEWAY_ADMIN_TOKEN")?;
+        if let (Some(client), Some(admin)) = (&client_token, &admin_token) {
+            if client.expose_secret() == admin.expose_secret() {
+                return bad("GATEWAY_ADMIN_TOKEN is the clients' token: give it another value");
             }
-            ("copilot", None) => None,
-            _ => Some(Arc::new(read_keys(flags.keys_file.as_deref())?)),
+        }
+        let has_keys = flags.provider.name() != "copilot";
+        if flags.keys_file.is_some() && !has_keys {
+            return bad("--keys-file: copilot's clients always bring their own key");
+        }
+        if flags.state_file.is_some() && !has_keys {
+            return bad("--state-file: copilot's clients always bring their own key");
+        }
+        if flags.state_file.is_some() && !cfg!(feature = "serde") {
+            return bad("--state-file: this build cannot: build it with --features serde");
+        }
+        let keys_file = match &flags.keys_file {
+            Some(file) => Some((file.clone(), keys::read(file)?)),
+            None => None,
+        };
+        let pool = match has_keys {
+            true => Some(Arc::new(flags.pool(keys_file.as_ref())?)),
+            false => None,
         };
         Ok(Self {
             policy: flags.provider.byok(flags.byok),
             upstream: Upstream::parse(&flags.upstream)?,
             listen: flags.listen,
-            admin: flags.admin,
+            admin: flags.admin.map(or_port),
             pool,
+            keys_file,
+            #[cfg(feature = "serde")]
+            state_file: flags.state_file,
             client_token,
-            max_attempts: flags.max_attempts,
-            max_replay_bytes: flags.max_replay_bytes,
-            replay_budget: flags.replay_budget,
+            admin_token,
+            expose_failover: flags.expose_failover,
+            limits: flags.limits,
         })
+    }
+}
+
+impl Flags {
+    /// The pool, from the file or else from the environment. No message shows a key.
+    fn pool(&self, file: Option<&(PathBuf, SecretString)>) -> Result<KeyPool, BadInput> {
+        let (source, keys) = match file {
+            Some((file, text)) => (keys::source(file), keys::parse(text)),
+            None => ("GATEWAY_KEYS".to_owned(), Ok(keys::from_environment()?)),
+        };
+        let from_there = |what: String| BadInput(format!("{source}: {what}"));
+        let keys = keys.map_err(|BadInput(line)| from_there(line))?;
+        let pool = self.cooldowns.apply(KeyPool::builder());
+        let pool = pool.name(self.provider.name());
+        let pool = pool.max_waiters(self.limits.max_waiters).track_usage(true);
+        let pool = keys.into_iter().fold(pool, |pool, key| key.add_to(pool));
+        pool.build().map_err(|error| from_there(error.to_string()))
+    }
+}
+
+impl Cooldowns {
+    fn apply(&self, mut pool: KeyPoolBuilder) -> KeyPoolBuilder {
+        pool = pool
+            .default_cooldown(self.default_cooldown)
+            .max_cooldown(self.max_cooldown);
+        if let Some(bound) = unless_zero(self.growing_cooldown) {
+            pool = pool.growing_cooldown(bound);
+        }
+        if let Some(time) = unless_zero(self.revalidate_after) {
+            pool = pool.revalidate_after(time);
+        }
+        if let Some(time) = unless_zero(self.ramp) {
+            pool = pool.ramp(time);
+        }
+        pool
+    }
+}
+
+/// The time, unless it is 0, by which people say that something is off.
+pub fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+/// An address. Nobody but this machine is let in without being named.
+fn or_port(address: String) -> String {
+    match address.parse::<u16>() {
+        Ok(port) => format!("127.0.0.1:{port}"),
+        Err(_) => address,
+    }
+}
+
+/// A token of the environment, which may be unset, but not empty.
+fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
+    let token = environment(name)?;
+    match &token {
+        Some(token) if token.expose_secret().is_empty() => {
+            bad(format!("{name} is empty: unset it, or give it a value"))
+        }
+        _ => Ok(token),
     }
 }
 
@@ -136,45 +290,7 @@ fn byok(text: &str) -> Result<Byok, String> {
     }
 }
 
-/// The pool, from the file or else from the environment. No message shows a key.
-fn read_keys(file: Option<&Path>) -> Result<KeyPool, BadInput> {
-    let (source, keys) = match file {
-        Some(file) => {
-            let source = format!("--keys-file {}", file.display());
-            let text = std::fs::read_to_string(file)
-                .map(SecretString::from)
-                .map_err(|error| BadInput(format!("{source}: {error}")))?;
-            let lines = text.expose_secret().trim_start_matches('\u{feff}').lines();
-            let keys = lines.map(without_comment).filter(|line| !line.is_empty());
-            (source, keys.map(SecretString::from).collect::<Vec<_>>())
-        }
-        None => {
-            let Some(text) = environment("GATEWAY_KEYS")? else {
-                return bad("no keys: set GATEWAY_KEYS or give --keys-file");
-            };
-            let keys = match text.expose_secret().trim() {
-                "" => Vec::new(),
-                keys => keys.split(',').map(|key| key.trim().into()).collect(),
-            };
-            ("GATEWAY_KEYS".to_owned(), keys)
-        }
-    };
-    KeyPool::new(keys).map_err(|error| BadInput(format!("{source}: {error}")))
-}
-
-/// A comment begins at a `#` that starts the line or follows white space: a key may hold one.
-fn without_comment(line: &str) -> &str {
-    let comment = line.char_indices().find(|&(at, character)| {
-        character == '#'
-            && line[..at]
-                .chars()
-                .next_back()
-                .is_none_or(char::is_whitespace)
-    });
-    line[..comment.map_or(line.len(), |(at, _)| at)].trim()
-}
-
-fn environment(name: &str) -> Result<Option<SecretString>, BadInput> {
+pub fn environment(name: &str) -> Result<Option<SecretString>, BadInput> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value.into())),
         Err(std::env::VarError::NotPresent) => Ok(None),
@@ -182,67 +298,7 @@ fn environment(name: &str) -> Result<Option<SecretString>, BadInput> {
     }
 }
 
-/// Where requests go.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    scheme: Scheme,
-    authority: Authority,
-    /// Without a slash at its end.
-    base: String,
-}
-
-impl Upstream {
-    fn parse(text: &str) -> Result<Self, BadInput> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| BadInput(format!("--upstream {text}: not a URL")))?;
-        let parts = uri.into_parts();
-        let (Some(scheme), Some(authority), Some(path)) =
-            (parts.scheme, parts.authority, parts.path_and_query)
-        else {
-            return bad(format!(
-                "--upstream {text}: not a URL with http:// or https://"
-            ));
-        };
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return bad(format!(
-                "--upstream {text}: not a URL with http:// or https://"
-            ));
-        }
-        if authority.as_str().contains('@') {
-            return bad("--upstream holds a user name or password, which would not be used");
-        }
-        if path.query().is_some() {
-            return bad(format!(
-                "--upstream {text}: a query cannot be joined with the request's"
-            ));
-        }
-        let base = path.path().trim_end_matches('/').to_owned();
-        Ok(Self {
-            scheme,
-            authority,
-            base,
-        })
-    }
-
-    /// The request's target at the upstream: its path below the base, and its query.
-    /// `None` for the targets that have no path (`*`, and that of CONNECT).
-    pub fn target(&self, of: &Uri) -> Option<Uri> {
-        let path = of
-            .path_and_query()
-            .filter(|path| path.as_str().starts_with('/'))?;
-        let path = match self.base.as_str() {
-            "" => path.clone(),
-            base => format!("{base}{path}").parse().ok()?,
-        };
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone());
-        uri.path_and_query(path).build().ok()
-    }
-}
-
-fn bad<T>(line: impl Into<String>) -> Result<T, BadInput> {
+pub fn bad<T>(line: impl Into<String>) -> Result<T, BadInput> {
     Err(BadInput(line.into()))
 }
 

@@ -15,21 +15,35 @@
 //! - `headers.rs` takes out what ends at a proxy;
 //! - `own.rs` says in each provider's way what the gateway itself has to say;
 //! - `upgrade.rs` carries WebSocket, once a handshake has been accepted;
-//! - `admin.rs` shows the state of the keys, on an address of its own;
-//! - `config.rs` reads flags and environment.
+//! - `timing.rs` tells the client of the attempts, where that is wanted, and `failovers.rs` the operator.
+//!
+//! Beside it:
+//!
+//! - `config.rs` reads flags and environment, `keys.rs` the list of keys, `upstream.rs` its address;
+//! - `state_file.rs` keeps what is out over restarts, in a build with the feature `serde`;
+//! - `reload.rs` reads the keys again when their file changes;
+//! - `admin/` shows the keys to an operator, who can put them out and return them to service.
 
 // A program has no API.
 #![allow(unreachable_pub)]
 
 mod admin;
 mod config;
+mod duration;
+mod failovers;
 mod headers;
+mod keys;
 mod own;
 mod proxy;
+mod reload;
 mod server;
+mod signals;
+#[cfg(feature = "serde")]
+mod state_file;
+mod timing;
 mod upgrade;
+mod upstream;
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,8 +52,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower::service_fn;
 
+use self::admin::Admin;
 use self::config::{BadInput, Config};
+use self::failovers::Failovers;
 use self::proxy::Proxy;
+use self::reload::Reload;
+#[cfg(feature = "serde")]
+use self::state_file::StateFile;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,30 +73,55 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), BadInput> {
     let config = Config::read()?;
-    let proxy = Arc::new(Proxy::new(&config));
+    let failovers = Arc::new(Failovers::default());
+    let proxy = Arc::new(Proxy::new(&config, Arc::clone(&failovers)));
     let serving = Arc::clone(&proxy);
     let gateway = service_fn(move |request| {
         let proxy = Arc::clone(&serving);
         async move { proxy.forward(request).await }
     });
 
-    let mut signals = Signals::new()?;
+    let mut signals = signals::Stop::new()?;
     let listener = listen("--listen", &config.listen).await?;
     let admin_listener = match &config.admin {
         Some(address) => Some(listen("--admin", address).await?),
         None => None,
     };
-    println!("gateway listening on http://{}", listener.local_addr()?);
-    if let Some(listener) = &admin_listener {
-        println!("admin listening on http://{}", listener.local_addr()?);
+    #[cfg(feature = "serde")]
+    let state_file = match (config.state_file, &config.pool) {
+        (Some(file), Some(pool)) => Some(StateFile::start(file, Arc::clone(pool))?),
+        _ => None,
+    };
+    if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool) {
+        if reload::can_change(&file) {
+            let reload = Reload::new(file, text, Arc::clone(pool));
+            tokio::spawn(reload.run(signals::Hangup::new()?));
+        }
     }
+    println!("gateway listening on http://{}", listener.local_addr()?);
+    let admin = match admin_listener {
+        Some(listener) => {
+            let address = listener.local_addr()?;
+            println!("admin listening on http://{address}");
+            let admin = Admin {
+                pool: config.pool.clone(),
+                failovers,
+                token: config.admin_token,
+                on_loopback: address.ip().is_loopback(),
+                provider: config.policy.name(),
+                upstream: config.upstream.to_string(),
+            };
+            Some((listener, admin::router(admin)))
+        }
+        None => None,
+    };
 
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = stopped.map(drop).shared();
     let serving = async {
         let admin = async {
-            if let Some(listener) = admin_listener {
-                server::serve(listener, admin::router(config.pool), stopped.clone()).await;
+            if let Some((listener, router)) = admin {
+                server::serve(listener, router, stopped.clone()).await;
             }
         };
         tokio::join!(server::serve(listener, gateway, stopped.clone()), admin);
@@ -94,47 +138,14 @@ async fn run() -> Result<(), BadInput> {
         _ = serving => {}
         () = signals.next() => {}
     }
+    #[cfg(feature = "serde")]
+    if let Some(state_file) = state_file {
+        state_file.finish().await;
+    }
     Ok(())
 }
 
 async fn listen(flag: &str, address: &str) -> Result<TcpListener, BadInput> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| BadInput(format!("{flag} {address}: {error}")))
-}
-
-/// SIGINT and SIGTERM; elsewhere than on Unix, Ctrl-C alone.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
 }

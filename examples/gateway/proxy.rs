@@ -1,6 +1,7 @@
 //! One request: checked, aimed at the upstream, and given to the layer.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,11 +19,15 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::{Provider, ProviderPolicy};
-use tower_key_failover::{KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody};
+use tower_key_failover::{
+    FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody,
+};
 
-use crate::config::{Config, Upstream};
+use crate::config::{Config, unless_zero};
+use crate::failovers::{Asked, Failovers};
 use crate::upgrade::{self, Tunnels};
-use crate::{headers, own};
+use crate::upstream::Upstream;
+use crate::{headers, own, timing};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -37,24 +42,35 @@ pub struct Proxy {
     policy: Provider,
     upstream: Upstream,
     client_token: Option<SecretString>,
+    failovers: Arc<Failovers>,
+    expose_failover: bool,
 }
 
 impl Proxy {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, failovers: Arc<Failovers>) -> Self {
         let policy = config.policy.clone();
         let mut layer = match &config.pool {
             Some(pool) => KeyFailoverLayer::new(policy.clone(), pool.clone()),
             None => KeyFailoverLayer::disabled(policy.clone()),
         };
-        if let Some(attempts) = config.max_attempts {
+        let limits = &config.limits;
+        if let Some(attempts) = limits.max_attempts {
             layer = layer.max_attempts(attempts);
         }
-        if let Some(bytes) = config.max_replay_bytes {
+        if let Some(bytes) = limits.max_replay_bytes {
             layer = layer.max_replay_bytes(bytes);
         }
-        if let Some(bytes) = config.replay_budget {
+        if let Some(bytes) = limits.replay_budget {
             layer = layer.replay_budget(ReplayBudget::new(bytes));
         }
+        if let Some(time) = unless_zero(limits.wait_for_key) {
+            layer = layer.wait_for_key(time);
+        }
+        if let Some(keys) = limits.common_cause {
+            layer = layer.common_cause(keys);
+        }
+        // The times are for those who look.
+        layer = layer.timings(config.expose_failover || config.admin.is_some());
         let versions = match policy.name() {
             "grpc" => Versions::Http2,
             _ => Versions::All,
@@ -66,6 +82,8 @@ impl Proxy {
             policy,
             upstream: config.upstream.clone(),
             client_token: config.client_token.clone(),
+            failovers,
+            expose_failover: config.expose_failover,
         }
     }
 
@@ -85,6 +103,7 @@ impl Proxy {
         let Some(target) = self.upstream.target(&head.uri) else {
             return Ok(self.own(StatusCode::BAD_REQUEST, "the request's target has no path"));
         };
+        let asked = Asked::new(&head.method, &head.uri);
         head.uri = target;
         // What the client's connection speaks says nothing about the upstream's.
         head.version = Version::HTTP_11;
@@ -108,6 +127,7 @@ impl Proxy {
             Ok(mut response) => {
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());
+                self.tell(&asked, &mut response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let Some(client) = client else {
                         let what = "the upstream switched protocols unasked";
@@ -126,6 +146,18 @@ impl Proxy {
                 };
                 eprintln!("gateway: {what}: {}", with_causes(&error));
                 Ok(self.own(StatusCode::BAD_GATEWAY, what))
+            }
+        }
+    }
+
+    /// Tells the operator where something happened, and the client where it may know.
+    fn tell(&self, asked: &Asked, response: &mut Response<ResponseBody<Incoming>>) {
+        if let Some(info) = response.extensions().get::<FailoverInfo>() {
+            self.failovers.add(asked, response.status(), info);
+        }
+        if self.expose_failover {
+            if let Some(info) = response.body().failover().cloned() {
+                timing::tell(&info, response.headers_mut());
             }
         }
     }
@@ -169,7 +201,7 @@ fn take_token(headers: &mut HeaderMap, token: &SecretString) -> bool {
     presented
 }
 
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("bearer ".len())?;
     scheme
         .eq_ignore_ascii_case(b"bearer ")

@@ -6,17 +6,25 @@
 mod support;
 
 mod admin;
+mod admin_guard;
 mod bad_input;
 mod byok;
+mod change_keys;
 mod client_token;
 mod failover;
+mod failovers;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
+mod healing;
 mod limits;
+mod metrics;
+mod reload;
 mod secrets;
 mod shutdown;
+mod state_file;
 mod streaming;
+mod timing;
 mod tls;
 mod unreachable;
 mod websocket;

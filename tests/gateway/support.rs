@@ -1,7 +1,7 @@
 //! The gateway as a process of its own, an upstream that it talks to, and a client.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,11 +24,22 @@ pub const REVOKED: &str = "sk-canary-revoked-11111111";
 pub const LIMITED: &str = "sk-canary-limited-22222222";
 pub const GOOD: &str = "sk-canary-good-33333333";
 pub const TOKEN: &str = "token-canary-of-the-clients";
+pub const ADMIN_TOKEN: &str = "token-canary-of-the-operator";
 
 /// Waits for what must happen, but not for ever.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(20), what).await;
     waited.expect("what was waited for did not happen")
+}
+
+/// Asks again and again until it is so.
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    soon(async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 /// How the gateway is to be started.
@@ -42,7 +53,10 @@ pub struct Gateway {
     /// Where `--admin` listens; empty without.
     pub admin: String,
     child: Child,
-    output: Vec<JoinHandle<String>>,
+    stdout: JoinHandle<String>,
+    /// What it has printed so far, and what reads it.
+    stderr: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
 }
 
 /// How it ended, and all that it printed.
@@ -71,8 +85,8 @@ pub fn bare() -> Start {
         "`cargo test` builds the gateway; for this test alone: cargo build --example gateway"
     );
     let mut command = Command::new(binary);
-    for name in ["GATEWAY_KEYS", "GATEWAY_CLIENT_TOKEN"] {
-        command.env_remove(name);
+    for name in ["KEYS", "CLIENT_TOKEN", "ADMIN_TOKEN"] {
+        command.env_remove(format!("GATEWAY_{name}"));
     }
     command
         .stdin(Stdio::null())
@@ -96,6 +110,18 @@ impl Start {
         self.env("GATEWAY_CLIENT_TOKEN", TOKEN)
     }
 
+    pub fn admin(self) -> Self {
+        self.args(["--admin", "127.0.0.1:0"])
+    }
+
+    pub fn admin_token(self) -> Self {
+        self.env("GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
+    }
+
+    pub fn keys_file(self, path: &Path) -> Self {
+        self.args(["--keys-file", path.to_str().unwrap()])
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
@@ -106,11 +132,15 @@ impl Start {
         let has_admin = self.command.as_std().get_args().any(|arg| arg == "--admin");
         let mut child = self.command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = child.stderr.take().unwrap();
-        let errors = tokio::spawn(async move {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).await.unwrap();
-            text
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let printed = Arc::clone(&stderr);
+        let reading = tokio::spawn(async move {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let mut printed = printed.lock().unwrap();
+                printed.push_str(&line);
+                printed.push('\n');
+            }
         });
 
         let mut said = String::new();
@@ -126,7 +156,7 @@ impl Start {
             true => told("admin listening on ").await,
             false => String::new(),
         };
-        let output = tokio::spawn(async move {
+        let stdout = tokio::spawn(async move {
             stdout.read_to_string(&mut said).await.unwrap();
             said
         });
@@ -134,7 +164,9 @@ impl Start {
             url,
             admin,
             child,
-            output: vec![output, errors],
+            stdout,
+            stderr,
+            reading,
         }
     }
 
@@ -163,18 +195,36 @@ impl Gateway {
 
     pub async fn ended(mut self) -> Ended {
         let status = soon(self.child.wait()).await.unwrap();
-        let stderr = soon(self.output.pop().unwrap()).await.unwrap();
-        let stdout = soon(self.output.pop().unwrap()).await.unwrap();
+        soon(self.reading).await.unwrap();
         Ended {
             status,
-            stdout,
-            stderr,
+            stdout: soon(self.stdout).await.unwrap(),
+            stderr: self.stderr.lock().unwrap().clone(),
         }
+    }
+
+    /// What it has printed to stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until it has printed this to stderr.
+    pub async fn prints(&self, what: &str) {
+        until(async || self.stderr().contains(what)).await;
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("{}{path}", self.admin)
+    }
+
+    /// What it answers an operator who has the token.
+    pub async fn change(&self, path: &str) -> Answer {
+        send(as_operator(post(&self.admin_url(path)))).await
     }
 
     /// What the admin says of the keys.
     pub async fn keys(&self) -> Value {
-        let answer = send(get(&format!("{}/keys", self.admin))).await;
+        let answer = send(get(&self.admin_url("/keys"))).await;
         serde_json::from_str(&answer.text).unwrap()
     }
 
@@ -274,6 +324,38 @@ pub fn file(text: &str) -> PathBuf {
     path
 }
 
+/// A directory of its own, which goes with all that is in it.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        let path = file("");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The names of what is in it, in order.
+    #[cfg(feature = "serde")]
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// An address where nobody listens, and what keeps it from being given to others.
 pub fn nobody() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
@@ -305,6 +387,10 @@ pub fn post(url: &str) -> Request<Body> {
 pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
     request.headers_mut().append(name, value.parse().unwrap());
     request
+}
+
+pub fn as_operator(request: Request<Body>) -> Request<Body> {
+    with(request, "authorization", &format!("Bearer {ADMIN_TOKEN}"))
 }
 
 pub fn client() -> Client<HttpConnector, Body> {

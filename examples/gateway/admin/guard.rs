@@ -1,0 +1,143 @@
+//! Who may look, and who may change something.
+//!
+//! Whoever can connect may look, since on loopback that is this machine, but not every page that a
+//! browser on it has open:
+//!
+//! - A page of another origin sends requests with `Origin` or `Sec-Fetch-Site`, which say so: they are
+//!   refused. No CORS header is ever sent. Following a link to the status page is no such request.
+//! - A page whose host's name was made to point here ("DNS rebinding") is of the same origin as far
+//!   as the browser knows. `Host` has its name: on loopback only names of loopback are answered to.
+//!
+//! Changing something takes a token in `Authorization`, where no page can put it that has not been
+//! given it. Nothing is kept in cookies.
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::uri::Authority;
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::{Shared, failed};
+use crate::proxy::bearer;
+
+/// Sent with every answer: none is kept, guessed at, framed, or given to pages of other origins. The
+/// page itself may load what stands beside it, and nothing else.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+pub async fn guard(State(admin): State<Shared>, request: Request, next: Next) -> Response {
+    let refused = origin(&request, admin.on_loopback)
+        .or_else(|| token(request.method(), request.headers(), admin.token.as_ref()));
+    let mut response = match refused {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    for (name, value) in HEADERS {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The refusal, where it is a page of another origin that asks.
+fn origin(request: &Request, on_loopback: bool) -> Option<Response> {
+    let headers = request.headers();
+    // HTTP/2 has it in the target.
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.clone()),
+        None => single(headers, header::HOST).and_then(|host| host.parse().ok()),
+    };
+    if on_loopback && !host.as_ref().is_some_and(is_local) {
+        let why = "this listens on loopback, and answers to no name but localhost's";
+        return Some(failed(StatusCode::MISDIRECTED_REQUEST, why));
+    }
+    if is_foreign(request.method(), headers, host.as_ref()) {
+        let why = "pages of other origins have no access";
+        return Some(failed(StatusCode::FORBIDDEN, why));
+    }
+    None
+}
+
+fn is_local(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn is_foreign(method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> bool {
+    if headers.contains_key(header::ORIGIN) {
+        let origin = single(headers, header::ORIGIN).unwrap_or_default();
+        let origin = origin.split_once("://").map(|(_, authority)| authority);
+        let host = host.map(Authority::as_str);
+        if origin.is_none()
+            || !origin
+                .zip(host)
+                .is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
+        {
+            return true;
+        }
+    }
+    let fetch = |what: &'static str| single(headers, HeaderName::from_static(what));
+    let is_ours = matches!(fetch("sec-fetch-site"), None | Some("same-origin" | "none"));
+    // The page that a link leads to is not given to the page with the link.
+    let is_visit = *method == Method::GET
+        && fetch("sec-fetch-mode") == Some("navigate")
+        && fetch("sec-fetch-dest") == Some("document");
+    !is_ours && !is_visit
+}
+
+/// The refusal, where something is to be changed by who may not.
+fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response> {
+    if [Method::GET, Method::HEAD].contains(method) {
+        return None;
+    }
+    let Some(token) = token else {
+        let why = "nothing can be changed here: GATEWAY_ADMIN_TOKEN is not set";
+        return Some(failed(StatusCode::FORBIDDEN, why));
+    };
+    let presented = headers.get(header::AUTHORIZATION);
+    let presented = presented.and_then(|value| bearer(value.as_bytes()));
+    let token = token.expose_secret().as_bytes();
+    if presented.is_some_and(|presented| presented.ct_eq(token).into()) {
+        return None;
+    }
+    let why = match presented {
+        Some(_) => "this is not the admin token",
+        None => "changing something takes the admin token, as a bearer token",
+    };
+    let mut refused = failed(StatusCode::UNAUTHORIZED, why);
+    let scheme = HeaderValue::from_static("Bearer");
+    refused
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, scheme);
+    Some(refused)
+}
+
+/// The value of a header that stands there once.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}

@@ -1,0 +1,148 @@
+//! The keys: shown, put out, and returned to service.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tower_key_failover::KeyPool;
+use tower_key_failover::pool::{
+    ChangeError, KeyId, KeySnapshot, KeyState, KeyUsage, Marked, PoolSnapshot,
+};
+
+use super::{Shared, failed};
+
+pub async fn list(State(admin): State<Shared>) -> Json<Value> {
+    let snapshot = admin.pool.as_ref().map(|pool| pool.snapshot());
+    Json(snapshot.as_ref().map_or(json!([]), |pool| {
+        (0..pool.keys.len()).map(|at| show(pool, at)).collect()
+    }))
+}
+
+pub async fn disable(
+    State(admin): State<Shared>,
+    Path(name): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    change(&admin, &name, &query, |pool, key| {
+        Ok(pool.disable(key)? != Marked::Unchanged)
+    })
+}
+
+pub async fn reinstate(
+    State(admin): State<Shared>,
+    Path(name): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    change(&admin, &name, &query, |pool, key| pool.reinstate(key))
+}
+
+/// Does something to the key of that name, and shows what became of it.
+///
+/// With `?hint=`, only to a key with these ends: positions are others once the list has changed.
+fn change(
+    admin: &Shared,
+    name: &str,
+    query: &HashMap<String, String>,
+    what: impl FnOnce(&KeyPool, KeyId<'_>) -> Result<bool, ChangeError>,
+) -> Response {
+    let unknown = || failed(StatusCode::NOT_FOUND, "no key has this label or position");
+    let Some(pool) = &admin.pool else {
+        return unknown();
+    };
+    let before = pool.snapshot();
+    let at = match find(&before, name) {
+        Ok(at) => at,
+        Err(ChangeError::AmbiguousLabel) => {
+            let why = "more than one key has this label: name it by its position";
+            return failed(StatusCode::CONFLICT, why);
+        }
+        Err(_) => return unknown(),
+    };
+    let is_meant = |hint: &String| **hint == *before.keys[at].hint;
+    if !query.get("hint").is_none_or(is_meant) {
+        let why = "the keys have changed meanwhile: another one has this name now";
+        return failed(StatusCode::CONFLICT, why);
+    }
+    match what(pool, id(&before, at)) {
+        Ok(changed) => {
+            let after = pool.snapshot();
+            let key = find(&after, name).ok().map(|at| show(&after, at));
+            Json(json!({ "changed": changed, "key": key })).into_response()
+        }
+        // It was removed in between.
+        Err(_) => unknown(),
+    }
+}
+
+/// The key with this label, or else at this position. No label of a key file is a number.
+fn find(pool: &PoolSnapshot, name: &str) -> Result<usize, ChangeError> {
+    let mut labeled = (0..pool.keys.len()).filter(|at| label(pool, *at) == Some(name));
+    match (labeled.next(), labeled.next()) {
+        (Some(at), None) => Ok(at),
+        (Some(_), Some(_)) => Err(ChangeError::AmbiguousLabel),
+        (None, _) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let at = name.parse().ok().filter(|at| *at < pool.keys.len());
+            at.ok_or(ChangeError::UnknownKey)
+        }
+        (None, _) => Err(ChangeError::UnknownKey),
+    }
+}
+
+/// By its label where it has one of its own, since that survives a change of the list.
+fn id(pool: &PoolSnapshot, at: usize) -> KeyId<'_> {
+    match label(pool, at) {
+        Some(label) if find(pool, label) == Ok(at) => KeyId::Label(label),
+        _ => KeyId::Position(at),
+    }
+}
+
+fn label(pool: &PoolSnapshot, at: usize) -> Option<&str> {
+    pool.keys[at].label.as_deref()
+}
+
+/// What can stand in a path for the key. Dots alone cannot: they lead up and down.
+fn name(pool: &PoolSnapshot, at: usize) -> String {
+    match id(pool, at) {
+        KeyId::Label(label) if ![".", ".."].contains(&label) => label.to_owned(),
+        _ => at.to_string(),
+    }
+}
+
+fn show(pool: &PoolSnapshot, at: usize) -> Value {
+    let key: &KeySnapshot = &pool.keys[at];
+    let (state, retry_after) = match key.state {
+        KeyState::Valid => ("valid", None),
+        KeyState::Temporary { retry_after } => ("temporary", Some(retry_after)),
+        KeyState::Permanent => ("permanent", None),
+    };
+    json!({
+        "name": name(pool, at),
+        "label": key.label.as_deref(),
+        "hint": key.hint,
+        "group": key.group.as_deref(),
+        "state": state,
+        "retry_after_ms": retry_after.map(millis),
+        "last_reason": key.reason.map(|reason| reason.as_str()),
+        "usage": key.usage.as_ref().map(usage),
+    })
+}
+
+fn usage(usage: &KeyUsage) -> Value {
+    let refused = usage.refused.iter();
+    let refused: Value = refused
+        .map(|(reason, times)| (reason.as_str().to_owned(), json!(times)))
+        .collect();
+    json!({
+        "served": usage.served,
+        "refused": refused,
+        "last_used_ms_ago": usage.last_used.map(millis),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

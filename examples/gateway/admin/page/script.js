@@ -1,0 +1,297 @@
+// Shows what the gateway answers, and asks again every two seconds. All of it is put into the page as
+// text: a label may hold anything.
+
+const EVERY = 2000;
+
+const $ = (selector) => document.querySelector(selector);
+
+const STATES = { valid: "valid", temporary: "out for", permanent: "out for good" };
+
+let keys = [];
+let canChange = false;
+let token = null;
+let receivedAt = 0;
+
+// --- Words ---------------------------------------------------------------------------------------
+
+function duration(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  const [d, h, m, s] = [
+    Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60,
+  ];
+  const two = (n) => String(n).padStart(2, "0");
+  if (d) return `${d} d ${two(h)} h`;
+  if (h) return `${h} h ${two(m)} min`;
+  if (m) return `${m} min ${two(s)} s`;
+  return `${s} s`;
+}
+
+function clock(ms) {
+  const [then, now] = [new Date(ms), new Date()];
+  const time = then.toLocaleTimeString([], { hour12: false });
+  return then.toDateString() === now.toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
+}
+
+const words = (name) => (name ?? "").replaceAll("_", " ");
+const person = (key) => (key.label === null ? key.hint : key.label);
+const remaining = (key) => key.retry_after_ms - (performance.now() - receivedAt);
+const sum = (numbers) => numbers.reduce((all, one) => all + one, 0);
+
+function state(key) {
+  if (key.state !== "temporary") return STATES[key.state];
+  const left = remaining(key);
+  return left > 0 ? `${STATES.temporary} ${duration(left)}` : "returning";
+}
+
+// --- Elements ------------------------------------------------------------------------------------
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// Left alone where nothing changes, for the sake of those who are reading or listening.
+function set(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}
+
+function news(text, failed = false) {
+  $("#news").classList.toggle("failed", failed);
+  set($("#news"), text);
+}
+
+// A key's label and ends.
+function named(key) {
+  const parts = [];
+  if (key.label !== null) parts.push(element("span", "label", key.label));
+  parts.push(element("span", "hint", key.hint));
+  return parts;
+}
+
+// --- Keys ----------------------------------------------------------------------------------------
+
+function makeRow(key, at) {
+  const row = element("tr");
+  const name = element("th");
+  name.scope = "row";
+  name.append(...named(key));
+  const badge = element("span");
+  const stateCell = element("td", "state");
+  stateCell.append(badge);
+  const action = element("td", "action");
+  for (const verb of ["reinstate", "disable"]) {
+    const button = element("button", verb, verb[0].toUpperCase() + verb.slice(1));
+    button.type = "button";
+    button.setAttribute("aria-label", `${button.textContent} ${person(key)}`);
+    button.addEventListener("click", () => change(at, verb, button));
+    action.append(button);
+  }
+  row.append(
+    element("td", "number quiet", String(at)), name, element("td", "group", key.group ?? ""), stateCell,
+    element("td", "reason"), element("td", "number served"), element("td", "number refused"),
+    element("td", "time used"), action,
+  );
+  return row;
+}
+
+function fillRow(row, key) {
+  const cell = (name) => row.querySelector(name);
+  const badge = cell(".state span");
+  badge.className = `badge ${key.state}`;
+  set(badge, state(key));
+  const isEarlier = key.state === "valid" && key.last_reason !== null;
+  set(cell(".reason"), isEarlier ? `earlier: ${words(key.last_reason)}` : words(key.last_reason));
+  cell(".reason").classList.toggle("quiet", isEarlier);
+  const usage = key.usage ?? { served: 0, refused: {}, last_used_ms_ago: null };
+  set(cell(".served"), String(usage.served));
+  set(cell(".refused"), String(sum(Object.values(usage.refused))));
+  cell(".refused").title = Object.entries(usage.refused).map(([why, n]) => `${words(why)}: ${n}`).join("\n");
+  const used = usage.last_used_ms_ago;
+  set(cell(".used"), used === null ? "never" : `${duration(used + performance.now() - receivedAt)} ago`);
+  cell(".reinstate").hidden = !canChange || key.state === "valid";
+  // One that was put out for other reasons may return by itself: a disabled one does not.
+  const isDisabled = key.state === "permanent" && key.last_reason === "operator";
+  cell(".disable").hidden = !canChange || isDisabled;
+}
+
+const identity = (list) => JSON.stringify(list.map((key) => [key.name, key.label, key.hint, key.group]));
+
+function showKeys(next) {
+  const body = $("#keys tbody");
+  const before = keys;
+  const sameList = identity(before) === identity(next);
+  keys = next;
+  if (!sameList) {
+    body.replaceChildren(...keys.map(makeRow));
+    $("#keys").classList.toggle("no-groups", keys.every((key) => key.group === null));
+  }
+  tick();
+  for (const name of Object.keys(STATES)) {
+    const count = keys.filter((key) => key.state === name).length;
+    set($(`#count-${name}`), String(count));
+    $(`#counts .${name}`).classList.toggle("some", count > 0);
+  }
+  $("#keys").hidden = keys.length === 0;
+  $("#no-keys").hidden = keys.length > 0;
+  showGroups();
+  if (sameList) tellChanges(before);
+  else if (before.length > 0) news("The list of keys has changed.");
+}
+
+// The remaining times, each second.
+function tick() {
+  const rows = $("#keys tbody").rows;
+  keys.forEach((key, at) => fillRow(rows[at], key));
+}
+
+function showGroups() {
+  const groups = new Map();
+  for (const key of keys.filter((key) => key.group !== null)) {
+    groups.set(key.group, [...(groups.get(key.group) ?? []), key]);
+  }
+  const shown = [...groups].map(([name, members]) => {
+    const valid = members.filter((key) => key.state === "valid").length;
+    const item = element("li", "", `${name} `);
+    item.append(element("span", "", `${valid} of ${members.length} valid`));
+    return item;
+  });
+  const texts = (items) => items.map((item) => item.textContent).join("\n");
+  if (texts(shown) !== texts([...$("#groups").children])) $("#groups").replaceChildren(...shown);
+  $("#groups-section").hidden = groups.size === 0;
+}
+
+function tellChanges(before) {
+  const changed = keys.filter((key, at) => key.state !== before[at].state);
+  if (changed.length === 0) return;
+  const told = changed.slice(0, 3).map((key) => {
+    const why = key.state !== "valid" && key.last_reason ? ` (${words(key.last_reason)})` : "";
+    return `${person(key)} is ${state(key)}${why}`;
+  });
+  const more = changed.length > 3 ? `; ${changed.length - 3} more` : "";
+  news(`${clock(Date.now())} ${told.join("; ")}${more}`);
+}
+
+// --- Failovers -----------------------------------------------------------------------------------
+
+let shownFailovers = "";
+
+function showFailovers(list) {
+  const text = JSON.stringify(list);
+  if (text === shownFailovers) return;
+  shownFailovers = text;
+  $("#failovers").hidden = list.length === 0;
+  $("#no-failovers").hidden = list.length > 0;
+  $("#failovers tbody").replaceChildren(...list.map(failoverRow));
+}
+
+function failoverRow(failover) {
+  const row = element("tr");
+  const attempts = element("ol");
+  attempts.append(...failover.attempts.map((attempt) => {
+    const item = element("li");
+    const took = attempt.took_ms === null ? "" : ` in ${attempt.took_ms} ms`;
+    const effect = { keep: "kept", temporary: "out for a while", permanent: "out for good" }[attempt.verdict];
+    const meaning = effect ? `, ${words(attempt.reason)}: ${effect}` : "";
+    item.append(...named(attempt), ` ${attempt.status}${took}`, element("span", "quiet", meaning));
+    return item;
+  }));
+  const attemptsCell = element("td", "attempts");
+  attemptsCell.append(failover.attempts.length > 0 ? attempts : element("span", "quiet", "no key to be had"));
+  const own = failover.outcome === "exhausted";
+  const answer = element("td", "answer");
+  answer.append(
+    element("span", `badge ${own ? "permanent" : failover.status < 400 ? "valid" : "temporary"}`, String(failover.status)),
+    own ? " no key left" : "",
+  );
+  row.append(
+    element("td", "time", clock(failover.time_ms)),
+    element("td", "request", `${failover.method} ${failover.path}`),
+    attemptsCell,
+    element("td", "number", failover.waited_ms > 0 ? duration(failover.waited_ms) : ""),
+    answer,
+  );
+  return row;
+}
+
+// --- Changing a key ------------------------------------------------------------------------------
+
+// Resolves to whether there is a token to try.
+function askForToken(why) {
+  const dialog = $("#ask");
+  $("#ask-why").textContent = why;
+  $("#token").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      token = dialog.returnValue === "given" ? $("#token").value : null;
+      $("#token").value = "";
+      resolve(token !== null);
+    }, { once: true });
+  });
+}
+
+$("#cancel").addEventListener("click", () => $("#ask").close());
+$("#ask form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("#ask").close("given");
+});
+
+async function change(at, verb, button) {
+  const key = keys[at];
+  if (token === null && !await askForToken(`To ${verb} ${person(key)}.`)) return;
+  button.disabled = true;
+  try {
+    const path = `keys/${encodeURIComponent(key.name)}/${verb}?hint=${encodeURIComponent(key.hint)}`;
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(path, { method: "POST", headers });
+    const said = await answer.json();
+    if (answer.status === 401) token = null;
+    if (!answer.ok) throw new Error(said.error);
+    await refresh();
+  } catch (error) {
+    news(`${person(key)} is as it was: ${error.message}`, true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// --- Asking --------------------------------------------------------------------------------------
+
+async function get(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+async function refresh() {
+  try {
+    const [about, nextKeys, failovers] = await Promise.all([get("about"), get("keys"), get("failovers")]);
+    receivedAt = performance.now();
+    canChange = about.can_change;
+    document.title = `${about.provider}: keys`;
+    set($("#about"), `${about.provider} at ${about.upstream}`);
+    showKeys(nextKeys);
+    showFailovers(failovers);
+    $("#read-only").hidden = canChange || keys.length === 0;
+    $("#updated").classList.remove("lost");
+    set($("#updated"), `as of ${clock(Date.now())}`);
+  } catch {
+    if (!$("#updated").classList.contains("lost")) {
+      const last = $("#updated").textContent;
+      $("#updated").classList.add("lost");
+      set($("#updated"), `the gateway does not answer (${last})`);
+    }
+  }
+}
+
+async function keepUp() {
+  if (!document.hidden) await refresh();
+  setTimeout(keepUp, EVERY);
+}
+
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+setInterval(tick, 1000);
+keepUp();

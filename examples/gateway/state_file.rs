@@ -1,0 +1,180 @@
+//! Keeps what is out over restarts, in a file that holds no key: a key is known in it by a salted
+//! fingerprint.
+//!
+//! It is written within a second of each change, and at the end: another file first, which then takes
+//! the old one's place. One that makes no sense is put aside for somebody to look at, and the keys
+//! start valid.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tower_key_failover::KeyPool;
+use tower_key_failover::policy::Reason;
+use tower_key_failover::pool::{KeyState, SavedPool};
+
+use crate::config::BadInput;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Writes the file until it is told to stop.
+pub struct StateFile {
+    stop: oneshot::Sender<()>,
+    writing: JoinHandle<()>,
+}
+
+impl StateFile {
+    /// Puts out what was out, and keeps the file up to date from now on.
+    ///
+    /// Nothing may listen yet: a request would meet keys that are out.
+    pub fn start(path: PathBuf, pool: Arc<KeyPool>) -> Result<Self, BadInput> {
+        let failed = |error: io::Error| BadInput(format!("{}: {error}", source(&path)));
+        match fs::read(&path) {
+            Ok(bytes) => restore(&path, &bytes, &pool).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        // What cannot be written is to be known now rather than when it is needed.
+        let start = Instant::now();
+        let written = Outline::of(&pool, start);
+        write(&path, &pool).map_err(failed)?;
+        let (stop, stopped) = oneshot::channel();
+        let writing = tokio::spawn(keep(path, pool, start, written, stopped));
+        Ok(Self { stop, writing })
+    }
+
+    /// Writes it for the last time.
+    pub async fn finish(self) {
+        drop(self.stop);
+        let _ = self.writing.await;
+    }
+}
+
+fn source(path: &Path) -> String {
+    format!("--state-file {}", path.display())
+}
+
+fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
+    match serde_json::from_slice::<SavedPool>(bytes) {
+        Ok(saved) => match pool.restore(&saved) {
+            0 => {}
+            keys => eprintln!("gateway: {}: keys that were out: {keys}", source(path)),
+        },
+        Err(error) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(format!(".damaged-{}", now.unwrap_or_default().as_millis()));
+            let aside = PathBuf::from(aside);
+            fs::rename(path, &aside)?;
+            let (from, to) = (source(path), aside.display());
+            eprintln!("gateway: {from}: it is damaged, so it is not used; it is {to} now: {error}");
+        }
+    }
+    Ok(())
+}
+
+async fn keep(
+    path: PathBuf,
+    pool: Arc<KeyPool>,
+    start: Instant,
+    mut written: Outline,
+    stopped: oneshot::Receiver<()>,
+) {
+    let stopped = stopped.map(drop).shared();
+    let mut is_failing = false;
+    let mut is_over = false;
+    while !is_over {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stopped.clone() => is_over = true,
+        }
+        let outline = Outline::of(&pool, start);
+        if outline == written {
+            continue;
+        }
+        let (path_, pool_) = (path.clone(), Arc::clone(&pool));
+        let result = tokio::task::spawn_blocking(move || write(&path_, &pool_)).await;
+        match result.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(()) => (written, is_failing) = (outline, false),
+            Err(error) => {
+                if !is_failing {
+                    eprintln!("gateway: {}: not written: {error}", source(&path));
+                }
+                is_failing = true;
+            }
+        }
+    }
+}
+
+/// Puts a new file into the place of the old one. Only its owner may read it.
+fn write(path: &Path, pool: &KeyPool) -> io::Result<()> {
+    let text = serde_json::to_vec(&pool.save())?;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = match create(&new) {
+        // Left by a gateway that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&new)?;
+            create(&new)?
+        }
+        file => file?,
+    };
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// What of a pool is worth writing again for: another state of a key, or another deadline.
+#[derive(PartialEq, Eq)]
+struct Outline(Vec<Outlined>);
+
+#[derive(PartialEq, Eq)]
+struct Outlined {
+    hint: Box<str>,
+    group: Option<Arc<str>>,
+    reason: Option<Reason>,
+    out: Out,
+}
+
+#[derive(PartialEq, Eq)]
+enum Out {
+    No,
+    /// In seconds since some start, more or less.
+    Until(u64),
+    ForGood,
+}
+
+impl Outline {
+    fn of(pool: &KeyPool, start: Instant) -> Self {
+        let since = Instant::now().saturating_duration_since(start);
+        let keys = pool.snapshot().keys.into_iter().map(|key| {
+            let out = match key.state {
+                KeyState::Valid => Out::No,
+                KeyState::Temporary { retry_after } => Out::Until((since + retry_after).as_secs()),
+                KeyState::Permanent => Out::ForGood,
+            };
+            Outlined {
+                hint: key.hint,
+                group: key.group,
+                reason: key.reason,
+                out,
+            }
+        });
+        Self(keys.collect())
+    }
+}

@@ -1,0 +1,74 @@
+//! The upstream, and where a request is to go there.
+
+use std::fmt;
+
+use axum::http::Uri;
+use axum::http::uri::{Authority, Scheme};
+
+use crate::config::{BadInput, bad};
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a slash at its end.
+    base: String,
+}
+
+impl Upstream {
+    pub fn parse(text: &str) -> Result<Self, BadInput> {
+        let uri: Uri = text
+            .parse()
+            .map_err(|_| BadInput(format!("--upstream {text}: not a URL")))?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority), Some(path)) =
+            (parts.scheme, parts.authority, parts.path_and_query)
+        else {
+            return bad(format!(
+                "--upstream {text}: not a URL with http:// or https://"
+            ));
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return bad(format!(
+                "--upstream {text}: not a URL with http:// or https://"
+            ));
+        }
+        if authority.as_str().contains('@') {
+            return bad("--upstream holds a user name or password, which would not be used");
+        }
+        if path.query().is_some() {
+            return bad(format!(
+                "--upstream {text}: a query cannot be joined with the request's"
+            ));
+        }
+        let base = path.path().trim_end_matches('/').to_owned();
+        Ok(Self {
+            scheme,
+            authority,
+            base,
+        })
+    }
+
+    /// The request's target at the upstream: its path below the base, and its query.
+    /// `None` for the targets that have no path (`*`, and that of CONNECT).
+    pub fn target(&self, of: &Uri) -> Option<Uri> {
+        let path = of
+            .path_and_query()
+            .filter(|path| path.as_str().starts_with('/'))?;
+        let path = match self.base.as_str() {
+            "" => path.clone(),
+            base => format!("{base}{path}").parse().ok()?,
+        };
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone());
+        uri.path_and_query(path).build().ok()
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.base)
+    }
+}

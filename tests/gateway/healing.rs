@@ -1,0 +1,146 @@
+//! Keys return to service, and requests wait for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::Response;
+
+use crate::support::{
+    GOOD, LIMITED, REVOKED, Upstream, file, gateway, get, post, send, until, upstream,
+    upstream_with,
+};
+
+const OTHER: &str = "sk-canary-other-44444444";
+
+/// One that refuses [`OTHER`] with a status and a wait, until it is told not to.
+async fn changing(status: u16, wait: Option<&'static str>) -> (Upstream, Arc<AtomicBool>) {
+    let healed = Arc::new(AtomicBool::new(false));
+    let is_healed = Arc::clone(&healed);
+    let upstream = upstream_with(move |request| {
+        let refuses = request.headers()["authorization"] == format!("Bearer {OTHER}").as_str()
+            && !is_healed.load(Ordering::Relaxed);
+        async move {
+            let mut response = Response::builder();
+            if refuses {
+                response = response.status(status);
+                if let Some(wait) = wait {
+                    response = response.header("retry-after-ms", wait);
+                }
+            }
+            response.body("fine".into()).unwrap()
+        }
+    });
+    (upstream.await, healed)
+}
+
+#[tokio::test]
+async fn a_key_that_is_out_for_good_is_tried_again() {
+    let (upstream, healed) = changing(401, None).await;
+    let gateway = gateway("openai", &upstream.url).keys([OTHER, GOOD]);
+    let gateway = gateway.args(["--revalidate-after", "50ms"]).admin();
+    let gateway = gateway.listen().await;
+    send(post(&gateway.url("/"))).await;
+    assert_eq!(gateway.states().await, ["permanent", "valid"]);
+    healed.store(true, Ordering::Relaxed);
+
+    until(async || {
+        assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
+        gateway.states().await == ["valid", "valid"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_key() {
+    let (upstream, healed) = changing(429, Some("300")).await;
+    let gateway = gateway("openai", &upstream.url).keys([OTHER]);
+    let gateway = gateway.args(["--wait-for-key", "10s"]).admin();
+    let gateway = gateway.listen().await;
+    healed.store(false, Ordering::Relaxed);
+    let heal = async {
+        until(async || !upstream.keys().is_empty()).await;
+        healed.store(true, Ordering::Relaxed);
+    };
+
+    let request = post(&gateway.url("/"));
+    let (answer, ()) = tokio::join!(send(request), heal);
+
+    assert_eq!(answer.status, 200);
+    let told = send(get(&gateway.admin_url("/failovers"))).await.json();
+    assert!(told[0]["waited_ms"].as_u64().unwrap() > 0, "{told}");
+}
+
+#[tokio::test]
+async fn without_it_a_request_does_not_wait() {
+    let (upstream, _) = changing(429, Some("300")).await;
+    let gateway = gateway("openai", &upstream.url)
+        .keys([OTHER])
+        .listen()
+        .await;
+
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 429);
+}
+
+#[tokio::test]
+async fn the_cooldowns_are_as_they_are_set() {
+    let (upstream, _) = changing(429, None).await;
+    let gateway = gateway("openai", &upstream.url).keys([LIMITED, OTHER, GOOD]);
+    let gateway = gateway.args(["--default-cooldown", "5m", "--max-cooldown", "10s"]);
+    let gateway = gateway
+        .args(["--growing-cooldown", "1h", "--ramp", "1m"])
+        .admin();
+    let gateway = gateway.listen().await;
+    send(post(&gateway.url("/"))).await;
+
+    for key in &gateway.keys().await.as_array().unwrap()[..2] {
+        let wait = key["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=10_000).contains(&wait), "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn a_common_cause_puts_no_key_out_for_good() {
+    let upstream =
+        upstream_with(async |_| Response::builder().status(403).body("".into()).unwrap());
+    let upstream = upstream.await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD, OTHER, "a-third-key-55555555"]);
+    let gateway = gateway.args(["--common-cause", "2"]).admin();
+    let gateway = gateway.listen().await;
+
+    send(post(&gateway.url("/"))).await;
+
+    assert_eq!(upstream.keys(), [GOOD, OTHER]);
+    assert_eq!(gateway.states().await, ["temporary", "temporary", "valid"]);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_group_are_out_together() {
+    let upstream = upstream().await;
+    let file = file(&format!("[org]\n{LIMITED}\n{OTHER}\n[]\n{GOOD}\n"));
+    let gateway = gateway("openai", &upstream.url).keys_file(&file).admin();
+    let gateway = gateway.listen().await;
+    std::fs::remove_file(file).unwrap();
+
+    send(post(&gateway.url("/"))).await;
+
+    assert_eq!(upstream.keys(), [LIMITED, GOOD]);
+    assert_eq!(gateway.states().await, ["temporary", "temporary", "valid"]);
+}
+
+#[tokio::test]
+async fn a_time_without_a_unit_is_refused() {
+    for time in [
+        "10",
+        "m",
+        "-1s",
+        "1.5h",
+        "1w",
+        "99999999999999999999s",
+        "999999999999999999d",
+    ] {
+        let gateway = gateway("openai", "http://127.0.0.1:9").keys([REVOKED]);
+        let time = format!("--ramp={time}");
+        let line = gateway.args([&time]).refused().await;
+        assert!(line.contains("--ramp"), "{line}");
+    }
+}

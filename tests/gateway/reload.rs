@@ -1,0 +1,236 @@
+//! The keys are read again when their file changes.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{
+    Directory, GOOD, Gateway, LIMITED, REVOKED, Upstream, gateway, post, send, until, upstream,
+};
+
+const OTHER: &str = "sk-canary-other-44444444";
+
+async fn start(keys: &Path) -> (Upstream, Gateway) {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys_file(keys).admin();
+    let gateway = gateway.listen().await;
+    (upstream, gateway)
+}
+
+/// Puts another file into the place of the old one.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+async fn hints(gateway: &Gateway) -> Vec<String> {
+    let keys = gateway.keys().await;
+    let hint = |key: &serde_json::Value| key["hint"].as_str().unwrap().to_owned();
+    keys.as_array().unwrap().iter().map(hint).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_again_is_read_again() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{REVOKED}\n")).unwrap();
+    let (upstream, gateway) = start(&path).await;
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 502);
+
+    fs::write(&path, format!("{REVOKED}\nnew one = {GOOD}\n")).unwrap();
+    gateway
+        .prints("keys read again: added new one (sk-c...3333); kept 1\n")
+        .await;
+
+    // The first keeps its state.
+    assert_eq!(gateway.states().await, ["permanent", "valid"]);
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
+    assert_eq!(upstream.keys(), [REVOKED, GOOD]);
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_another_is_read_each_time() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{REVOKED}\n{LIMITED}\n")).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+
+    replace(&path, &format!("{LIMITED}\n{GOOD}\n"));
+    gateway
+        .prints("added sk-c...3333; removed sk-c...1111; kept 1\n")
+        .await;
+    assert_eq!(hints(&gateway).await, ["sk-c...2222", "sk-c...3333"]);
+
+    replace(&path, &format!("{OTHER}\n"));
+    gateway
+        .prints("added sk-c...4444; removed sk-c...2222, sk-c...3333; kept 0\n")
+        .await;
+    assert_eq!(hints(&gateway).await, ["sk-c...4444"]);
+}
+
+/// As Kubernetes does it: the file is a link through `..data`, which is swapped.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_now_is_followed() {
+    use std::os::unix::fs::symlink;
+
+    let directory = Directory::new();
+    for (version, key) in [("..1", REVOKED), ("..2", GOOD), ("..3", OTHER)] {
+        fs::create_dir(directory.path(version)).unwrap();
+        fs::write(directory.path(version).join("keys"), key).unwrap();
+    }
+    symlink("..1", directory.path("..data")).unwrap();
+    let path = directory.path("keys");
+    symlink("..data/keys", &path).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+
+    for (old, version, hint) in [("..1", "..2", "sk-c...3333"), ("..2", "..3", "sk-c...4444")] {
+        symlink(version, directory.path("..data_tmp")).unwrap();
+        fs::rename(directory.path("..data_tmp"), directory.path("..data")).unwrap();
+        fs::remove_dir_all(directory.path(old)).unwrap();
+        until(async || hints(&gateway).await == [hint]).await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_into_another_directory_is_watched_there() {
+    let (here, there) = (Directory::new(), Directory::new());
+    fs::write(there.path("keys"), REVOKED).unwrap();
+    std::os::unix::fs::symlink(there.path("keys"), here.path("keys")).unwrap();
+    let (_upstream, gateway) = start(&here.path("keys")).await;
+
+    replace(&there.path("keys"), GOOD);
+
+    until(async || hints(&gateway).await == ["sk-c...3333"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_right_changes_nothing_and_is_told_of() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+
+    for (text, why) in [
+        ("# none\n".to_owned(), "at least one key"),
+        (
+            format!("{OTHER}\n{OTHER}\n"),
+            "position 1 repeats the one at position 0",
+        ),
+        (
+            format!("{OTHER}\nbad\u{7f}key-sk-canary\n"),
+            "position 1 is empty or not a legal",
+        ),
+        (
+            format!("one = {OTHER}\ntwo =\n"),
+            "position 1 is empty or not a legal",
+        ),
+        (
+            format!("{OTHER}\n7 = {OTHER}x\n"),
+            "line 2: a label is missing or a number",
+        ),
+        (
+            format!("= {OTHER}\n"),
+            "line 1: a label is missing or a number",
+        ),
+    ] {
+        replace(&path, &text);
+        gateway.prints(why).await;
+        assert_eq!(hints(&gateway).await, ["sk-c...3333"], "{text}");
+    }
+    fs::write(&path, b"\xff\xfe").unwrap();
+    gateway.prints("UTF-8").await;
+    fs::remove_file(&path).unwrap();
+    gateway.prints("No such file").await;
+    assert_eq!(hints(&gateway).await, ["sk-c...3333"]);
+    let told = gateway.stderr();
+    let each = "gateway: keys stay as they are: --keys-file ";
+    assert!(told.lines().all(|line| line.starts_with(each)), "{told}");
+    assert!(!told.contains("canary"), "{told}");
+
+    replace(&path, &format!("{OTHER}\n"));
+    until(async || hints(&gateway).await == ["sk-c...4444"]).await;
+}
+
+#[tokio::test]
+async fn a_label_and_a_group_can_be_given_to_a_key_that_stays() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{LIMITED}\n{GOOD}\n")).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+    send(post(&gateway.url("/"))).await;
+
+    replace(&path, &format!("[org]\none = {LIMITED}\n[ ]\n{GOOD}\n"));
+    gateway.prints("keys read again: kept 2\n").await;
+
+    assert_eq!(gateway.keys().await[0]["label"], "one");
+    assert_eq!(gateway.keys().await[0]["group"], "org");
+    assert_eq!(gateway.states().await, ["temporary", "valid"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sighup_reads_the_keys_again_and_says_so_in_any_case() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+
+    gateway.signal("HUP").await;
+    gateway.prints("keys read again: kept 1\n").await;
+    fs::write(&path, "").unwrap();
+    gateway.prints("keys stay as they are").await;
+    gateway.signal("HUP").await;
+
+    until(async || gateway.stderr().matches("keys stay as they are").count() == 2).await;
+}
+
+#[tokio::test]
+async fn what_else_happens_in_the_directory_is_not_told_of() {
+    let directory = Directory::new();
+    let path = directory.path("keys");
+    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    let (_upstream, gateway) = start(&path).await;
+
+    fs::write(directory.path("other"), "text").unwrap();
+    replace(&path, &format!("{GOOD}\n"));
+    replace(&directory.path("other"), "text");
+    replace(&path, &format!("{OTHER}\n"));
+    gateway
+        .prints("added sk-c...4444; removed sk-c...3333; kept 0\n")
+        .await;
+
+    assert_eq!(gateway.stderr().lines().count(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn keys_that_came_through_a_pipe_are_read_once() {
+    let directory = Directory::new();
+    let path = directory.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let writer = path.clone();
+    let writing = tokio::task::spawn_blocking(move || fs::write(writer, GOOD));
+    let (upstream, gateway) = start(&path).await;
+    writing.await.unwrap().unwrap();
+
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
+    assert_eq!(upstream.keys(), [GOOD]);
+    gateway.signal("HUP").await;
+
+    let ended = gateway.ended().await;
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (None, ""));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn without_a_file_sighup_ends_the_gateway_as_ever() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+
+    gateway.signal("HUP").await;
+
+    assert_eq!(gateway.ended().await.status.code(), None);
+}

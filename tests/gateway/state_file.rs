@@ -1,0 +1,128 @@
+//! What is out is out after a restart, too.
+
+#[cfg(feature = "serde")]
+mod kept {
+    use std::fs;
+    use std::path::Path;
+
+    use crate::support::{
+        Directory, GOOD, Gateway, LIMITED, REVOKED, Upstream, gateway, post, send, until, upstream,
+    };
+
+    async fn start(upstream: &Upstream, state: &Path) -> Gateway {
+        let gateway = gateway("openai", &upstream.url).keys([REVOKED, LIMITED, GOOD]);
+        let gateway = gateway.admin().admin_token();
+        let gateway = gateway.args(["--state-file", state.to_str().unwrap()]);
+        gateway.listen().await
+    }
+
+    fn assert_no_key(state: &Path) {
+        let text = fs::read_to_string(state).unwrap();
+        for part in ["canary", "1111", "2222", "3333"] {
+            assert!(
+                !text.contains(&format!("{part}\"")) && !text.contains("sk-"),
+                "{text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_forgets_no_mark() {
+        let (upstream, directory) = (upstream().await, Directory::new());
+        let state = directory.path("state");
+        let first = start(&upstream, &state).await;
+        send(post(&first.url("/"))).await;
+        first.change("/keys/2/disable").await;
+        first.signal("TERM").await;
+        assert_eq!(first.ended().await.status.code(), Some(0));
+        assert_no_key(&state);
+
+        let second = start(&upstream, &state).await;
+
+        assert_eq!(
+            second.states().await,
+            ["permanent", "temporary", "permanent"]
+        );
+        assert_eq!(second.keys().await[1]["last_reason"], "rate_limited");
+        second.prints("keys that were out: 3\n").await;
+        assert_eq!(directory.names(), ["state"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_is_written_while_the_gateway_runs() {
+        let (upstream, directory) = (upstream().await, Directory::new());
+        let state = directory.path("state");
+        let first = start(&upstream, &state).await;
+        send(post(&first.url("/"))).await;
+        // Nobody tells a killed process to write.
+        until(async || {
+            fs::read_to_string(&state)
+                .unwrap()
+                .matches("fingerprint")
+                .count()
+                == 2
+        })
+        .await;
+        first.signal("KILL").await;
+        first.ended().await;
+        fs::write(directory.path("state.new"), "cut o").unwrap();
+
+        let second = start(&upstream, &state).await;
+
+        assert_eq!(second.states().await, ["permanent", "temporary", "valid"]);
+        assert_eq!(directory.names(), ["state"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn only_the_owner_may_read_the_file() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (upstream, directory) = (upstream().await, Directory::new());
+        let state = directory.path("state");
+        let _gateway = start(&upstream, &state).await;
+
+        assert_eq!(
+            fs::metadata(state).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_put_aside_and_told_of() {
+        for text in ["", "{\"version\":", "{\"version\":99}", "\u{1f}"] {
+            let (upstream, directory) = (upstream().await, Directory::new());
+            let state = directory.path("state");
+            fs::write(&state, text).unwrap();
+
+            let gateway = start(&upstream, &state).await;
+
+            gateway.prints("it is damaged").await;
+            assert_eq!(gateway.states().await, ["valid"; 3]);
+            let names = directory.names();
+            assert!(
+                names.len() == 2 && names[1].starts_with("state.damaged-"),
+                "{names:?}"
+            );
+            assert_eq!(fs::read_to_string(directory.path(&names[1])).unwrap(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_refused_at_once() {
+        let gateway = gateway("openai", "http://127.0.0.1:9").keys([GOOD]);
+        let line = gateway
+            .args(["--state-file", "/nowhere/state"])
+            .refused()
+            .await;
+        assert!(line.contains("--state-file /nowhere/state"), "{line}");
+    }
+}
+
+#[cfg(not(feature = "serde"))]
+#[tokio::test]
+async fn a_build_without_it_says_so() {
+    let gateway = crate::support::gateway("openai", "http://127.0.0.1:9").keys(["a-key"]);
+    let line = gateway.args(["--state-file", "state"]).refused().await;
+    assert!(line.contains("--features serde"), "{line}");
+}
