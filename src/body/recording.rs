@@ -174,7 +174,7 @@ impl Recording {
         while !data.is_empty() {
             if self.block.len() == self.block.capacity() {
                 self.close_block();
-                // Twice what is recorded, so that at most half of a block is unused.
+                // As much as is recorded, so that its room is half of what is held at most.
                 let capacity = self.len.clamp(MIN_BLOCK, MAX_BLOCK);
                 if !self.hold(capacity) {
                     return;
@@ -189,10 +189,15 @@ impl Recording {
         }
     }
 
+    /// Keeps the block, without the room that is left in it: were it kept, a large frame behind
+    /// every small one would have each of them hold a whole block.
     fn close_block(&mut self) {
         if !self.block.is_empty() {
-            let block = std::mem::take(&mut self.block);
+            let mut block = std::mem::take(&mut self.block);
+            let capacity = block.capacity();
+            block.shrink_to_fit();
             let cost = block.capacity();
+            self.share.release(capacity - cost);
             self.keep(Bytes::from(block), cost);
             self.next = self.frames.len();
         }

@@ -605,6 +605,37 @@ async fn large_frames_and_the_first_are_kept_as_handles_and_small_ones_are_copie
 }
 
 #[tokio::test]
+async fn small_frames_between_large_ones_hold_no_more_than_they_are() {
+    const LARGE: usize = 16 * 1024;
+    const COUNT: usize = 50;
+
+    let budget = ReplayBudget::new(1 << 24);
+    let (body, remote) = chunked();
+    let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
+    let (mut reader, reply) = call.attempt().await;
+    for _ in 0..COUNT {
+        remote.data(vec![b'l'; LARGE]);
+        remote.data("s");
+        reader.read();
+        assert_eq!(reader.read(), data("s"));
+    }
+    let sent = COUNT * (LARGE + 1);
+    // The last block may have room left.
+    assert!(
+        budget.held() <= sent + 64 * 1024,
+        "{} for {sent}",
+        budget.held()
+    );
+    reply.send_response(answer(401));
+    let (mut reader, _reply) = call.attempt().await;
+    assert_eq!(budget.held(), sent);
+    for _ in 0..COUNT {
+        assert_eq!(reader.read(), Read::Data(vec![b'l'; LARGE].into()));
+        assert_eq!(reader.read(), data("s"));
+    }
+}
+
+#[tokio::test]
 async fn frames_that_are_empty_pass_and_are_not_recorded() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);

@@ -1,0 +1,97 @@
+//! An answer as it looks on the wire, which mutates well and can be read and written by hand:
+//!
+//! ```text
+//! gemini 429
+//! content-type: application/json
+//!
+//! {"error":{}}
+//! ```
+//!
+//! Headers that begin with `trailer:` come behind the body.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use tower_key_failover::policy::{self, Provider};
+
+pub(crate) const PROVIDERS: [&str; 17] = [
+    "anthropic",
+    "azure_openai",
+    "bearer",
+    "bedrock",
+    "cohere",
+    "copilot",
+    "deepseek",
+    "gemini",
+    "grpc",
+    "groq",
+    "mistral",
+    "openai",
+    "openrouter",
+    "perplexity",
+    "together",
+    "vertex",
+    "xai",
+];
+
+pub(crate) struct Answer<'a> {
+    pub(crate) policy: Provider,
+    pub(crate) head: response::Parts,
+    pub(crate) body: &'a [u8],
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl<'a> Answer<'a> {
+    /// Nearly anything is an answer: what makes no sense is left out.
+    pub(crate) fn parse(mut text: &'a [u8]) -> Option<Self> {
+        let first = line(&mut text)?;
+        let mut words = first.split(|byte| *byte == b' ');
+        let policy = provider(words.next()?)?;
+        let status = words
+            .next()
+            .and_then(|it| StatusCode::from_bytes(it).ok())?;
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = status;
+        let mut trailers = None;
+        while let Some(field) = line(&mut text).filter(|field| !field.is_empty()) {
+            let (map, field) = match field.strip_prefix(b"trailer:") {
+                Some(field) => (trailers.get_or_insert_with(HeaderMap::new), field),
+                None => (&mut head.headers, field),
+            };
+            if let Some((name, value)) = header(field) {
+                map.append(name, value);
+            }
+        }
+        Some(Self {
+            policy,
+            head,
+            body: text,
+            trailers,
+        })
+    }
+}
+
+fn provider(name: &[u8]) -> Option<Provider> {
+    policy::for_name(std::str::from_utf8(name).ok()?).or_else(|| {
+        let at = usize::from(*name.first()?);
+        policy::for_name(PROVIDERS[at % PROVIDERS.len()])
+    })
+}
+
+fn line<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {
+    if text.is_empty() {
+        return None;
+    }
+    let end = text.iter().position(|byte| *byte == b'\n');
+    let (line, rest) = match end {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (*text, &[][..]),
+    };
+    *text = rest;
+    Some(line)
+}
+
+fn header(field: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = field.iter().position(|byte| *byte == b':')?;
+    let name = HeaderName::from_bytes(&field[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(field[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
+}
