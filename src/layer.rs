@@ -97,9 +97,10 @@ impl<P> KeyFailoverLayer<P> {
     ///
     /// The inner service that was ready is let go meanwhile, and made ready again after. Requests
     /// are admitted in order of arrival, and to a key that has just returned one at a time, until one
-    /// has succeeded. [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) bounds how many wait.
-    /// After a wait all keys may be tried again, so that a request makes at most `max_attempts`, or
-    /// twice as many attempts as there are keys where that is not set.
+    /// has succeeded; who comes then does not overtake those who wait.
+    /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) bounds how many wait. After a wait
+    /// all keys may be tried again, so that a request makes at most `max_attempts`, or twice as many
+    /// attempts as there are keys where that is not set.
     ///
     /// The request's body is recorded even where only one key is there, since the request may be
     /// sent again with it.

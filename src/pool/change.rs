@@ -111,8 +111,10 @@ impl KeyPool {
         Ok(self.swap(&old, kept, Vec::new()).map(drop)?)
     }
 
-    /// Returns a key to service, whatever it was marked with, and its group with it. Marks of
-    /// attempts that are under way change nothing then. Whether it was out.
+    /// Returns a key to service, whatever it was marked with, and its group with it. Whether it was
+    /// out; where it was, marks of attempts that began before change nothing from now on.
+    ///
+    /// It is everyone's at once, without a [`ramp`](crate::KeyPoolBuilder::ramp).
     ///
     /// # Errors
     ///

@@ -10,6 +10,7 @@ mod support;
 
 mod groups;
 mod memory;
+mod model;
 mod replace;
 mod single_keys;
 mod storm;

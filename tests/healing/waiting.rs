@@ -631,6 +631,7 @@ async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
 async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
     let (pool, _, mut flights) = line::<3>();
     pool.disable(0).unwrap();
+    assert!(flights[0].is_woken());
     settle(&mut flights);
     for flight in &mut flights {
         assert_eq!(flight.status(), 502);

@@ -1,6 +1,7 @@
 //! Every interleaving of what threads may do to one key at once.
 
 mod gate;
+mod trial;
 mod word;
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
