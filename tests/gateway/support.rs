@@ -193,6 +193,17 @@ impl Gateway {
         assert!(soon(status).await.unwrap().success());
     }
 
+    /// Whether it has a handler for it. What comes of the signal otherwise is up to who started the
+    /// tests: under `nohup` it is ignored.
+    #[cfg(target_os = "linux")]
+    pub fn catches_sighup(&self) -> bool {
+        let status = format!("/proc/{}/status", self.child.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        caught & 1 == 1
+    }
+
     pub async fn ended(mut self) -> Ended {
         let status = soon(self.child.wait()).await.unwrap();
         soon(self.reading).await.unwrap();
