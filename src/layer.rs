@@ -66,6 +66,10 @@ impl<P> KeyFailoverLayer<P> {
     /// ([`ProviderPolicy::may_fail_late`](crate::ProviderPolicy::may_fail_late)) and that are not
     /// compressed are held back; what was read is handed over whole. Once anything has gone to the
     /// caller no other key is tried.
+    ///
+    /// # Panics
+    ///
+    /// A request whose stream is held back outside a tokio runtime with time enabled.
     #[must_use]
     pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
         self.settings.commit_gate = Some(Reach::FirstEvent { bytes, time });
@@ -104,6 +108,15 @@ impl<P> KeyFailoverLayer<P> {
     ///
     /// The request's body is recorded even where only one key is there, since the request may be
     /// sent again with it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A request that is dropped while it waits leaves its place to the next, and one that tries a key
+    /// gives it back.
+    ///
+    /// # Panics
+    ///
+    /// A request that waits outside a tokio runtime with time enabled.
     #[must_use]
     pub fn wait_for_key(mut self, time: Duration) -> Self {
         self.settings.wait_for_key = Some(time);

@@ -28,7 +28,8 @@ use crate::settings::Settings;
 /// # Cancel safety
 ///
 /// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
-/// permit of the inner service.
+/// permit of the inner service. A request that waits for a key leaves its place in the line, and one
+/// that tries a key gives it back.
 pub struct KeyFailover<S, P> {
     inner: S,
     settings: Arc<Settings<P>>,

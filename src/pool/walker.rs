@@ -30,7 +30,8 @@ impl Walker {
         }
     }
 
-    /// The next key that is valid now.
+    /// The next key that is valid now. One that is out is never [tried](crate::healing#trials) here:
+    /// that takes a request through the layer, which learns how it ended.
     ///
     /// # Errors
     ///
