@@ -190,7 +190,8 @@ impl FailoverInfo {
 
     /// Whether anything happened that the caller could not have had without the layer.
     pub(crate) fn is_eventful(&self) -> bool {
-        self.past.is_some() || self.outcome == Outcome::Exhausted
+        self.past.is_some() && (self.attempts() > 1 || !self.waited().is_zero())
+            || self.outcome == Outcome::Exhausted
     }
 }
 

@@ -8,7 +8,8 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::info::{FailoverInfo, Outcome};
+use crate::info::{Attempted, FailoverInfo, Outcome};
+use crate::policy::Verdict;
 use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
 
 const TARGET: &str = "tower_key_failover";
@@ -137,7 +138,8 @@ pub(super) fn answered(pool: &str, info: &FailoverInfo) {
         return;
     };
     // Where no key was refused nobody missed it.
-    if info.is_eventful() {
+    let is_refusal = |attempted: &Attempted| matches!(attempted.verdict(), Verdict::Failover(_));
+    if info.history().any(is_refusal) {
         info!(target: TARGET, provider = pool, reason, "replay given up");
     } else {
         debug!(target: TARGET, provider = pool, reason, "replay given up");

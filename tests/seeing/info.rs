@@ -109,3 +109,11 @@ async fn labels_are_told_and_no_key_is() {
         "{printed}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_single_attempt_that_was_refused_and_forwarded_is_told_in_the_body_alone() {
+    let pool = pool(["k0"]);
+    let (_, response) = Rig::new(&layer(&pool)).run([keep()]);
+    assert_eq!(response.body().failover().unwrap().attempts(), 1);
+    assert!(response.extensions().get::<FailoverInfo>().is_none());
+}
