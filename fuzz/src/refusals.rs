@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tower_key_failover::KeyState;
 use tower_key_failover::policy::{BodyEvidence, ProviderPolicy};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, is_but_for_stars};
 use crate::asking::{Does, FIRST_KEY, Outcome, Whole, judge, on_a_paused_clock, send};
 
 /// How much of a body the layer reads.
@@ -122,7 +122,7 @@ impl<'a> Answer<'a> {
         if does == Does::Forward {
             assert_eq!(answer.status(), self.head.status);
             assert_eq!(answer.headers(), &self.head.headers);
-            assert_eq!(answer.body(), self.body);
+            assert!(is_but_for_stars(answer.body(), self.body));
         } else {
             assert_eq!(answer.status(), StatusCode::OK);
             assert!(answer.body().is_empty());
