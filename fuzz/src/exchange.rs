@@ -24,7 +24,7 @@ use tower_key_failover::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::answer::PROVIDERS;
+use crate::answer::{PROVIDERS, is_but_for_stars};
 use crate::asking::{Does, on_a_paused_clock};
 
 #[derive(Arbitrary, Debug)]
@@ -449,8 +449,7 @@ impl Case {
         }
         // All of it, in order, but for the key.
         let whole = Received::read(&mut sent).await;
-        let redacted = |data: &[u8]| redact(data, own);
-        assert_eq!(redacted(&received.data), redacted(&whole.data));
+        assert!(is_but_for_stars(&received.data, &whole.data));
         assert_eq!(received.error, whole.error);
         assert_eq!(received.trailers.is_some(), whole.trailers.is_some());
         if let (Some(received), Some(whole)) = (&received.trailers, &whole.trailers) {
@@ -458,8 +457,9 @@ impl Case {
             for (name, value) in received {
                 let mut sent = whole.get_all(name).iter();
                 let is_binary = name.as_str().ends_with("-bin");
-                let value = redacted(value.as_bytes());
-                assert!(is_binary || sent.any(|sent| redacted(sent.as_bytes()) == value));
+                let is_it =
+                    |sent: &HeaderValue| is_but_for_stars(value.as_bytes(), sent.as_bytes());
+                assert!(is_binary || sent.any(is_it));
             }
         }
     }
@@ -871,16 +871,6 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
         from += at + 1;
     }
     None
-}
-
-fn redact(text: &[u8], key: &[u8]) -> Vec<u8> {
-    let mut text = text.to_vec();
-    let mut from = 0;
-    while let Some(at) = find(&text[from..], key) {
-        text[from + at..][..key.len()].fill(b'*');
-        from += at + key.len();
-    }
-    text
 }
 
 /// What can be had of a gzip body.
