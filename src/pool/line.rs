@@ -3,11 +3,12 @@
 //! Only who is at the front looks for a key; whoever leaves makes room for the next.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
 use super::shared::Shared;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 pub(super) struct Line {
     bound: usize,
@@ -28,7 +29,7 @@ impl Line {
         Self {
             bound,
             length: AtomicUsize::new(0),
-            places: Mutex::default(),
+            places: Mutex::new(Places::default()),
         }
     }
 

@@ -1,34 +1,14 @@
 //! Marks, trials, returns and looks at one gate, each pair of them at once.
 
-use std::time::Duration;
-
 use loom::sync::Arc;
 use loom::thread;
 
-use super::model;
-use crate::pool::clock::{Clock, LazyNow};
+use super::{model, rules};
+use crate::pool::clock::LazyNow;
 use crate::pool::gate::{Gate, Lent, Standing};
 use crate::pool::reason::{Cause, Reason};
 use crate::pool::rules::Rules;
 use crate::pool::word::{Stamp, Until};
-use crate::sync::now;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn rules() -> Rules {
-    Rules {
-        name: Box::default(),
-        clock: Clock::since(now() - HOUR),
-        default_cooldown: HOUR,
-        max_cooldown: 2 * HOUR,
-        growth: None,
-        // Due at once.
-        revalidate_after: Some(Duration::ZERO),
-        ramp: None,
-        track_usage: false,
-        max_waiters: 0,
-    }
-}
 
 fn cause() -> Cause {
     Cause::of(Reason::Other)
