@@ -5,8 +5,8 @@ use bytes::Bytes;
 use flate2::Crc;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Request, Response, StatusCode};
-use tower_key_failover::KeyState;
 use tower_key_failover::policy::{BodyEvidence, ProviderPolicy};
+use tower_key_failover::{FailoverInfo, KeyState};
 
 use crate::answer::{Answer, is_but_for_stars};
 use crate::asking::{Does, FIRST_KEY, Outcome, Whole, judge, on_a_paused_clock, send};
@@ -120,7 +120,10 @@ impl<'a> Answer<'a> {
             other => panic!("{other:?}"),
         };
         let is_encoded = self.head.headers.contains_key("content-encoding");
-        if does == Does::Forward && is_encoded && answer.status() != self.head.status {
+        let info = answer.extensions().get::<FailoverInfo>();
+        let is_own =
+            info.is_some_and(|info| info.outcome() == tower_key_failover::Outcome::Exhausted);
+        if does == Does::Forward && is_encoded && is_own {
             // A key that it echoes cannot be overwritten there, so that it gives way.
             assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
         } else if does == Does::Forward {

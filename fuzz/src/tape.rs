@@ -395,6 +395,13 @@ impl World {
                 assert!(superseded, "the live view is told that it is superseded");
                 view.is_over = true;
             }
+            // It has read all there is, and was told so or might have known.
+            None if superseded
+                && view.read == upload.declared
+                && view.trailers == upload.has_trailers =>
+            {
+                view.is_over = true;
+            }
             _ if superseded => panic!("a superseded view got more than an error: {frame:?}"),
             Some(Err(_)) => {
                 assert!(upload.has_failed.get(), "the caller's body did not fail");
