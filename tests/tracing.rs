@@ -398,6 +398,37 @@ fn what_a_person_does_is_told() {
     assert_eq!(events[2].fields.get("removed"), Some("[\"k-0\"]"));
 }
 
+/// Adds a key where it is told that the keys were changed.
+struct Meddler(Arc<KeyPool>);
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Meddler {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let Self(pool) = self;
+        if fields.get("message") == Some("keys changed") && pool.len() < 4 {
+            pool.add_key(format!("k-{}-0123456789", pool.len()))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_is_told_of_a_change_may_make_another() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let pool = pool(["k-0-0123456789"]);
+        let subscriber = tracing_subscriber::registry().with(Meddler(Arc::clone(&pool)));
+        tracing::subscriber::with_default(subscriber, || {
+            pool.replace_keys(["k-0-0123456789", "k-1-0123456789"])
+                .unwrap();
+        });
+        done.send(pool.len()).unwrap();
+    });
+    let keys = is_done.recv_timeout(Duration::from_secs(10));
+    assert_eq!(keys, Ok(3), "it hangs, or a change was lost");
+}
+
 #[tokio::test(start_paused = true)]
 async fn replay_given_up_is_told_with_its_reason_and_louder_where_it_was_missed() {
     let (log, _guard) = Log::start();
