@@ -294,7 +294,7 @@ impl<S, P, B> Play<S, P, B> {
         outcome: Outcome,
         status: StatusCode,
     ) -> FailoverInfo {
-        if let Some(again) = self.again.take() {
+        if let (Some(again), true) = (self.again.take(), self.is_repeatable_so_far()) {
             self.replay = again.recorder.end().into();
         }
         if let Some(past) = &mut self.past {

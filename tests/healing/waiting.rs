@@ -166,6 +166,21 @@ async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_is_it_said_to_be_repeatable_where_it_waited_in_vain() {
+    for (bytes, replay) in [(3, Replay::TooLarge), (4, Replay::Available)] {
+        let pool = pool(["k0"]);
+        out(&pool, 0, SECOND);
+        let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(bytes));
+        let mut flight = rig.send_this(request("long"));
+        key(&pool, 0).mark_permanent();
+        advance(5 * SECOND).await;
+        let info = flight.info();
+        assert_eq!((info.attempts(), info.outcome()), (0, Outcome::Exhausted));
+        assert_eq!(info.replay(), replay);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connect_does_not_wait() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
