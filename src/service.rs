@@ -28,7 +28,8 @@ use crate::settings::Settings;
 /// # Cancel safety
 ///
 /// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
-/// permit of the inner service.
+/// permit of the inner service. A refusal of which only the head had come puts its key out for the
+/// default cooldown where it would be for good: the body might have said to keep it.
 pub struct KeyFailover<S, P> {
     inner: S,
     settings: Arc<Settings<P>>,
