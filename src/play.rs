@@ -172,7 +172,7 @@ impl<S, P, B> Play<S, P, B> {
         if !self.has_attempts(1) {
             return None;
         }
-        let place = self.pool().queue()?;
+        let place = self.pool().queue(self.kept().next().is_none())?;
         self.past().begin_wait();
         Some(place)
     }
