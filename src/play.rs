@@ -372,6 +372,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let _inside = self.enter();
         let verdict = self.judge(head, body);
         // Nothing was refused in what came: that proves nothing.
         if let Verdict::Failover(_) = verdict {

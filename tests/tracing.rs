@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
@@ -340,6 +344,52 @@ async fn a_span_ends_with_its_request_however_that_ends() {
     let cancelled = tokio::time::timeout(Duration::from_millis(700), send(&layer, "")).await;
     assert!(cancelled.is_err());
     assert_eq!(log.spans().len(), 1);
+}
+
+/// Says that it refuses, and does not end.
+#[derive(Default)]
+struct Endless {
+    said: bool,
+}
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.said, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data("refuse".into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_of_a_request_that_is_dropped_stands_in_its_span() {
+    let (log, _guard) = Log::start();
+    let pool = pool(["429-key-0123456789", "200-key-0123456789"]);
+    let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
+        let status = &support::key_of(&request)[..3];
+        let answer = Response::builder()
+            .status(status)
+            .header("x-say", "inspect");
+        Ok::<_, Infallible>(answer.body(Endless::default()).unwrap())
+    });
+    let layer = layer(&pool);
+    let mut request = tokio_test::task::spawn(layer.layer(provider).oneshot(request("body")));
+    assert!(request.poll().is_pending());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(request.poll().is_pending(), "the second answer is read");
+    drop(request);
+    let marks: Vec<_> = ours(log.events())
+        .into_iter()
+        .map(|told| (told.message().to_owned(), told.spans))
+        .collect();
+    let mark = ("key marked permanent".to_owned(), vec!["key failover"]);
+    assert_eq!(marks, [mark.clone(), mark]);
 }
 
 #[tokio::test(start_paused = true)]
