@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::BoxError;
 use crate::body::{Answer, Inspection, RequestBody, ResponseBody};
 use crate::play::{Classified, Next, Play, Settled};
-use crate::policy::{ProviderPolicy, Verdict};
+use crate::policy::ProviderPolicy;
 use crate::pool::Place;
 use crate::wait::Wait;
 
@@ -48,11 +48,7 @@ pin_project! {
             if let (StateProj::Inspecting { answer }, Some(play)) = (this.state.project(), this.play)
             {
                 if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
-                    let verdict = play.judge(head, body);
-                    // Nothing was refused in what came: that proves nothing.
-                    if let Verdict::Failover(_) = verdict {
-                        play.mark(verdict, head.status);
-                    }
+                    play.abandon(head, body);
                 }
             }
         }

@@ -101,7 +101,8 @@ impl<P> KeyFailoverLayer<P> {
     ///
     /// The inner service that was ready is let go meanwhile, and made ready again after. Requests
     /// are admitted in order of arrival, and to a key that has just returned one at a time, until one
-    /// has succeeded; who comes then does not overtake those who wait.
+    /// has succeeded; who comes then does not overtake those who wait. A request that a key refused
+    /// without being marked leaves that key out, and holds up nobody who can use it.
     /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) bounds how many wait. After a wait
     /// all keys may be tried again, so that a request makes at most `max_attempts`, or twice as many
     /// attempts as there are keys where that is not set.

@@ -172,7 +172,7 @@ impl<S, P, B> Play<S, P, B> {
         if !self.has_attempts(1) {
             return None;
         }
-        let place = self.pool().queue()?;
+        let place = self.pool().queue(self.kept().next().is_none())?;
         self.past().begin_wait();
         Some(place)
     }
@@ -226,7 +226,9 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     /// Writes what an answer says of the key: its mark, and how a trial of it ended.
-    pub(crate) fn mark(&mut self, verdict: Verdict, status: StatusCode) {
+    ///
+    /// Where the verdict is `in_doubt` no key is put out for good.
+    fn mark(&mut self, verdict: Verdict, status: StatusCode, in_doubt: bool) {
         let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
@@ -246,7 +248,7 @@ impl<S, P, B> Play<S, P, B> {
         };
         key.refused(reason);
         match mark.kind() {
-            MarkKind::Permanent if self.settings.common_cause.is_some() => {
+            MarkKind::Permanent if in_doubt || self.settings.common_cause.is_some() => {
                 let past = self.past.get_or_insert_default();
                 unshared(past).suspects.add(key.clone(), cause);
             }
@@ -294,7 +296,7 @@ impl<S, P, B> Play<S, P, B> {
         outcome: Outcome,
         status: StatusCode,
     ) -> FailoverInfo {
-        if let Some(again) = self.again.take() {
+        if let (Some(again), true) = (self.again.take(), self.is_repeatable_so_far()) {
             self.replay = again.recorder.end().into();
         }
         if let Some(past) = &mut self.past {
@@ -364,6 +366,20 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         })
     }
 
+    /// Marks the key by what came of an answer that nobody waits for any more. Where that was the
+    /// head alone, the body might have said to keep the key.
+    pub(crate) fn abandon<R>(&mut self, head: &response::Parts, body: &Inspection<R>)
+    where
+        R: Body<Data = Bytes>,
+    {
+        let _inside = self.enter();
+        let verdict = self.judge(head, body);
+        // Nothing was refused in what came: that proves nothing.
+        if let Verdict::Failover(_) = verdict {
+            self.mark(verdict, head.status, body.is_unread());
+        }
+    }
+
     /// Marks the key, and takes the next one, waits for one, or answers the caller.
     pub(crate) fn settle<R>(
         &mut self,
@@ -375,7 +391,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         R: Body<Data = Bytes>,
     {
         let _inside = self.trace(verdict);
-        self.mark(verdict, head.status);
+        self.mark(verdict, head.status, false);
         let Verdict::Failover(mark) = verdict else {
             return Settled::Answer(self.forward(head, body, false));
         };

@@ -29,7 +29,8 @@ use crate::settings::Settings;
 ///
 /// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
 /// permit of the inner service. A request that waits for a key leaves its place in the line, and one
-/// that tries a key gives it back.
+/// that tries a key gives it back. A refusal of which only the head had come puts its key out for the
+/// default cooldown where it would be for good: the body might have said to keep it.
 pub struct KeyFailover<S, P> {
     inner: S,
     settings: Arc<Settings<P>>,

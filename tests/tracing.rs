@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
@@ -342,6 +346,52 @@ async fn a_span_ends_with_its_request_however_that_ends() {
     assert_eq!(log.spans().len(), 1);
 }
 
+/// Says that it refuses, and does not end.
+#[derive(Default)]
+struct Endless {
+    said: bool,
+}
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.said, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data("refuse".into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_of_a_request_that_is_dropped_stands_in_its_span() {
+    let (log, _guard) = Log::start();
+    let pool = pool(["429-key-0123456789", "200-key-0123456789"]);
+    let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
+        let status = &support::key_of(&request)[..3];
+        let answer = Response::builder()
+            .status(status)
+            .header("x-say", "inspect");
+        Ok::<_, Infallible>(answer.body(Endless::default()).unwrap())
+    });
+    let layer = layer(&pool);
+    let mut request = tokio_test::task::spawn(layer.layer(provider).oneshot(request("body")));
+    assert!(request.poll().is_pending());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(request.poll().is_pending(), "the second answer is read");
+    drop(request);
+    let marks: Vec<_> = ours(log.events())
+        .into_iter()
+        .map(|told| (told.message().to_owned(), told.spans))
+        .collect();
+    let mark = ("key marked permanent".to_owned(), vec!["key failover"]);
+    assert_eq!(marks, [mark.clone(), mark]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_extension_is_an_event_and_what_changes_nothing_is_none() {
     let (log, _guard) = Log::start();
@@ -396,6 +446,37 @@ fn what_a_person_does_is_told() {
     assert_eq!(events[1].fields.get("by"), Some("operator"));
     assert_eq!(events[2].fields.get("added"), Some("[\"k-...89\"]"));
     assert_eq!(events[2].fields.get("removed"), Some("[\"k-0\"]"));
+}
+
+/// Adds a key where it is told that the keys were changed.
+struct Meddler(Arc<KeyPool>);
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Meddler {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let Self(pool) = self;
+        if fields.get("message") == Some("keys changed") && pool.len() < 4 {
+            pool.add_key(format!("k-{}-0123456789", pool.len()))
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_is_told_of_a_change_may_make_another() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let pool = pool(["k-0-0123456789"]);
+        let subscriber = tracing_subscriber::registry().with(Meddler(Arc::clone(&pool)));
+        tracing::subscriber::with_default(subscriber, || {
+            pool.replace_keys(["k-0-0123456789", "k-1-0123456789"])
+                .unwrap();
+        });
+        done.send(pool.len()).unwrap();
+    });
+    let keys = is_done.recv_timeout(Duration::from_secs(10));
+    assert_eq!(keys, Ok(3), "it hangs, or a change was lost");
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,9 @@ impl KeptHead {
 
     /// The head as it was, with room for one more header.
     pub(super) fn to_parts(&self) -> request::Parts {
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + 1);
+        // More values than a map has room for may stand under a few names.
+        let headers = HeaderMap::try_with_capacity(self.fields.len() + 1);
+        let mut headers = headers.unwrap_or_default();
         let mut values = self.values.clone();
         for field in &self.fields {
             let value = HeaderValue::from_maybe_shared(values.split_to(field.len));

@@ -129,7 +129,12 @@ where
 
     /// Whether there is anything to judge by. That nothing came of a refusal says something too.
     pub(crate) fn is_evidence(&self) -> bool {
-        matches!(self.reach, Reach::Refusal) || !self.data.is_empty() || self.trailers.is_some()
+        matches!(self.reach, Reach::Refusal) || !self.is_unread()
+    }
+
+    /// Whether nothing came so far.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.data.is_empty() && self.trailers.is_none()
     }
 
     fn poll_one(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -442,7 +442,7 @@ impl<'a, B> Borrowed<'a, B> {
     }
 
     fn get(&mut self) -> &mut B {
-        self.source.as_mut().expect("taken by `into_inner` alone")
+        self.source.as_mut().expect("taken as it is settled")
     }
 
     /// Puts the source back, with what came of it, and says whether the view has now read all.

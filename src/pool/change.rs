@@ -80,9 +80,7 @@ impl KeyPool {
         I::Item: Into<NewKey>,
     {
         let keys = keys.into_iter().map(Into::into).collect();
-        let _changing = self.inner.changing();
-        let old = self.inner.list.load_full();
-        self.swap(&old, Vec::new(), keys)
+        self.change(|_| Ok((Vec::new(), keys)))
     }
 
     /// Adds a key behind the others.
@@ -91,10 +89,9 @@ impl KeyPool {
     ///
     /// [`BuildError`] if the key is in the pool already, or is none. Nothing has changed then.
     pub fn add_key(&self, key: impl Into<NewKey>) -> Result<(), BuildError> {
-        let _changing = self.inner.changing();
-        let old = self.inner.list.load_full();
-        let kept = old.slots.to_vec();
-        self.swap(&old, kept, vec![key.into()]).map(drop)
+        let key = key.into();
+        self.change(|old| Ok((old.slots.to_vec(), vec![key])))
+            .map(drop)
     }
 
     /// Takes a key out of the pool, as [`replace_keys`](Self::replace_keys) does.
@@ -103,12 +100,13 @@ impl KeyPool {
     ///
     /// [`ChangeError`] if there is no such key, or it is the last. Nothing has changed then.
     pub fn remove_key<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<(), ChangeError> {
-        let _changing = self.inner.changing();
-        let old = self.inner.list.load_full();
-        let gone = find(&old, key.into())?;
-        let mut kept = old.slots.to_vec();
-        kept.remove(gone);
-        Ok(self.swap(&old, kept, Vec::new()).map(drop)?)
+        let key = key.into();
+        self.change(|old| {
+            let mut kept = old.slots.to_vec();
+            kept.remove(find(old, key)?);
+            Ok((kept, Vec::new()))
+        })
+        .map(drop)
     }
 
     /// Returns a key to service, whatever it was marked with, and its group with it. Whether it was
@@ -153,15 +151,38 @@ impl KeyPool {
         Ok(marked)
     }
 
-    /// Makes the next list of what is kept as it is and of `keys`, while nobody else does.
+    /// Makes the next list out of what `edit` keeps of the present one and adds to it.
+    ///
+    /// It is told once others may change the list again: who is told may do so.
+    fn change<E: From<BuildError>>(
+        &self,
+        edit: impl FnOnce(&List) -> Result<(Vec<Arc<Slot>>, Vec<NewKey>), E>,
+    ) -> Result<KeyChanges, E> {
+        let changing = self.inner.changing();
+        let old = self.inner.list.load_full();
+        let (kept, keys) = edit(&old)?;
+        let changes = self.swap(&old, kept, keys)?;
+        drop(changing);
+        let shared = &self.inner.shared;
+        shared.line.stir();
+        if !changes.added.is_empty() || !changes.removed.is_empty() {
+            shared.tell(|| PoolEvent::Changed {
+                added: changes.added.clone(),
+                removed: changes.removed.clone(),
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Puts a list of what is kept as it is and of `keys` in the place of the `old` one.
     fn swap(
         &self,
         old: &List,
         kept: Vec<Arc<Slot>>,
         keys: Vec<NewKey>,
     ) -> Result<KeyChanges, BuildError> {
-        let shared = &self.inner.shared;
-        let new = Arc::new(List::make(kept, keys, &old.slots, shared)?);
+        let new = List::make(kept, keys, &old.slots, &self.inner.shared)?;
+        let new = Arc::new(new);
         self.inner.list.store(Arc::clone(&new));
         let mut changes = KeyChanges {
             added: missing(&new, old).map(|slot| slot.name()).collect(),
@@ -173,13 +194,6 @@ impl KeyPool {
             changes.removed.push(slot.name());
         }
         changes.kept = new.slots.len() - changes.added.len();
-        if !changes.added.is_empty() || !changes.removed.is_empty() {
-            shared.tell(|| PoolEvent::Changed {
-                added: changes.added.clone(),
-                removed: changes.removed.clone(),
-            });
-        }
-        shared.line.stir();
         Ok(changes)
     }
 }

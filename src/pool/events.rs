@@ -42,7 +42,7 @@ pub enum PoolEvent {
         /// What its caller was told.
         exhausted: Exhausted,
     },
-    /// The list of keys was changed.
+    /// The list of keys was changed. Of changes at the same time either may be told first.
     #[non_exhaustive]
     Changed {
         /// The keys that were added, in the pool's order.

@@ -1,6 +1,8 @@
 //! Those who wait for a key: in order of arrival, and not without bound.
 //!
-//! Only who is at the front looks for a key; whoever leaves makes room for the next.
+//! Only who is at the front looks for a key; whoever leaves makes room for the next. Requests that
+//! do not use every key stand in a row of their own: they would hold up those who could use one that
+//! they leave.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -12,7 +14,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 pub(super) struct Line {
     bound: usize,
-    /// How many there are: to be read without the lock.
+    /// How many there are who use every key: to be read without the lock.
     length: AtomicUsize,
     places: Mutex<Places>,
 }
@@ -20,9 +22,12 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Places {
     next: u64,
-    /// In order of their numbers.
-    waiting: VecDeque<(u64, Option<Waker>)>,
+    /// Those who use every key, and those who do not.
+    rows: [Row; 2],
 }
+
+/// In order of their numbers.
+type Row = VecDeque<(u64, Option<Waker>)>;
 
 impl Line {
     pub(super) fn new(bound: usize) -> Self {
@@ -37,17 +42,16 @@ impl Line {
         self.length.load(Ordering::Relaxed) == 0
     }
 
-    /// Has the front look again: a key may have returned.
+    /// Has who is at a front look again: a key may have returned.
     pub(super) fn stir(&self) {
         let mut places = self.lock();
-        let waker = places
-            .waiting
-            .front_mut()
-            .and_then(|(_, waker)| waker.take());
+        let wakers = places.rows.each_mut().map(front_waker);
         drop(places);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn note_length(&self, places: &Places) {
+        self.length.store(places.rows[0].len(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -56,42 +60,49 @@ impl Line {
     }
 }
 
+fn front_waker(row: &mut Row) -> Option<Waker> {
+    row.front_mut()?.1.take()
+}
+
 /// A place in the line, given up when it is dropped.
 pub(crate) struct Place {
     shared: Arc<Shared>,
+    row: usize,
     number: u64,
 }
 
 impl Place {
-    /// The last place; `None` if the line is full.
-    pub(super) fn take(shared: &Arc<Shared>) -> Option<Self> {
+    /// The last place, for one who uses every key or does not; `None` if the line is full.
+    pub(super) fn take(shared: &Arc<Shared>, uses_every_key: bool) -> Option<Self> {
+        let row = usize::from(!uses_every_key);
         let mut places = shared.line.lock();
-        if places.waiting.len() >= shared.line.bound {
+        if places.rows.iter().map(Row::len).sum::<usize>() >= shared.line.bound {
             return None;
         }
         let number = places.next;
         places.next += 1;
-        places.waiting.push_back((number, None));
-        shared
-            .line
-            .length
-            .store(places.waiting.len(), Ordering::Relaxed);
+        places.rows[row].push_back((number, None));
+        shared.line.note_length(&places);
         drop(places);
         Some(Self {
             shared: Arc::clone(shared),
+            row,
             number,
         })
     }
 
-    /// Whether this is the front. The task is woken when it becomes that, and when the front is to
+    fn find(&self, row: &Row) -> usize {
+        row.partition_point(|(number, _)| *number < self.number)
+    }
+
+    /// Whether this is at the front. The task is woken when it comes there, and when the front is to
     /// look again.
     pub(crate) fn is_front(&self, cx: &Context<'_>) -> bool {
         let fresh = cx.waker().clone();
         let mut places = self.shared.line.lock();
-        let at = places
-            .waiting
-            .partition_point(|(number, _)| *number < self.number);
-        let stale = places.waiting[at].1.replace(fresh);
+        let row = &mut places.rows[self.row];
+        let at = self.find(row);
+        let stale = row[at].1.replace(fresh);
         drop(places);
         drop(stale);
         at == 0
@@ -101,25 +112,14 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.shared.line.lock();
-        let at = places
-            .waiting
-            .partition_point(|(number, _)| *number < self.number);
-        let left = places.waiting.remove(at);
-        self.shared
-            .line
-            .length
-            .store(places.waiting.len(), Ordering::Relaxed);
-        let front = if at == 0 {
-            places
-                .waiting
-                .front_mut()
-                .and_then(|(_, waker)| waker.take())
-        } else {
-            None
-        };
+        let row = &mut places.rows[self.row];
+        let at = self.find(row);
+        let left = row.remove(at);
+        let next = if at == 0 { front_waker(row) } else { None };
+        self.shared.line.note_length(&places);
         drop(places);
         drop(left);
-        if let Some(waker) = front {
+        if let Some(waker) = next {
             waker.wake();
         }
     }

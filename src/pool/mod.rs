@@ -231,8 +231,8 @@ impl KeyPool {
     }
 
     /// The last place in the line of those who wait for a key, unless it is full.
-    pub(crate) fn queue(&self) -> Option<Place> {
-        Place::take(&self.inner.shared)
+    pub(crate) fn queue(&self, uses_every_key: bool) -> Option<Place> {
+        Place::take(&self.inner.shared, uses_every_key)
     }
 }
 

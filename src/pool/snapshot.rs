@@ -57,8 +57,9 @@ impl KeyPool {
 impl Slot {
     fn snapshot(&self, now: &mut LazyNow) -> KeySnapshot {
         let rules = &self.shared.rules;
-        let last = self.gates().reduce(|own, group| {
-            if group.reason().is_some() && group.state(rules, now) > own.state(rules, now) {
+        let marked = self.gates().filter(|gate| gate.reason().is_some());
+        let last = marked.reduce(|own, group| {
+            if group.state(rules, now) > own.state(rules, now) {
                 group
             } else {
                 own

@@ -34,8 +34,12 @@ fn line<const N: usize>() -> (Arc<KeyPool>, Rig, [Flight; N]) {
 
 /// Has those poll that were woken, until there are none.
 fn settle(flights: &mut [Flight]) {
+    settle_all(&mut flights.iter_mut().collect::<Vec<_>>());
+}
+
+fn settle_all(flights: &mut [&mut Flight]) {
     for _ in 0..100 {
-        if !flights.iter().any(Flight::is_woken) {
+        if !flights.iter().any(|flight| flight.is_woken()) {
             return;
         }
         for flight in &mut *flights {
@@ -163,6 +167,21 @@ async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_n
     let info = flight.info();
     assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Exhausted));
     assert_eq!(info.replay(), Replay::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_is_it_said_to_be_repeatable_where_it_waited_in_vain() {
+    for (bytes, replay) in [(3, Replay::TooLarge), (4, Replay::Available)] {
+        let pool = pool(["k0"]);
+        out(&pool, 0, SECOND);
+        let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(bytes));
+        let mut flight = rig.send_this(request("long"));
+        key(&pool, 0).mark_permanent();
+        advance(5 * SECOND).await;
+        let info = flight.info();
+        assert_eq!((info.attempts(), info.outcome()), (0, Outcome::Exhausted));
+        assert_eq!(info.replay(), replay);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -636,4 +655,44 @@ async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
     for flight in &mut flights {
         assert_eq!(flight.status(), 502);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
+    let pool = pool(["k0", "k1"]);
+    out(&pool, 0, SECOND);
+    advance(SECOND).await;
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut picky = rig.send();
+    rig.next().answer(keep());
+    picky.poll();
+    rig.next().answer(limited("5"));
+    assert!(picky.is_pending());
+
+    let mut other = rig.send();
+    let seen = rig.next();
+    assert_eq!(seen.key, "k0", "it is valid");
+    // Now there is none for those who come, either.
+    seen.answer(limited("2"));
+    assert!(other.is_pending());
+    let mut third = rig.send();
+    assert!(third.is_pending() && rig.seen().is_none());
+    advance(2 * SECOND).await;
+    settle_all(&mut [&mut picky, &mut other, &mut third]);
+    let seen = rig.next();
+    assert_eq!(seen.key, "k0");
+    assert!(rig.seen().is_none(), "one tries it first");
+    seen.answer(answer(200));
+    settle_all(&mut [&mut picky, &mut other, &mut third]);
+    assert_eq!(other.status(), 200);
+    rig.next().answer(answer(200));
+    assert_eq!(third.status(), 200);
+
+    assert!(picky.is_pending());
+    advance(3 * SECOND).await;
+    picky.poll();
+    let seen = rig.next();
+    assert_eq!(seen.key, "k1");
+    seen.answer(answer(200));
+    assert_eq!(picky.status(), 200);
 }

@@ -92,3 +92,17 @@ async fn siblings_show_the_reason_of_their_group() {
         [Some(Reason::RateLimited), Some(Reason::RateLimited), None]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn they_show_it_when_its_cooldown_is_over_as_well() {
+    let pool = KeyPool::builder().key("k0").group("org").build().unwrap();
+    let pool = std::sync::Arc::new(pool);
+    assert_eq!(pool.snapshot().keys[0].reason, None);
+    Rig::new(&layer(&pool)).keys([limited("5")]);
+    advance(5 * SECOND).await;
+    let key = &pool.snapshot().keys[0];
+    assert_eq!(
+        (key.state, key.reason),
+        (KeyState::Valid, Some(Reason::RateLimited))
+    );
+}

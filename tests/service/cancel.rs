@@ -1,14 +1,17 @@
 //! Dropping the future leaves no judged answer unmarked and invents no mark.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::StatusCode;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_key_failover::pool::KeyState;
+use tower_key_failover::{KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, Verdict};
 
 use crate::source::{Source, Step, chunked};
-use crate::support::{Handle, answer, layer, pool, request, stack};
+use crate::support::{Body, Handle, Plain, Stack, answer, layer, pool, request, stack};
 
 #[tokio::test]
 async fn before_the_first_poll_and_while_an_attempt_is_under_way_nothing_is_marked() {
@@ -72,6 +75,36 @@ async fn an_answer_that_is_still_inspected_is_judged_by_what_came() {
         drop(future);
         assert_eq!(pool.states(), [state, KeyState::Valid], "{came}");
         assert!(remote.is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_before_anything_came_puts_no_key_out_for_good() {
+    let cooldown = KeyState::Temporary {
+        retry_after: Duration::from_secs(60),
+    };
+    for (came, state) in [("", cooldown), ("no", KeyState::Permanent)] {
+        let pool = KeyPool::builder().key("k0").group("org");
+        let pool = Arc::new(pool.key("k1").group("org").build().unwrap());
+        // By status, unless the body says to keep the key.
+        let policy = Plain::default().map_verdict(|head, verdict| match (head.status, verdict) {
+            (StatusCode::UNAUTHORIZED, Verdict::Forward) => Verdict::Failover(Mark::permanent()),
+            _ => verdict,
+        });
+        let layer = KeyFailoverLayer::new(policy, Arc::clone(&pool));
+        let (mut service, mut handle): Stack<_, Body, Source> = stack(&layer);
+        assert_ready_ok!(service.poll_ready());
+        let mut future = task::spawn(service.call(request("one")));
+        assert_pending!(future.poll());
+        let (_, reply) = handle.next_request().await.unwrap();
+        let (body, remote) = chunked();
+        remote.push(Step::Data(came.into()));
+        let response = http::Response::builder().status(401);
+        let response = response.header("x-say", "inspect");
+        reply.send_response(response.body(body).unwrap());
+        assert_pending!(future.poll());
+        drop(future);
+        assert_eq!(pool.states(), [state, KeyState::Valid], "{came}");
     }
 }
 

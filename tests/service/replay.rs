@@ -717,3 +717,24 @@ async fn each_attempt_tells_its_number_and_its_key() {
         reply.send_response(answer(if number == 3 { 200 } else { 429 }));
     }
 }
+
+#[tokio::test]
+async fn a_head_of_very_many_values_is_sent_again() {
+    const VALUES: usize = 30_000;
+    let (mut service, mut handle): (_, Handle) = stack(&three_keys());
+    let mut request = Request::new(Full::from("body"));
+    for _ in 0..VALUES {
+        request
+            .headers_mut()
+            .append("x-list", http::HeaderValue::from_static("one"));
+    }
+    assert_ready_ok!(service.poll_ready());
+    let mut future = task::spawn(service.call(request));
+    for status in [429, 429, 200] {
+        assert_pending!(future.poll());
+        let (sent, reply) = handle.next_request().await.unwrap();
+        assert_eq!(sent.headers().get_all("x-list").iter().count(), VALUES);
+        reply.send_response(answer(status));
+    }
+    assert_eq!(assert_ready_ok!(future.poll()).status(), 200);
+}

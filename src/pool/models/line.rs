@@ -29,8 +29,8 @@ fn wait(place: &Place, is_back: impl Fn() -> bool) {
 fn who_stands_behind_comes_to_the_front_when_the_front_leaves() {
     model(|| {
         let shared = shared();
-        let front = Place::take(&shared).unwrap();
-        let behind = Place::take(&shared).unwrap();
+        let front = Place::take(&shared, true).unwrap();
+        let behind = Place::take(&shared, true).unwrap();
         let leaving = thread::spawn(move || drop(front));
         wait(&behind, || true);
         leaving.join().unwrap();
@@ -44,7 +44,7 @@ fn the_front_learns_of_a_return_whenever_it_comes() {
     model(|| {
         let shared = shared();
         let is_back = Arc::new(AtomicBool::new(false));
-        let front = Place::take(&shared).unwrap();
+        let front = Place::take(&shared, true).unwrap();
         let returning = {
             let (shared, is_back) = (Arc::clone(&shared), Arc::clone(&is_back));
             thread::spawn(move || {
@@ -62,8 +62,8 @@ fn a_return_that_the_front_leaves_without_is_learned_of_by_the_next() {
     model(|| {
         let shared = shared();
         let is_back = Arc::new(AtomicBool::new(false));
-        let front = Place::take(&shared).unwrap();
-        let behind = Place::take(&shared).unwrap();
+        let front = Place::take(&shared, true).unwrap();
+        let behind = Place::take(&shared, true).unwrap();
         let returning = {
             let (shared, is_back) = (Arc::clone(&shared), Arc::clone(&is_back));
             thread::spawn(move || {
@@ -82,10 +82,10 @@ fn a_return_that_the_front_leaves_without_is_learned_of_by_the_next() {
 fn of_those_who_come_at_once_no_more_are_let_in_than_there_is_room_for() {
     model(|| {
         let shared = shared();
-        let _first = Place::take(&shared).unwrap();
+        let _first = Place::take(&shared, true).unwrap();
         let threads = [(), ()].map(|()| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || Place::take(&shared))
+            thread::spawn(move || Place::take(&shared, true))
         });
         let places = threads.map(|thread| thread.join().unwrap());
         assert_eq!(places.iter().flatten().count(), 1);
