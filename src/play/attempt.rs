@@ -1,0 +1,141 @@
+//! Making an attempt: the first, which decides whether the request is kept, and those after it.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, request};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{Again, Play, unshared};
+use crate::BoxError;
+use crate::body::{Recorder, RequestBody, View};
+use crate::info::{Attempt, Replay};
+use crate::policy::ProviderPolicy;
+use crate::settings::Settings;
+
+impl<S, P, B, R> Play<S, P, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    P: ProviderPolicy,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// Whether the request could be sent twice, whatever keys there are.
+    pub(crate) fn is_repeatable(&self, head: &request::Parts, body: &B) -> Result<(), Replay> {
+        if head.method == Method::CONNECT {
+            // What follows it is no HTTP.
+            Err(Replay::NotNeeded)
+        } else if body.size_hint().lower() > self.settings.max_replay_bytes as u64 {
+            Err(Replay::TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the first attempt, with the service that is ready.
+    pub(crate) fn first(
+        &mut self,
+        ready: &mut S,
+        head: request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) -> S::Future {
+        if !self.could_follow() {
+            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+        }
+        if let Err(why) = repeatable {
+            self.replay = why;
+            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+        }
+        let view = self.record(ready, &head, body);
+        self.send(ready, head, |attempt| RequestBody::recorded(view, attempt))
+    }
+
+    /// Makes no attempt yet: there is no key, and the service that is ready is let go.
+    pub(crate) fn keep(
+        &mut self,
+        ready: &mut S,
+        head: &request::Parts,
+        body: B,
+        repeatable: Result<(), Replay>,
+    ) {
+        *ready = ready.clone();
+        if let Err(why) = repeatable {
+            self.replay = why;
+        }
+        self.record(ready, head, body);
+    }
+
+    /// Keeps the request, so that it can be sent again.
+    fn record(&mut self, service: &S, head: &request::Parts, body: B) -> View<B> {
+        let Settings {
+            max_replay_bytes,
+            replay_budget,
+            ..
+        } = &*self.settings;
+        // Copied before anything is injected: the kept head never holds a credential of ours.
+        let (recorder, view) =
+            Recorder::start(head, body, *max_replay_bytes, replay_budget.clone());
+        self.again = Some(Again {
+            service: service.clone(),
+            recorder,
+        });
+        view
+    }
+
+    /// Makes the service for the next attempt ready.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match &mut self.again {
+            Some(again) => again.service.poll_ready(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
+    /// the pool meanwhile, and there is no other.
+    pub(crate) fn again(&mut self) -> Option<S::Future> {
+        if !self.key().is_removed() {
+            let has_more = self.pool().has_more(self.key(), self.tried());
+            self.turn.as_mut()?.has_more = has_more;
+        } else if !self.take_key(self.is_repeatable_so_far()) {
+            return None;
+        }
+        let Again {
+            service: mut ready,
+            recorder,
+        } = self.again.take().expect("taken only by the last attempt");
+        let (head, view) = if self.could_follow() {
+            let played = recorder.play_again();
+            let service = ready.clone();
+            self.again = Some(Again { service, recorder });
+            played
+        } else {
+            recorder.play_last()
+        };
+        Some(self.send(&mut ready, head, |attempt| {
+            RequestBody::recorded(view, attempt)
+        }))
+    }
+
+    fn send(
+        &mut self,
+        ready: &mut S,
+        mut head: request::Parts,
+        body: impl FnOnce(Attempt) -> RequestBody<B>,
+    ) -> S::Future {
+        self.attempts += 1;
+        if let Some(past) = &mut self.past {
+            unshared(past).trace.attempt(self.attempts);
+        }
+        let turn = self.turn.as_mut().expect("an attempt has a key");
+        let attempt = Attempt::new(self.attempts, turn.key.clone());
+        self.settings.policy.inject_key(&mut head, &turn.key);
+        if self.settings.extensions {
+            head.extensions.insert(attempt.clone());
+        }
+        turn.started = self.settings.timings.then(Instant::now);
+        ready.call(Request::from_parts(head, body(attempt)))
+    }
+}

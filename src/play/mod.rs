@@ -1,0 +1,234 @@
+//! One request, played with one key after another: which key is its turn, whether another could
+//! follow, and what the caller is told in the end.
+
+mod attempt;
+mod verdict;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+pub(crate) use self::verdict::{Classified, Settled};
+use crate::body::Recorder;
+use crate::info::{Attempted, Replay};
+use crate::past::Past;
+use crate::policy::{Mark, MarkKind, Verdict};
+use crate::pool::{Asking, Key, KeyPool, Loan, Outlook, Pick, Place};
+use crate::settings::Settings;
+use crate::wait::Found;
+
+pub(crate) struct Play<S, P, B> {
+    settings: Arc<Settings<P>>,
+    /// The attempt that is under way, or comes next.
+    turn: Option<Turn>,
+    attempts: usize,
+    /// What a further attempt takes. `None`: this attempt is the last, whatever recovers meanwhile.
+    again: Option<Again<S, B>>,
+    replay: Replay,
+    // Shared with nobody until the end.
+    past: Option<Arc<Past>>,
+}
+
+struct Turn {
+    key: Key,
+    /// Where the key is only being tried.
+    loan: Option<Box<Loan>>,
+    started: Option<Instant>,
+    /// Whether there was another key behind it.
+    has_more: bool,
+}
+
+struct Again<S, B> {
+    service: S,
+    recorder: Recorder<B>,
+}
+
+/// What comes after a refusal.
+pub(crate) enum Next {
+    Key,
+    /// No key can be had now, but one returns soon.
+    Wait(Place),
+}
+
+impl<S, P, B> Play<S, P, B> {
+    pub(crate) fn new(settings: &Arc<Settings<P>>) -> Self {
+        Self {
+            settings: Arc::clone(settings),
+            turn: None,
+            attempts: 0,
+            again: None,
+            replay: Replay::NotNeeded,
+            past: None,
+        }
+    }
+
+    fn pool(&self) -> &KeyPool {
+        let pool = self.settings.pool.as_deref();
+        pool.expect("without a pool there is no key to play with")
+    }
+
+    fn key(&self) -> &Key {
+        &self.turn.as_ref().expect("an attempt has a key").key
+    }
+
+    fn past(&mut self) -> &mut Past {
+        unshared(self.past.get_or_insert_default())
+    }
+
+    /// The keys that are not to be tried (again).
+    fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
+        self.past.iter().flat_map(|past| past.tried())
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
+        self.past.iter().flat_map(|past| past.kept())
+    }
+
+    /// Whether `more` attempts can still be made.
+    fn has_attempts(&self, more: usize) -> bool {
+        let bound = match (self.settings.max_attempts, self.settings.wait_for_key) {
+            (Some(attempts), _) => attempts.get(),
+            (None, Some(_)) => self.pool().len().saturating_mul(2),
+            (None, None) => usize::MAX,
+        };
+        self.attempts.saturating_add(more) <= bound
+    }
+
+    /// Takes the next key of the walk, if there is one.
+    #[inline]
+    pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
+        let pick = self.pick(can_go_on);
+        self.turn = pick.map(Turn::from);
+        self.turn.is_some()
+    }
+
+    #[inline]
+    fn pick(&self, can_go_on: bool) -> Option<Pick> {
+        self.pool().pick(self.asking(can_go_on), self.tried())
+    }
+
+    fn asking(&self, can_go_on: bool) -> Asking<'_> {
+        let past = self.past.as_deref();
+        Asking {
+            after: past.and_then(Past::last),
+            can_go_on: can_go_on && self.has_attempts(2),
+            has_waited: past.is_some_and(Past::has_waited),
+            may_wait: self.settings.wait_for_key.is_some(),
+        }
+    }
+
+    /// Whether another key could follow this attempt: decided once, as it starts.
+    fn could_follow(&self) -> bool {
+        let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
+        self.is_repeatable_so_far() && self.has_attempts(2) && (has_more || self.may_still_wait())
+    }
+
+    /// Whether nothing is known that keeps the request from being sent again.
+    fn is_repeatable_so_far(&self) -> bool {
+        self.replay == Replay::NotNeeded
+    }
+
+    fn may_still_wait(&self) -> bool {
+        self.wait_left().is_some_and(|left| !left.is_zero())
+    }
+
+    /// For how much longer the request may wait.
+    pub(crate) fn wait_left(&self) -> Option<Duration> {
+        let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
+        Some(self.settings.wait_for_key?.saturating_sub(waited))
+    }
+
+    /// A place among those who wait, if it is worth while. Then a new walk begins.
+    pub(crate) fn queue(&mut self) -> Option<Place> {
+        let left = self.wait_left().filter(|left| !left.is_zero())?;
+        match self.pool().outlook(self.kept()) {
+            Outlook::Hopeless => return None,
+            Outlook::Out(wait) if wait > left => return None,
+            Outlook::Out(_) | Outlook::Taken(_) => {}
+        }
+        if !self.has_attempts(1) {
+            return None;
+        }
+        let place = self.pool().queue(self.kept().next().is_none())?;
+        self.past().begin_wait();
+        Some(place)
+    }
+
+    /// What there is for one who waits at the front.
+    pub(crate) fn look(&mut self) -> Found {
+        let asking = self.asking(self.is_repeatable_so_far());
+        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        match pick {
+            Ok(pick) => {
+                self.turn = Some(pick.into());
+                Found::Key
+            }
+            Err(outlook) => Found::Nothing(outlook),
+        }
+    }
+
+    pub(crate) fn end_wait(&mut self, took: Duration) {
+        self.past().end_wait(took);
+    }
+
+    /// What comes after a refusal, if the request can be sent again. Its body is then taken away
+    /// from the attempt that was refused.
+    fn next(&mut self, mark: Mark) -> Option<Next> {
+        self.again.as_ref()?;
+        if self.is_common_cause() {
+            return None;
+        }
+        if let Some(pick) = self.pick(true) {
+            self.supersede()?;
+            // Used whatever happens to it meanwhile.
+            self.turn = Some(pick.into());
+            return Some(Next::Key);
+        }
+        if mark.kind() == MarkKind::Keep {
+            return None;
+        }
+        let place = self.queue()?;
+        self.supersede()?;
+        Some(Next::Wait(place))
+    }
+
+    fn supersede(&self) -> Option<()> {
+        self.again.as_ref()?.recorder.supersede().ok()
+    }
+
+    fn is_common_cause(&self) -> bool {
+        let alike = self.past.as_deref().map_or(0, |past| past.suspects.len());
+        let enough = self.settings.common_cause.map(NonZeroUsize::get);
+        enough.is_some_and(|enough| alike >= enough)
+    }
+}
+
+fn unshared(past: &mut Arc<Past>) -> &mut Past {
+    Arc::get_mut(past).expect("it is shared at the end alone")
+}
+
+impl Turn {
+    fn elapsed(&self) -> Option<Duration> {
+        let started = self.started?;
+        Some(Instant::now().saturating_duration_since(started))
+    }
+
+    fn into_attempted(self, verdict: Verdict, status: StatusCode) -> Attempted {
+        let elapsed = self.elapsed();
+        Attempted::new(self.key, status, verdict, elapsed)
+    }
+}
+
+impl From<Pick> for Turn {
+    fn from(pick: Pick) -> Self {
+        Self {
+            key: pick.key,
+            loan: pick.loan,
+            started: None,
+            has_more: pick.has_more,
+        }
+    }
+}
