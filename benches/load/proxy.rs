@@ -96,6 +96,13 @@ where
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+    // What the router puts there is for handlers, and the layer would keep a clone.
+    let service = ServiceBuilder::new()
+        .map_request(|mut request: Request| {
+            std::mem::take(request.extensions_mut());
+            request
+        })
+        .service(service);
     let router = Router::new().fallback_service(service);
     axum::serve(listener, router).await.unwrap();
 }

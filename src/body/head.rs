@@ -1,74 +1,109 @@
 //! A request's head, kept so that it can be sent again.
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request,
 };
 
-/// The parts of a head, with the bytes of all header values in one buffer.
+/// The parts of a head, with the text of all headers in one buffer.
 ///
 /// Nearly every head that is kept is dropped unused. Cloning a `HeaderMap` counts a reference up
-/// and down again for each value, or allocates where it was not shared before, and copies the map's
-/// index. Copying the bytes costs less, and leaves the rest to those heads that are sent again.
+/// and down again for each name and value, or allocates where it was not shared before: a server
+/// gives each name that it does not know its own bytes. Copying the text costs less, and leaves the
+/// rest to those heads that are sent again.
 pub(super) struct KeptHead {
     method: Method,
     uri: Uri,
     version: Version,
     extensions: Extensions,
-    /// In the map's order; a name stands once for each of its values.
-    fields: Vec<Field>,
-    values: Bytes,
-}
-
-struct Field {
-    name: HeaderName,
+    /// How many headers there are; a name counts once for each of its values.
     len: usize,
-    is_sensitive: bool,
+    /// Of each its [`Lengths`], its name and its value; empty once it is shared.
+    text: Vec<u8>,
+    /// The same, shared with the heads that were made of it.
+    shared: Bytes,
 }
 
 impl KeptHead {
+    /// What a header takes by experience. Where that is not enough, the buffer grows.
+    const USUAL: usize = 48;
+
     pub(super) fn of(head: &request::Parts) -> Self {
-        let len = head.headers.values().map(HeaderValue::len).sum();
-        let mut values = Vec::with_capacity(len);
-        // The map's iterators do not tell how much is left.
-        let mut fields = Vec::with_capacity(head.headers.len());
+        let len = head.headers.len();
+        let mut text = Vec::with_capacity(len * Self::USUAL);
         for (name, value) in &head.headers {
-            values.extend_from_slice(value.as_bytes());
-            fields.push(Field {
-                name: name.clone(),
-                len: value.len(),
+            let name = name.as_str().as_bytes();
+            let lengths = Lengths {
+                name: name.len(),
+                value: value.len(),
                 is_sensitive: value.is_sensitive(),
-            });
+            };
+            text.put_u128_ne(lengths.pack());
+            text.extend_from_slice(name);
+            text.extend_from_slice(value.as_bytes());
         }
         Self {
             method: head.method.clone(),
             uri: head.uri.clone(),
             version: head.version,
             extensions: head.extensions.clone(),
-            fields,
-            values: values.into(),
+            len,
+            text,
+            shared: Bytes::new(),
         }
     }
 
     /// The head as it was, with room for one more header.
-    pub(super) fn to_parts(&self) -> request::Parts {
-        // More values than a map has room for may stand under a few names.
-        let headers = HeaderMap::try_with_capacity(self.fields.len() + 1);
-        let mut headers = headers.unwrap_or_default();
-        let mut values = self.values.clone();
-        for field in &self.fields {
-            let value = HeaderValue::from_maybe_shared(values.split_to(field.len));
-            let mut value = value.expect("it was a value before");
-            value.set_sensitive(field.is_sensitive);
-            headers.append(&field.name, value);
+    pub(super) fn to_parts(&mut self) -> request::Parts {
+        if !self.text.is_empty() {
+            self.shared = std::mem::take(&mut self.text).into();
         }
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.method.clone();
         head.uri = self.uri.clone();
         head.version = self.version;
-        head.headers = headers;
+        head.headers = read(self.len, self.shared.clone());
         head.extensions = self.extensions.clone();
         head
+    }
+}
+
+fn read(len: usize, mut text: Bytes) -> HeaderMap {
+    // More values than a map has room for may stand under a few names.
+    let headers = HeaderMap::try_with_capacity(len + 1);
+    let mut headers = headers.unwrap_or_default();
+    for _ in 0..len {
+        let lengths = Lengths::unpack(text.get_u128_ne());
+        let name = HeaderName::from_lowercase(&text[..lengths.name]);
+        text.advance(lengths.name);
+        let value = HeaderValue::from_maybe_shared(text.split_to(lengths.value));
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            unreachable!("it was a header before")
+        };
+        value.set_sensitive(lengths.is_sensitive);
+        headers.append(name, value);
+    }
+    headers
+}
+
+/// What stands before a header in the text.
+struct Lengths {
+    name: usize,
+    value: usize,
+    is_sensitive: bool,
+}
+
+impl Lengths {
+    fn pack(self) -> u128 {
+        (self.value as u128) << 64 | (self.name as u128) << 1 | u128::from(self.is_sensitive)
+    }
+
+    fn unpack(packed: u128) -> Self {
+        Self {
+            name: (packed as u64 >> 1) as usize,
+            value: (packed >> 64) as usize,
+            is_sensitive: packed & 1 != 0,
+        }
     }
 }
 
@@ -92,7 +127,8 @@ mod tests {
         accept.set_sensitive(true);
         let (head, ()) = request.into_parts();
 
-        let again = KeptHead::of(&head).to_parts();
+        let mut kept = KeptHead::of(&head);
+        let (again, last) = (kept.to_parts(), kept.to_parts());
         let debug = |head: &request::Parts| {
             let headers: Vec<_> = head.headers.iter().collect();
             format!(
@@ -100,8 +136,10 @@ mod tests {
                 head.method, head.uri, head.version
             )
         };
-        assert_eq!(debug(&again), debug(&head));
-        assert_eq!(again.headers, head.headers);
-        assert_eq!(again.extensions.get::<&str>(), Some(&"extension"));
+        for again in [again, last] {
+            assert_eq!(debug(&again), debug(&head));
+            assert_eq!(again.headers, head.headers);
+            assert_eq!(again.extensions.get::<&str>(), Some(&"extension"));
+        }
     }
 }

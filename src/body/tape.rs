@@ -106,7 +106,7 @@ impl<B: Body> Recorder<B> {
 
 impl<B> Recorder<B> {
     /// Ends the recording, and says why the request could not have been sent again before.
-    pub(crate) fn end(mut self) -> Option<Unrepeatable> {
+    pub(crate) fn end(&mut self) -> Option<Unrepeatable> {
         self.tape.take().and_then(Tape::end)
     }
 
@@ -142,7 +142,7 @@ impl<B> Recorder<B> {
 
     /// The head, and the view for the attempt that [`supersede`](Self::supersede) made room for.
     pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
-        let (kept, view) = self.view();
+        let (mut kept, view) = self.view();
         // Copied outside the lock: extensions are other people's code.
         let head = kept.to_parts();
         self.tape().lock().head = Some(kept);
@@ -151,7 +151,7 @@ impl<B> Recorder<B> {
 
     /// The same for the last time: nothing is recorded any more.
     pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
-        let (kept, view) = self.view();
+        let (mut kept, view) = self.view();
         (kept.to_parts(), view)
     }
 

@@ -98,9 +98,10 @@ impl<S, P, B> Play<S, P, B> {
         outcome: Outcome,
         status: StatusCode,
     ) -> FailoverInfo {
-        if let (Some(again), true) = (self.again.take(), self.is_repeatable_so_far()) {
+        if let (Some(again), Replay::NotNeeded) = (&mut self.again, self.replay) {
             self.replay = again.recorder.end().into();
         }
+        self.again = None;
         if let Some(past) = &mut self.past {
             std::mem::take(&mut unshared(past).trace).end(status, outcome);
         }

@@ -47,7 +47,8 @@ where
     }
 }
 
-/// A request as a proxy gets it, with room for one more header.
+/// A request as a proxy gets it, with room for one more header. Each name that `http` does not know
+/// would cost a further attempt one allocation more.
 fn request() -> Request<Full<Bytes>> {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -112,8 +113,8 @@ fn one_key_that_is_left_costs_nothing() {
 }
 
 #[test]
-fn a_key_that_others_could_follow_costs_three_allocations_at_most() {
-    assert!(through(&layer(["good", "k1"])) <= 3);
+fn a_key_that_others_could_follow_costs_two_allocations() {
+    assert_eq!(through(&layer(["good", "k1"])), 2);
 }
 
 // What is told of a refusal has to be put together.
@@ -131,6 +132,6 @@ fn each_further_attempt_costs_four_allocations_at_most() {
     ];
     println!("{counts:?}");
     for (count, further) in counts.into_iter().zip([1, 2, 3, 3]) {
-        assert!(count <= 3 + 4 * further + FIRST_EXTENSION, "{counts:?}");
+        assert!(count <= 2 + 4 * further + FIRST_EXTENSION, "{counts:?}");
     }
 }
