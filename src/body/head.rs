@@ -54,7 +54,7 @@ impl KeptHead {
     }
 
     /// The head as it was, with room for one more header.
-    pub(super) fn to_parts(&mut self) -> request::Parts {
+    pub(super) fn read(&mut self) -> request::Parts {
         if !self.text.is_empty() {
             self.shared = std::mem::take(&mut self.text).into();
         }
@@ -62,16 +62,15 @@ impl KeptHead {
         head.method = self.method.clone();
         head.uri = self.uri.clone();
         head.version = self.version;
-        head.headers = read(self.len, self.shared.clone());
+        head.headers = headers(self.len, self.shared.clone());
         head.extensions = self.extensions.clone();
         head
     }
 }
 
-fn read(len: usize, mut text: Bytes) -> HeaderMap {
+fn headers(len: usize, mut text: Bytes) -> HeaderMap {
     // More values than a map has room for may stand under a few names.
-    let headers = HeaderMap::try_with_capacity(len + 1);
-    let mut headers = headers.unwrap_or_default();
+    let mut headers = HeaderMap::try_with_capacity(len + 1).unwrap_or_default();
     for _ in 0..len {
         let lengths = Lengths::unpack(text.get_u128_ne());
         let name = HeaderName::from_lowercase(&text[..lengths.name]);
@@ -128,7 +127,7 @@ mod tests {
         let (head, ()) = request.into_parts();
 
         let mut kept = KeptHead::of(&head);
-        let (again, last) = (kept.to_parts(), kept.to_parts());
+        let (again, last) = (kept.read(), kept.read());
         let debug = |head: &request::Parts| {
             let headers: Vec<_> = head.headers.iter().collect();
             format!(

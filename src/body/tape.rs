@@ -144,7 +144,7 @@ impl<B> Recorder<B> {
     pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
         let (mut kept, view) = self.view();
         // Copied outside the lock: extensions are other people's code.
-        let head = kept.to_parts();
+        let head = kept.read();
         self.tape().lock().head = Some(kept);
         (head, view)
     }
@@ -152,7 +152,7 @@ impl<B> Recorder<B> {
     /// The same for the last time: nothing is recorded any more.
     pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
         let (mut kept, view) = self.view();
-        (kept.to_parts(), view)
+        (kept.read(), view)
     }
 
     fn view(&self) -> (KeptHead, View<B>) {

@@ -53,8 +53,30 @@ fn after_scheme(value: &[u8]) -> &[u8] {
     }
 }
 
+/// The lengths of the names that a provider's credentials, and what belongs to them, may stand
+/// under, a bit for each: most other names are told by theirs.
+#[derive(Clone, Copy)]
+pub(super) struct Lengths(u64);
+
+impl Lengths {
+    pub(super) fn of(dialect: &Dialect) -> Self {
+        let names = [&SHARED, dialect.accepts, dialect.removes];
+        let lists = dialect.removes_items.iter().map(|(list, _)| list);
+        let names = names.into_iter().flatten().chain(lists);
+        Self(names.fold(0, |lengths, name| lengths | Self::bit(name)))
+    }
+
+    fn is_one(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    fn bit(name: &str) -> u64 {
+        1 << (name.len() % 64)
+    }
+}
+
 /// Removes whatever the provider, or any other, takes for a credential, and what belongs to it.
-pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
+pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect, lengths: Lengths) {
     let headers = &mut request.headers;
     let goes = |name: &str| {
         let lists = [&SHARED, dialect.accepts, dialect.removes];
@@ -64,8 +86,10 @@ pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect) {
     // One look through the names that are there is cheaper than asking for each that may be.
     let (mut any_goes, mut any_holds_items) = (false, false);
     for name in headers.keys().map(HeaderName::as_str) {
-        any_goes |= goes(name);
-        any_holds_items |= holds_items(name);
+        if lengths.is_one(name) {
+            any_goes |= goes(name);
+            any_holds_items |= holds_items(name);
+        }
     }
     if any_goes {
         edit(headers, |name, value| {

@@ -9,6 +9,7 @@ use http::{HeaderName, Response, StatusCode, request, response};
 
 use super::answer::Answer;
 use super::byok::Byok;
+use super::credentials::Lengths;
 use super::dialect::{Carrier, Dialect, Finding, Protocol};
 #[cfg(feature = "grpc")]
 use super::grpc;
@@ -43,6 +44,7 @@ const KEEP: Verdict = Verdict::Failover(Mark::keep());
 pub struct Provider {
     dialect: &'static Dialect,
     header: HeaderName,
+    lengths: Lengths,
     settings: Settings,
 }
 
@@ -68,6 +70,7 @@ impl Provider {
         Self {
             dialect,
             header,
+            lengths: Lengths::of(dialect),
             settings: Settings {
                 on_unauthorized: None,
                 on_forbidden: None,
@@ -82,9 +85,8 @@ impl Provider {
     #[cfg(feature = "grpc")]
     pub(super) fn with_header(self, dialect: &'static Dialect, header: HeaderName) -> Self {
         Self {
-            dialect,
-            header,
-            ..self
+            settings: self.settings,
+            ..Self::in_header(dialect, header)
         }
     }
 
@@ -228,7 +230,7 @@ impl ProviderPolicy for Provider {
     }
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-        credentials::remove(request, self.dialect);
+        credentials::remove(request, self.dialect, self.lengths);
         let value = match self.dialect.carrier {
             Carrier::Bearer => key.bearer(),
             Carrier::Header(_) => key.header_value(),
@@ -244,6 +246,9 @@ impl ProviderPolicy for Provider {
                 None if grpc::has_trailers(response) => Verdict::Peek,
                 None => self.judge(&Answer::of_head(response)),
             };
+        }
+        if response.status.is_success() {
+            return Verdict::Forward;
         }
         let answer = Answer::of_head(response);
         // HTML says no more than its status.
