@@ -22,6 +22,7 @@ pub(super) fn presented<'a>(
     request: &'a request::Parts,
     header: &'a HeaderName,
     dialect: &'static Dialect,
+    lengths: Lengths,
 ) -> impl Iterator<Item = &'a [u8]> {
     let in_header = |name: &'a str, values: GetAll<'a, HeaderValue>| {
         values.into_iter().map(move |value| match name {
@@ -30,14 +31,21 @@ pub(super) fn presented<'a>(
         })
     };
     let headers = &request.headers;
-    let in_own = in_header(header.as_str(), headers.get_all(header));
-    let accepts = dialect.accepts.iter();
-    let in_others = accepts.flat_map(move |name| in_header(name, headers.get_all(*name)));
+    let in_headers = move || {
+        let in_own = in_header(header.as_str(), headers.get_all(header));
+        let accepts = dialect.accepts.iter();
+        in_own.chain(accepts.flat_map(move |name| in_header(name, headers.get_all(*name))))
+    };
+    let in_headers = headers
+        .keys()
+        .any(|name| lengths.is_one(name))
+        .then(in_headers);
     let in_query = items(&request.uri)
         .filter(|item| is_named(item, dialect.accepts_in_query))
         .filter_map(|item| Some(item.split_once('=')?.1.as_bytes()));
-    in_own
-        .chain(in_others)
+    in_headers
+        .into_iter()
+        .flatten()
         .chain(in_query)
         .map(<[u8]>::trim_ascii)
         .filter(|credential| !credential.is_empty())
@@ -53,21 +61,29 @@ fn after_scheme(value: &[u8]) -> &[u8] {
     }
 }
 
-/// The lengths of the names that a provider's credentials, and what belongs to them, may stand
-/// under, a bit for each: most other names are told by theirs.
+/// The lengths of some names, a bit for each: most other names are told by theirs.
 #[derive(Clone, Copy)]
 pub(super) struct Lengths(u64);
 
 impl Lengths {
-    pub(super) fn of(dialect: &Dialect) -> Self {
+    /// Of the headers in which the provider accepts a credential.
+    pub(super) fn accepted(header: &HeaderName, dialect: &Dialect) -> Self {
+        Self::of(dialect.accepts.iter().copied().chain([header.as_str()]))
+    }
+
+    /// Of what [`remove`] takes away, or takes something out of.
+    pub(super) fn removed(dialect: &Dialect) -> Self {
         let names = [&SHARED, dialect.accepts, dialect.removes];
-        let lists = dialect.removes_items.iter().map(|(list, _)| list);
-        let names = names.into_iter().flatten().chain(lists);
+        let lists = dialect.removes_items.iter().map(|(list, _)| *list);
+        Self::of(names.into_iter().flatten().copied().chain(lists))
+    }
+
+    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         Self(names.fold(0, |lengths, name| lengths | Self::bit(name)))
     }
 
-    fn is_one(self, name: &str) -> bool {
-        self.0 & Self::bit(name) != 0
+    fn is_one(self, name: &HeaderName) -> bool {
+        self.0 & Self::bit(name.as_str()) != 0
     }
 
     fn bit(name: &str) -> u64 {
@@ -85,11 +101,9 @@ pub(super) fn remove(request: &mut request::Parts, dialect: &Dialect, lengths: L
     let holds_items = |name: &str| dialect.removes_items.iter().any(|(list, _)| *list == name);
     // One look through the names that are there is cheaper than asking for each that may be.
     let (mut any_goes, mut any_holds_items) = (false, false);
-    for name in headers.keys().map(HeaderName::as_str) {
-        if lengths.is_one(name) {
-            any_goes |= goes(name);
-            any_holds_items |= holds_items(name);
-        }
+    for name in headers.keys().filter(|name| lengths.is_one(name)) {
+        any_goes |= goes(name.as_str());
+        any_holds_items |= holds_items(name.as_str());
     }
     if any_goes {
         edit(headers, |name, value| {

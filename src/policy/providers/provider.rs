@@ -44,7 +44,8 @@ const KEEP: Verdict = Verdict::Failover(Mark::keep());
 pub struct Provider {
     dialect: &'static Dialect,
     header: HeaderName,
-    lengths: Lengths,
+    accepted: Lengths,
+    removed: Lengths,
     settings: Settings,
 }
 
@@ -69,8 +70,9 @@ impl Provider {
     pub(super) fn in_header(dialect: &'static Dialect, header: HeaderName) -> Self {
         Self {
             dialect,
+            accepted: Lengths::accepted(&header, dialect),
+            removed: Lengths::removed(dialect),
             header,
-            lengths: Lengths::of(dialect),
             settings: Settings {
                 on_unauthorized: None,
                 on_forbidden: None,
@@ -225,12 +227,12 @@ fn because(reason: Reason, mark: Mark, status: StatusCode) -> Mark {
 
 impl ProviderPolicy for Provider {
     fn is_byok(&self, request: &request::Parts) -> bool {
-        let presented = credentials::presented(request, &self.header, self.dialect);
+        let presented = credentials::presented(request, &self.header, self.dialect, self.accepted);
         self.dialect.byok_only || self.settings.byok.applies(presented)
     }
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-        credentials::remove(request, self.dialect, self.lengths);
+        credentials::remove(request, self.dialect, self.removed);
         let value = match self.dialect.carrier {
             Carrier::Bearer => key.bearer(),
             Carrier::Header(_) => key.header_value(),
