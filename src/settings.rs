@@ -7,6 +7,8 @@ use crate::body::{Reach, ReplayBudget};
 use crate::pool::KeyPool;
 
 /// What a layer is set to; its services and their futures share it.
+// Aligned, so that counting references to it, as each request does, is no change of what it holds.
+#[repr(align(64))]
 pub(crate) struct Settings<P> {
     pub(crate) policy: Arc<P>,
     /// `None`: the inner service is used as it is.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::KeyPool;
+use super::copies::Copies;
 use super::error::BuildError;
 use super::events::{KeyName, PoolEvent, ReturnedBy};
 use super::list::List;
@@ -118,7 +119,7 @@ impl KeyPool {
     ///
     /// [`ChangeError`] if there is no such key.
     pub fn reinstate<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<bool, ChangeError> {
-        let list = self.inner.list.load_full();
+        let list = self.inner.list();
         let slot = &list.slots[find(&list, key.into())?];
         let shared = &self.inner.shared;
         let mut was_out = false;
@@ -142,7 +143,7 @@ impl KeyPool {
     ///
     /// [`ChangeError`] if there is no such key.
     pub fn disable<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<Marked, ChangeError> {
-        let list = self.inner.list.load_full();
+        let list = self.inner.list();
         let slot = &list.slots[find(&list, key.into())?];
         let marked = slot.core.gate.disable();
         slot.tell_mark(marked, KeyState::Permanent, Cause::of(Reason::Operator));
@@ -159,7 +160,7 @@ impl KeyPool {
         edit: impl FnOnce(&List) -> Result<(Vec<Arc<Slot>>, Vec<NewKey>), E>,
     ) -> Result<KeyChanges, E> {
         let changing = self.inner.changing();
-        let old = self.inner.list.load_full();
+        let old = self.inner.list();
         let (kept, keys) = edit(&old)?;
         let changes = self.swap(&old, kept, keys)?;
         drop(changing);
@@ -182,8 +183,8 @@ impl KeyPool {
         keys: Vec<NewKey>,
     ) -> Result<KeyChanges, BuildError> {
         let new = List::make(kept, keys, &old.slots, &self.inner.shared)?;
-        let new = Arc::new(new);
-        self.inner.list.store(Arc::clone(&new));
+        self.inner.copies.store(Arc::new(Copies::of(new)));
+        let new = self.inner.list();
         let mut changes = KeyChanges {
             added: missing(&new, old).map(|slot| slot.name()).collect(),
             removed: Vec::new(),

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::copies::Copies;
 use super::list::List;
 use super::shared::Shared;
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) list: ArcSwap<List>,
+    pub(super) copies: ArcSwap<Copies>,
     /// Held by whoever makes the next list of the present one.
     changing: Mutex<()>,
 }
@@ -18,9 +19,14 @@ impl Inner {
     pub(super) fn new(shared: Arc<Shared>, list: List) -> Self {
         Self {
             shared,
-            list: ArcSwap::from_pointee(list),
+            copies: ArcSwap::from_pointee(Copies::of(list)),
             changing: Mutex::new(()),
         }
+    }
+
+    /// The list that there is now. To look at it once, `copies` are borrowed without counting.
+    pub(super) fn list(&self) -> Arc<List> {
+        Arc::clone(self.copies.load().own())
     }
 
     pub(super) fn changing(&self) -> MutexGuard<'_, ()> {

@@ -12,6 +12,8 @@ use super::rules::Rules;
 use super::slot::Slot;
 use super::state::KeyState;
 
+// Aligned, as its slots are.
+#[repr(align(64))]
 pub(super) struct List {
     pub(super) slots: Box<[Arc<Slot>]>,
 }
@@ -144,7 +146,9 @@ impl List {
     ) -> bool {
         let mut slots = self.slots.iter().skip(from);
         slots.any(|slot| {
-            !slot.is_out(rules, now) && slot.standing(rules, now) != Standing::Shut && !tried(slot)
+            let mut is_shut =
+                || slot.is_out(rules, now) || slot.standing(rules, now) == Standing::Shut;
+            (slot.is_open() || !is_shut()) && !tried(slot)
         })
     }
 

@@ -47,6 +47,7 @@
 mod builder;
 mod change;
 mod clock;
+mod copies;
 mod error;
 mod events;
 mod gate;
@@ -144,25 +145,25 @@ impl KeyPool {
     /// How many keys the pool holds, whatever their state. Never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.inner.list.load().slots.len()
+        self.inner.copies.load().own().slots.len()
     }
 
     /// A walk over the keys, for one request.
     pub fn walker(&self) -> Walker {
-        Walker::new(Arc::clone(&self.inner))
+        Walker::new(self.inner.list())
     }
 
     /// The state of each key now, in the pool's order.
     pub fn states(&self) -> Vec<KeyState> {
         let mut now = LazyNow::default();
-        let list = self.inner.list.load();
+        let list = self.inner.list();
         list.slots.iter().map(|slot| slot.state(&mut now)).collect()
     }
 
     /// A handle to each key, in the pool's order and whatever its state: for showing the pool to a
     /// person, with [`Key::label`], [`Key::hint`] and [`Key::state`].
     pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + '_ {
-        let list = self.inner.list.load_full();
+        let list = self.inner.list();
         (0..list.slots.len()).map(move |at| list.key(at))
     }
 
@@ -175,7 +176,8 @@ impl KeyPool {
         asking: Asking<'_>,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> Option<Pick> {
-        let list = self.inner.list.load();
+        let copies = self.inner.copies.load();
+        let list = copies.own();
         let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
         let rules = &self.inner.shared.rules;
         list.pick(asking, tried, rules, &mut LazyNow::default())
@@ -187,7 +189,8 @@ impl KeyPool {
         after: &Key,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
-        let list = self.inner.list.load();
+        let copies = self.inner.copies.load();
+        let list = copies.own();
         let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
         let rules = &self.inner.shared.rules;
         list.has_more(after, tried, rules, &mut LazyNow::default())
@@ -195,14 +198,16 @@ impl KeyPool {
 
     /// Why no key can be had now, leaving `out` some keys.
     pub(crate) fn exhausted<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Exhausted {
-        let list = self.inner.list.load();
+        let copies = self.inner.copies.load();
+        let list = copies.own();
         let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
         list.exhausted(out, &mut LazyNow::default())
     }
 
     /// What there is to wait for, leaving `out` some keys.
     pub(crate) fn outlook<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
-        let list = self.inner.list.load();
+        let copies = self.inner.copies.load();
+        let list = copies.own();
         let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
         list.outlook(out, &mut LazyNow::default())
     }
@@ -214,7 +219,8 @@ impl KeyPool {
         tried: impl Iterator<Item = &'a Key> + Clone,
         out: impl Iterator<Item = &'a Key> + Clone,
     ) -> Result<Pick, Outlook> {
-        let list = self.inner.list.load();
+        let copies = self.inner.copies.load();
+        let list = copies.own();
         let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
         let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
         // Read once: a key that returned in between would be waited for without an alarm.

@@ -94,7 +94,7 @@ impl KeyPool {
     /// # }
     /// ```
     pub fn save(&self) -> SavedPool {
-        let list = self.inner.list.load_full();
+        let list = self.inner.list();
         let rules = &self.inner.shared.rules;
         let (salt, wall, mut now) = (Hex::random(), since_1970(), LazyNow::default());
         let keys = list.slots.iter().filter_map(|slot| {
@@ -138,7 +138,7 @@ impl KeyPool {
     ///
     /// What is put out is told like any mark, that of a group with one of its keys.
     pub fn restore(&self, saved: &SavedPool) -> usize {
-        let list = self.inner.list.load_full();
+        let list = self.inner.list();
         let wall = since_1970();
         let keys: HashMap<_, _> = list
             .slots

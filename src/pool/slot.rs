@@ -16,6 +16,9 @@ use super::usage::Usage;
 
 /// A key as it stands in a list. What belongs to the key itself is shared with the lists before and
 /// after.
+// Aligned, so that what one thread counts lies beside nothing that another one needs.
+#[derive(Clone)]
+#[repr(align(64))]
 pub(super) struct Slot {
     pub(super) core: Arc<Core>,
     pub(super) label: Option<Arc<str>>,

@@ -42,7 +42,7 @@ impl KeyPool {
     /// Each key is read once, so that the whole may fall between two marks.
     pub fn snapshot(&self) -> PoolSnapshot {
         let mut now = LazyNow::default();
-        let list = self.inner.list.load();
+        let list = self.inner.list();
         PoolSnapshot {
             name: self.name().into(),
             keys: list

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use super::clock::LazyNow;
 use super::error::Exhausted;
 use super::gate::Standing;
-use super::inner::Inner;
 use super::key::Key;
 use super::list::List;
 
@@ -16,18 +15,13 @@ use super::list::List;
 ///
 /// The keys are those that the pool held when the walk began; one that was removed since is out.
 pub struct Walker {
-    pool: Arc<Inner>,
     list: Arc<List>,
     next: usize,
 }
 
 impl Walker {
-    pub(super) fn new(pool: Arc<Inner>) -> Self {
-        Self {
-            list: pool.list.load_full(),
-            pool,
-            next: 0,
-        }
+    pub(super) fn new(list: Arc<List>) -> Self {
+        Self { list, next: 0 }
     }
 
     /// The next key that is valid now. One that is out is never [tried](crate::healing#trials) here:
@@ -36,10 +30,11 @@ impl Walker {
     /// # Errors
     ///
     /// [`Exhausted`] when none is left to this walk. It is computed over all keys that the pool
-    /// holds: where some key is valid all the same, it is `RateLimited` without a wait.
+    /// held when the walk began: where some key is valid all the same, it is `RateLimited` without
+    /// a wait.
     pub fn next_key(&mut self) -> Result<Key, Exhausted> {
         let mut now = LazyNow::default();
-        let rules = &self.pool.shared.rules;
+        let rules = &self.list.slots[0].shared.rules;
         let found = (self.next..self.list.slots.len())
             .find(|at| self.list.slots[*at].standing(rules, &mut now) < Standing::Due);
         match found {
@@ -49,7 +44,7 @@ impl Walker {
             }
             None => {
                 self.next = self.list.slots.len();
-                Err(self.pool.list.load().exhausted(|_| false, &mut now))
+                Err(self.list.exhausted(|_| false, &mut now))
             }
         }
     }
