@@ -35,8 +35,10 @@ impl Walker {
     pub fn next_key(&mut self) -> Result<Key, Exhausted> {
         let mut now = LazyNow::default();
         let rules = &self.list.slots[0].shared.rules;
-        let found = (self.next..self.list.slots.len())
-            .find(|at| self.list.slots[*at].standing(rules, &mut now) < Standing::Due);
+        let found = (self.next..self.list.slots.len()).find(|at| {
+            let slot = &self.list.slots[*at];
+            !slot.is_out(rules, &mut now) && slot.standing(rules, &mut now) < Standing::Due
+        });
         match found {
             Some(at) => {
                 self.next = at + 1;
