@@ -1,6 +1,7 @@
 //! Which key may be used, and until when.
 
 use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -332,7 +333,7 @@ fn exhaustion_speaks_plainly() {
 fn of_many_marks_at_once_the_longest_wins() {
     let pool = Arc::new(pool(1));
     let start = Arc::new(Barrier::new(10));
-    let marked: Vec<Marked> = std::thread::scope(|scope| {
+    let marked: Vec<Marked> = thread::scope(|scope| {
         let threads: Vec<_> = (0..10)
             .map(|thread| {
                 let (key, start) = (key(&pool, 0), Arc::clone(&start));
@@ -362,4 +363,22 @@ fn a_pool_is_read_and_marked_outside_of_any_runtime() {
     let pool = pool(2);
     key(&pool, 0).mark_temporary(None);
     assert_eq!(pool.walker().next_key().unwrap().index(), 1);
+}
+
+#[test]
+fn what_one_thread_marks_all_others_see() {
+    let pool = pool(21);
+    // More threads than there are copies of the list.
+    for already in 0..20 {
+        let pool = &pool;
+        let marked = thread::scope(|scope| {
+            let marking = || {
+                let key = pool.walker().next_key().unwrap();
+                (key.index(), key.mark_permanent())
+            };
+            scope.spawn(marking).join().unwrap()
+        });
+        assert_eq!(marked, (already, Marked::Transitioned));
+    }
+    assert_eq!(key(&pool, 20).state(), KeyState::Valid);
 }

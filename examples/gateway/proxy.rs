@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::http::header::{
     AUTHORIZATION, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Request, Response, StatusCode, Version, request};
+use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -108,7 +108,8 @@ impl Proxy {
         // What the client's connection speaks says nothing about the upstream's.
         head.version = Version::HTTP_11;
         let client = upgrade::take_client(&mut head);
-        head.extensions.clear();
+        // Not cleared: an empty map would be cloned too.
+        head.extensions = Extensions::new();
         headers::clean_request(&mut head.headers);
         let mut service = &self.service;
         if client.is_some() {

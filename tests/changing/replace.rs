@@ -122,6 +122,17 @@ async fn exhaustion_is_that_of_the_present_list() {
 }
 
 #[test]
+fn a_walk_knows_the_keys_that_there_were_when_it_began() {
+    let pool = KeyPool::new(["k0"]).unwrap();
+    let mut walker = pool.walker();
+    key(&pool, 0).mark_permanent();
+    pool.add_key("k1").unwrap();
+    let exhausted = walker.next_key().unwrap_err();
+    assert_eq!(exhausted.kind, ExhaustedKind::Permanent);
+    assert_eq!(pool.walker().next_key().unwrap().expose_secret(), "k1");
+}
+
+#[test]
 fn a_list_that_no_pool_can_be_built_of_changes_nothing() {
     let pool = pool();
     key(&pool, 0).mark_permanent();
