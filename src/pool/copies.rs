@@ -37,7 +37,5 @@ impl Copies {
 
 fn copy(list: &List) -> List {
     let slots = list.slots.iter();
-    List {
-        slots: slots.map(|slot| Arc::new(Slot::clone(slot))).collect(),
-    }
+    List::of(slots.map(|slot| Arc::new(Slot::clone(slot))).collect())
 }

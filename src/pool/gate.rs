@@ -7,11 +7,12 @@ use super::reason::{Cause, Reason};
 use super::rules::Rules;
 use super::state::{KeyState, Marked};
 use super::trial::{Offer, Trial};
-use super::word::{Stamp, Until, Word};
+use super::word::{Stamp, Until};
+use super::words::Cell;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 pub(super) struct Gate {
-    word: Word,
+    word: Cell,
     pub(super) trial: Trial,
     /// How many cooldowns of unknown length came since the last success.
     repeated: AtomicU32,
@@ -54,8 +55,12 @@ pub(super) enum Lent {
 
 impl Gate {
     pub(super) fn new() -> Self {
+        Self::of(Cell::alone())
+    }
+
+    pub(super) fn of(word: Cell) -> Self {
         Self {
-            word: Word::new(),
+            word,
             trial: Trial::new(),
             repeated: AtomicU32::new(0),
             reason: AtomicU8::new(0),
@@ -71,9 +76,8 @@ impl Gate {
         self.word.load().until() == Until::Now
     }
 
-    #[inline]
-    pub(super) fn is_out(&self, rules: &Rules, now: &mut LazyNow) -> bool {
-        !is_valid(self.word.load(), rules, now)
+    pub(super) fn word(&self) -> &Cell {
+        &self.word
     }
 
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
@@ -301,7 +305,7 @@ fn judge(
 }
 
 #[inline]
-fn is_valid(stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> bool {
+pub(super) fn is_valid(stamp: Stamp, rules: &Rules, now: &mut LazyNow) -> bool {
     match stamp.until() {
         Until::Now => true,
         Until::Never => false,

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use super::clock::LazyNow;
 use super::error::{Exhausted, ExhaustedKind};
-use super::gate::Standing;
+use super::gate::{Standing, is_valid};
 use super::key::Key;
 use super::loan::Loan;
 use super::rules::Rules;
 use super::slot::Slot;
 use super::state::KeyState;
+use super::words::Run;
 
 // Aligned, as its slots are.
 #[repr(align(64))]
 pub(super) struct List {
     pub(super) slots: Box<[Arc<Slot>]>,
+    words: Box<[Run]>,
 }
 
 /// What a request says of itself when it asks for a key.
@@ -52,6 +54,26 @@ pub(crate) enum Outlook {
 }
 
 impl List {
+    pub(super) fn of(slots: Box<[Arc<Slot>]>) -> Self {
+        let words = Run::all(slots.iter().map(|slot| slot.core.gate.word()));
+        Self { slots, words }
+    }
+
+    /// The position of the next key from `from` on, without those that are out by their word alone.
+    #[inline]
+    pub(super) fn next(&self, from: usize, rules: &Rules, now: &mut LazyNow) -> Option<usize> {
+        if from >= self.slots.len() {
+            return None;
+        }
+        if rules.revalidate_after.is_some() {
+            // What is out may be due to be tried.
+            return Some(from);
+        }
+        let mut words = self.words.iter().flat_map(Run::words).skip(from);
+        let passed = words.position(|word| is_valid(word.load(), rules, now))?;
+        Some(from + passed)
+    }
+
     /// The first key that the request may use, leaving out those it has `tried`.
     #[inline]
     pub(super) fn pick(
@@ -85,8 +107,11 @@ impl List {
         // Returned, but lent to another request: for who can have no other.
         let mut spare = None;
         let mut last_valid = None;
-        for (at, slot) in self.slots.iter().enumerate().skip(from) {
-            if slot.is_out(rules, now) || tried(slot) {
+        let mut behind = from;
+        while let Some(at) = self.next(behind, rules, now) {
+            behind = at + 1;
+            let slot = &self.slots[at];
+            if tried(slot) {
                 continue;
             }
             match slot.standing(rules, now) {
@@ -144,12 +169,23 @@ impl List {
         rules: &Rules,
         now: &mut LazyNow,
     ) -> bool {
-        let mut slots = self.slots.iter().skip(from);
-        slots.any(|slot| {
-            let mut is_shut =
-                || slot.is_out(rules, now) || slot.standing(rules, now) == Standing::Shut;
-            (slot.is_open() || !is_shut()) && !tried(slot)
-        })
+        // Mostly it is the first.
+        if self
+            .slots
+            .get(from)
+            .is_some_and(|slot| slot.is_open() && !tried(slot))
+        {
+            return true;
+        }
+        let mut behind = from;
+        while let Some(at) = self.next(behind, rules, now) {
+            let slot = &self.slots[at];
+            if slot.standing(rules, now) != Standing::Shut && !tried(slot) {
+                return true;
+            }
+            behind = at + 1;
+        }
+        false
     }
 
     fn last_valid(

@@ -11,6 +11,7 @@ use super::secret::Secret;
 use super::shared::Shared;
 use super::slot::{Core, Group, Slot};
 use super::usage::Usage;
+use super::words::Cell;
 
 impl List {
     /// A list of what is `kept` as it is, and of `keys` behind that. Keys and groups that stood in
@@ -32,6 +33,7 @@ impl List {
         let secrets = kept.iter().map(|slot| &slot.core.secret);
         refuse_duplicates(secrets.chain(parts.iter().map(|(secret, ..)| secret)))?;
 
+        let mut words = Cell::block(parts.len());
         let known: HashMap<&str, &Arc<Slot>> = old
             .iter()
             .map(|slot| (slot.core.secret.expose(), slot))
@@ -51,7 +53,10 @@ impl List {
                     slot.leave_for(group.as_ref());
                     Arc::clone(&slot.core)
                 }
-                None => Arc::new(Core::new(secret, shared.rules.track_usage)),
+                None => {
+                    let word = words.next().expect("one for each key");
+                    Arc::new(Core::new(secret, word, shared.rules.track_usage))
+                }
             };
             let shared = Arc::clone(shared);
             Arc::new(Slot {
@@ -65,7 +70,7 @@ impl List {
             .into_iter()
             .chain(parts.into_iter().map(make_slot))
             .collect();
-        Ok(Self { slots })
+        Ok(Self::of(slots))
     }
 }
 
@@ -83,9 +88,9 @@ impl Slot {
 }
 
 impl Core {
-    fn new(secret: Secret, track_usage: bool) -> Self {
+    fn new(secret: Secret, word: Cell, track_usage: bool) -> Self {
         Self {
-            gate: Gate::new(),
+            gate: Gate::of(word),
             secret,
             usage: track_usage.then(|| Box::new(Usage::new())),
         }

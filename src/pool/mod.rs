@@ -73,6 +73,7 @@ mod trial;
 mod usage;
 mod walker;
 mod word;
+mod words;
 
 #[cfg(all(test, tower_key_failover_loom))]
 mod models;

@@ -70,13 +70,6 @@ impl Slot {
         self.group.is_none() && self.core.gate.is_open()
     }
 
-    /// Whether it is out, and not to be tried. Found out at a glance, for long lists: `false` where
-    /// it takes a closer look.
-    #[inline]
-    pub(super) fn is_out(&self, rules: &Rules, now: &mut LazyNow) -> bool {
-        rules.revalidate_after.is_none() && self.core.gate.is_out(rules, now)
-    }
-
     /// What it is to a request: the worse of its own gate and its group's.
     pub(super) fn standing(&self, rules: &Rules, now: &mut LazyNow) -> Standing {
         let own = self.core.gate.standing(rules, now);

@@ -35,20 +35,14 @@ impl Walker {
     pub fn next_key(&mut self) -> Result<Key, Exhausted> {
         let mut now = LazyNow::default();
         let rules = &self.list.slots[0].shared.rules;
-        let found = (self.next..self.list.slots.len()).find(|at| {
-            let slot = &self.list.slots[*at];
-            !slot.is_out(rules, &mut now) && slot.standing(rules, &mut now) < Standing::Due
-        });
-        match found {
-            Some(at) => {
-                self.next = at + 1;
-                Ok(self.list.key(at))
-            }
-            None => {
-                self.next = self.list.slots.len();
-                Err(self.list.exhausted(|_| false, &mut now))
+        while let Some(at) = self.list.next(self.next, rules, &mut now) {
+            self.next = at + 1;
+            if self.list.slots[at].standing(rules, &mut now) < Standing::Due {
+                return Ok(self.list.key(at));
             }
         }
+        self.next = self.list.slots.len();
+        Err(self.list.exhausted(|_| false, &mut now))
     }
 }
 
