@@ -5,6 +5,7 @@ mod decode;
 mod error;
 mod head;
 mod inspection;
+mod json_escape;
 mod recording;
 mod redaction;
 mod request;

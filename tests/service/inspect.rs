@@ -286,6 +286,32 @@ async fn the_attempts_own_key_is_overwritten_in_what_was_inspected() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_attempts_own_key_is_overwritten_where_json_escapes_it() {
+    let pool = pool([r#"sk-canary/<"key">"#]);
+    for escaped in [
+        r#"sk-canary\/<\"key\">"#,
+        r"sk-canary/\u003c\u0022key\u0022\u003E",
+    ] {
+        let mut call = Call::start(&pool);
+        let (body, remote) = chunked();
+        let (head, tail) = escaped.split_at(12);
+        remote.data(format!(r#"{{"keep": "\"{head}"#));
+        remote.data(format!(r#"{tail}\"\n"}}"#));
+        let mut answer = say("inspect", body);
+        answer
+            .headers_mut()
+            .insert("x-echo", escaped.parse().unwrap());
+        remote.push(Step::End);
+        call.attempt().await.send_response(answer);
+        let answer = call.answer();
+        let stars = "*".repeat(escaped.len());
+        assert_eq!(answer.headers()["x-echo"], stars);
+        let expected = format!(r#"{{"keep": "\"{stars}\"\n"}}"#);
+        assert_eq!(text(answer).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn the_attempts_own_key_is_overwritten_in_the_head_of_a_refusal() {
     let secret = "sk-canary-canary-canary";
