@@ -198,9 +198,9 @@
 //! # Secrets
 //!
 //! A key is never in a `Debug` or `Display`, or in an error of ours; people are shown a hint,
-//! `sk-a...efgh`. A key that a refusal echoes, as it is or percent-encoded, in hex or in base64, is
-//! overwritten in the part that was inspected, and a compressed refusal that holds it does not go to
-//! the caller. What streams through is not searched, nor what cannot be decoded. A pool wipes its keys
+//! `sk-a...efgh`. A key that a refusal echoes, as it is, escaped in JSON, percent-encoded, in hex or in
+//! base64, is overwritten in the part that was inspected, and a compressed refusal that holds it does
+//! not go to the caller. What streams through is not searched, nor what cannot be decoded. A pool wipes its keys
 //! when the last handle to them goes. Copies that HTTP and TLS implementations make while they send are
 //! theirs.
 //!
