@@ -170,7 +170,7 @@ impl Slot {
     fn restore(&self, gate: &Gate, state: SavedState, reason: SavedReason, wall: Duration) {
         let cause = Cause::of(reason.0);
         if let Some((marked, state)) = gate.restore(&self.shared.rules, state, cause, wall) {
-            self.tell_mark(marked, state, cause);
+            self.note_mark(marked, state, cause);
         }
     }
 }
