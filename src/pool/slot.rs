@@ -94,6 +94,17 @@ impl Slot {
             .unwrap_or(KeyState::Valid)
     }
 
+    /// In how long it is due, or has returned, by its own gate and its group's. `None` where that
+    /// never comes, or has come.
+    pub(super) fn due_in(&self, now: &mut LazyNow) -> Option<Duration> {
+        let rules = &self.shared.rules;
+        let mut gates = self.gates();
+        let due_in = gates.try_fold(Duration::ZERO, |latest, gate| {
+            Some(latest.max(gate.due_in(rules, now)?))
+        });
+        due_in.filter(|due_in| !due_in.is_zero())
+    }
+
     pub(super) fn mark_temporary(
         &self,
         generations: Generations,

@@ -777,3 +777,90 @@ async fn who_waits_after_a_refusal_is_not_woken_by_its_own_mark() {
     assert!(flight.is_pending());
     assert!(!flight.is_woken());
 }
+
+/// A pool of these keys, tried again after so long, of which the first is out for good.
+fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
+    let builder = keys
+        .iter()
+        .fold(KeyPool::builder(), |builder, key| builder.key(*key));
+    let pool = builder.revalidate_after(after).build().unwrap();
+    key(&pool, 0).mark_permanent();
+    Arc::new(pool)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
+    let pool = revalidating(2 * SECOND, &["k0", "k1"]);
+    out(&pool, 1, 5 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flight = rig.send();
+    advance(2 * SECOND - MILLI).await;
+    assert!(!flight.is_woken());
+    advance(MILLI).await;
+    assert!(flight.is_woken() && flight.is_pending());
+    let seen = rig.next();
+    assert_eq!(seen.key, "k0");
+    seen.answer(answer(200));
+    assert_eq!(flight.info().waited(), 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
+    let pool = revalidating(5 * SECOND, &["k0", "k1"]);
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let hanging = rig.next();
+    assert_eq!(hanging.key, "k1");
+    advance(4 * SECOND).await;
+    assert!(flights[1].is_woken());
+    settle(&mut flights);
+    assert_eq!(rig.next().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_group_is_due_when_its_group_is_too() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org");
+    let pool = Arc::new(pool.revalidate_after(2 * SECOND).build().unwrap());
+    key(&pool, 0).mark_permanent();
+    advance(SECOND).await;
+    out(&pool, 1, 9 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flight = rig.send();
+    advance(2 * SECOND - MILLI).await;
+    assert!(!flight.is_woken());
+    advance(MILLI).await;
+    assert!(flight.is_woken() && flight.is_pending());
+    assert_eq!(rig.next().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
+    let pool = revalidating(5 * SECOND, &["k1", "k0"]);
+    pool.replace_keys(["k0", "k1"]).unwrap();
+    out(&pool, 0, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let hanging = rig.next();
+    assert_eq!(hanging.key, "k0");
+    // There is no valid key behind the one that is due.
+    advance(4 * SECOND).await;
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(5 * SECOND).await;
+    assert_eq!(flights[1].status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_keys_are_out_for_good_no_request_waits_for_one_to_be_due() {
+    let pool = revalidating(2 * SECOND, &["k0"]);
+    assert_eq!(Rig::new(&layer(&pool, 10)).send().status(), 502);
+}
