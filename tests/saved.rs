@@ -331,3 +331,17 @@ fn no_part_of_a_key_is_saved_and_no_two_files_can_be_matched() {
         "SavedPool { keys: 4, groups: 0, .. }"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stands_twice_in_the_file_is_found_once_and_put_out_by_the_later() {
+    let before = pool();
+    key(&before, 0).mark_permanent();
+    let mut saved = save(&before);
+    let keys = saved["keys"].as_array_mut().unwrap();
+    let mut again = keys[0].clone();
+    again["state"] = json!({ "until": unix_millis() + 60_000 });
+    keys.insert(0, again);
+    let after = pool();
+    assert_eq!(restore(&after, &saved), 1);
+    assert_eq!(after.states()[0], KeyState::Permanent);
+}
