@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use http::Response;
@@ -344,4 +345,24 @@ async fn a_key_that_stands_twice_in_the_file_is_found_once_and_put_out_by_the_la
     let after = pool();
     assert_eq!(restore(&after, &saved), 1);
     assert_eq!(after.states()[0], KeyState::Permanent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_key_that_is_restored_as_out_for_good_is_told_at_once() {
+    let before = pool();
+    key(&before, 0).mark_permanent();
+    let saved = save(&before);
+    let after = Arc::new(KeyPool::new([KEYS[0]]).unwrap());
+    key(&after, 0).mark_temporary(Some(SECOND));
+    let provider =
+        service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from(String::new()))) });
+    let service = support::layer(&after).wait_for_key(MINUTE).layer(provider);
+    let mut waiting = tokio_test::task::spawn(service.oneshot(support::request("")));
+    assert!(waiting.poll().is_pending());
+    assert_eq!(restore(&after, &saved), 1);
+    assert!(waiting.is_woken());
+    let Poll::Ready(Ok(answer)) = waiting.poll() else {
+        panic!("it waits");
+    };
+    assert_eq!(answer.status(), 502);
 }
