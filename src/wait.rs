@@ -68,8 +68,10 @@ impl Wait {
             match found {
                 Found::Key => return Poll::Ready((true, waited)),
                 // It may be there a moment too late, since it is on the grid.
-                Found::Nothing(Outlook::Out(wait)) if now + wait <= until + GRID => {
-                    until = now + wait;
+                Found::Nothing(Outlook::Out { returns, look_in })
+                    if now + returns <= until + GRID =>
+                {
+                    until = now + look_in;
                 }
                 Found::Nothing(Outlook::Taken(wait)) if now < until => {
                     until = wait.map_or(until, |wait| until.min(now + wait));

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use http::Response;
@@ -330,4 +331,38 @@ fn no_part_of_a_key_is_saved_and_no_two_files_can_be_matched() {
         format!("{:?}", pool.save()),
         "SavedPool { keys: 4, groups: 0, .. }"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stands_twice_in_the_file_is_found_once_and_put_out_by_the_later() {
+    let before = pool();
+    key(&before, 0).mark_permanent();
+    let mut saved = save(&before);
+    let keys = saved["keys"].as_array_mut().unwrap();
+    let mut again = keys[0].clone();
+    again["state"] = json!({ "until": unix_millis() + 60_000 });
+    keys.insert(0, again);
+    let after = pool();
+    assert_eq!(restore(&after, &saved), 1);
+    assert_eq!(after.states()[0], KeyState::Permanent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_key_that_is_restored_as_out_for_good_is_told_at_once() {
+    let before = pool();
+    key(&before, 0).mark_permanent();
+    let saved = save(&before);
+    let after = Arc::new(KeyPool::new([KEYS[0]]).unwrap());
+    key(&after, 0).mark_temporary(Some(SECOND));
+    let provider =
+        service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from(String::new()))) });
+    let service = support::layer(&after).wait_for_key(MINUTE).layer(provider);
+    let mut waiting = tokio_test::task::spawn(service.oneshot(support::request("")));
+    assert!(waiting.poll().is_pending());
+    assert_eq!(restore(&after, &saved), 1);
+    assert!(waiting.is_woken());
+    let Poll::Ready(Ok(answer)) = waiting.poll() else {
+        panic!("it waits");
+    };
+    assert_eq!(answer.status(), 502);
 }

@@ -146,8 +146,8 @@ impl<S, P, B> Play<S, P, B> {
         let left = self.wait_left().filter(|left| !left.is_zero())?;
         match self.pool().outlook(self.kept()) {
             Outlook::Hopeless => return None,
-            Outlook::Out(wait) if wait > left => return None,
-            Outlook::Out(_) | Outlook::Taken(_) => {}
+            Outlook::Out { returns, .. } if returns > left => return None,
+            Outlook::Out { .. } | Outlook::Taken(_) => {}
         }
         if !self.has_attempts(1) {
             return None;

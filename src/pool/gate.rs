@@ -124,6 +124,19 @@ impl Gate {
         }
     }
 
+    /// In how long it is due, or has returned: zero where that has come, `None` where it never does.
+    pub(super) fn due_in(&self, rules: &Rules, now: &mut LazyNow) -> Option<Duration> {
+        let stamp = self.word.load();
+        let until = match stamp.until() {
+            Until::Now => return Some(Duration::ZERO),
+            Until::Millis(until) => Some(until),
+            Until::Never => None,
+        };
+        let due = Some(self.trial.offer(stamp).due).filter(|due| *due != 0);
+        let soonest = until.into_iter().chain(due).min()?;
+        Some(rules.clock.remaining(soonest, now).unwrap_or_default())
+    }
+
     pub(super) fn reason(&self) -> Option<Reason> {
         let at = self.reason.load(Ordering::Relaxed).checked_sub(1)?;
         Reason::ALL.get(usize::from(at)).copied()

@@ -9,13 +9,13 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
 use super::shared::Shared;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::{Mutex, MutexGuard};
 
 pub(super) struct Line {
     bound: usize,
-    /// How many there are who use every key: to be read without the lock.
-    length: AtomicUsize,
+    /// How many there are in each row: to be read without the lock.
+    lengths: [AtomicUsize; 2],
     places: Mutex<Places>,
 }
 
@@ -33,13 +33,14 @@ impl Line {
     pub(super) fn new(bound: usize) -> Self {
         Self {
             bound,
-            length: AtomicUsize::new(0),
+            lengths: [AtomicUsize::new(0), AtomicUsize::new(0)],
             places: Mutex::new(Places::default()),
         }
     }
 
+    /// Whether nobody waits who uses every key.
     pub(super) fn is_empty(&self) -> bool {
-        self.length.load(Ordering::Relaxed) == 0
+        self.lengths[0].load(Ordering::Relaxed) == 0
     }
 
     /// Has who is at a front look again: a key may have returned.
@@ -50,8 +51,21 @@ impl Line {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    fn note_length(&self, places: &Places) {
-        self.length.store(places.rows[0].len(), Ordering::Relaxed);
+    /// Has who is at a front look again, if anybody waits: a key was put out, and may have been the
+    /// last.
+    pub(super) fn stir_any(&self) {
+        // Either this sees the place that was taken, or who took it sees what came before this.
+        fence(Ordering::SeqCst);
+        let mut lengths = self.lengths.iter();
+        if lengths.any(|length| length.load(Ordering::Relaxed) != 0) {
+            self.stir();
+        }
+    }
+
+    fn note_lengths(&self, places: &Places) {
+        for (length, row) in self.lengths.iter().zip(&places.rows) {
+            length.store(row.len(), Ordering::Relaxed);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -82,8 +96,10 @@ impl Place {
         let number = places.next;
         places.next += 1;
         places.rows[row].push_back((number, None));
-        shared.line.note_length(&places);
+        shared.line.note_lengths(&places);
         drop(places);
+        // Before it looks for a key: see `stir_any`.
+        fence(Ordering::SeqCst);
         Some(Self {
             shared: Arc::clone(shared),
             row,
@@ -116,7 +132,7 @@ impl Drop for Place {
         let at = self.find(row);
         let left = row.remove(at);
         let next = if at == 0 { front_waker(row) } else { None };
-        self.shared.line.note_length(&places);
+        self.shared.line.note_lengths(&places);
         drop(places);
         drop(left);
         if let Some(waker) = next {

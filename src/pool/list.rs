@@ -45,10 +45,15 @@ pub(crate) struct Pick {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outlook {
     /// A key is valid, and it is with another request or behind the walk. The first of the others
-    /// returns in so long, if any does.
+    /// returns, or is due, in so long, if any is.
     Taken(Option<Duration>),
-    /// Every key is out. The first returns in so long.
-    Out(Duration),
+    /// Every key is out.
+    Out {
+        /// The first returns in so long.
+        returns: Duration,
+        /// It returns, or another is due before, in so long.
+        look_in: Duration,
+    },
     /// Every key is out for good.
     Hopeless,
 }
@@ -225,16 +230,30 @@ impl List {
         let exhausted = self.exhausted(&out, now);
         match (exhausted.kind, exhausted.retry_after) {
             (ExhaustedKind::Permanent, _) => Outlook::Hopeless,
-            (ExhaustedKind::RateLimited, Some(wait)) => Outlook::Out(wait),
-            (ExhaustedKind::RateLimited, None) => {
-                let slots = self.slots.iter().filter(|slot| !out(slot));
-                let returns = slots.filter_map(|slot| match slot.state(now) {
-                    KeyState::Temporary { retry_after } => Some(retry_after),
-                    KeyState::Valid | KeyState::Permanent => None,
-                });
-                Outlook::Taken(returns.min())
-            }
+            (ExhaustedKind::RateLimited, Some(returns)) => Outlook::Out {
+                returns,
+                // Marks may come between one look and the other.
+                look_in: self
+                    .next_chance(out, now)
+                    .map_or(returns, |next| next.min(returns)),
+            },
+            (ExhaustedKind::RateLimited, None) => Outlook::Taken(self.next_chance(out, now)),
         }
+    }
+
+    /// When the next of the keys that are out returns or is due. Whether it can be had then is seen
+    /// then.
+    fn next_chance(&self, out: impl Fn(&Slot) -> bool, now: &mut LazyNow) -> Option<Duration> {
+        let slots = self.slots.iter().filter(|slot| !out(slot));
+        let chances = slots.flat_map(|slot| {
+            let returns = match slot.state(now) {
+                KeyState::Temporary { retry_after } => Some(retry_after),
+                KeyState::Valid | KeyState::Permanent => None,
+            };
+            // One that is due already, and is not to be had, returns all the same.
+            [returns, slot.due_in(now)]
+        });
+        chances.flatten().min()
     }
 
     /// One pass over all keys but those to be left `out`, each read once.

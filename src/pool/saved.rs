@@ -1,6 +1,6 @@
 //! A pool's state over restarts: what is out, and for how long, without a key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -145,11 +145,12 @@ impl KeyPool {
             .iter()
             .map(|slot| (saved.salt.fingerprint(slot), slot))
             .collect();
-        let mut found = 0;
+        // A file that was edited may name one twice.
+        let mut found = HashSet::new();
         for key in &saved.keys {
             if let Some(slot) = keys.get(&key.fingerprint) {
                 slot.restore(&slot.core.gate, key.state, key.reason, wall);
-                found += 1;
+                found.insert(key.fingerprint);
             }
         }
         for saved in &saved.groups {
@@ -161,7 +162,7 @@ impl KeyPool {
                 slot.restore(gate, saved.state, saved.reason, wall);
             }
         }
-        found
+        found.len()
     }
 }
 
@@ -170,7 +171,7 @@ impl Slot {
     fn restore(&self, gate: &Gate, state: SavedState, reason: SavedReason, wall: Duration) {
         let cause = Cause::of(reason.0);
         if let Some((marked, state)) = gate.restore(&self.shared.rules, state, cause, wall) {
-            self.tell_mark(marked, state, cause);
+            self.note_mark(marked, state, cause);
         }
     }
 }

@@ -87,6 +87,17 @@ impl Slot {
             .unwrap_or(KeyState::Valid)
     }
 
+    /// In how long it is due, or has returned, by its own gate and its group's. `None` where that
+    /// never comes, or has come.
+    pub(super) fn due_in(&self, now: &mut LazyNow) -> Option<Duration> {
+        let rules = &self.shared.rules;
+        let mut gates = self.gates();
+        let due_in = gates.try_fold(Duration::ZERO, |latest, gate| {
+            Some(latest.max(gate.due_in(rules, now)?))
+        });
+        due_in.filter(|due_in| !due_in.is_zero())
+    }
+
     pub(super) fn mark_temporary(
         &self,
         generations: Generations,
@@ -97,12 +108,12 @@ impl Slot {
         let own = &self.core.gate;
         let Some(group) = &self.group else {
             let (marked, wait) = own.put_out(rules, generations.own, wait, cause);
-            self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+            self.note_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
             return marked;
         };
         let (marked, wait) = group.gate.put_out(rules, generations.group, wait, cause);
         // Of the group, whatever it is to this key.
-        self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+        self.note_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
         match (marked, own.state(rules, &mut LazyNow::default())) {
             (_, KeyState::Valid) | (Marked::Unchanged, _) => marked,
             (_, KeyState::Temporary { retry_after }) if retry_after < wait => Marked::Extended,
@@ -115,13 +126,13 @@ impl Slot {
         let wait = Some(rules.default_cooldown);
         let own = &self.core.gate;
         let (marked, wait) = own.put_out(rules, generations.own, wait, cause);
-        self.tell_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+        self.note_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
     }
 
     pub(super) fn mark_permanent(&self, generations: Generations, cause: Cause) -> Marked {
         let gate = &self.core.gate;
         let marked = gate.put_out_for_good(&self.shared.rules, generations.own, cause);
-        self.tell_mark(marked, KeyState::Permanent, cause);
+        self.note_mark(marked, KeyState::Permanent, cause);
         marked
     }
 
@@ -142,6 +153,15 @@ impl Slot {
     pub(super) fn refused(&self, reason: Reason) {
         if let Some(usage) = &self.core.usage {
             usage.refused(self.shared.rules.clock, reason);
+        }
+    }
+
+    /// What is to be done once a gate was marked.
+    pub(super) fn note_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
+        self.tell_mark(marked, state, cause);
+        if marked != Marked::Unchanged {
+            // Who waits for it may wait in vain.
+            self.shared.line.stir_any();
         }
     }
 

@@ -696,3 +696,171 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
     seen.answer(answer(200));
     assert_eq!(picky.status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_a_mark_puts_the_last_key_out_for_good_those_who_wait_are_told_at_once() {
+    let (pool, _, mut flights) = line::<3>();
+    key(&pool, 0).mark_permanent();
+    assert!(flights[0].is_woken());
+    settle(&mut flights);
+    for flight in &mut flights {
+        assert_eq!(flight.status(), 502);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_they_are_when_a_mark_puts_its_return_off_beyond_the_time() {
+    let (pool, _, mut flights) = line::<3>();
+    out(&pool, 0, 30 * SECOND);
+    assert!(flights[0].is_woken());
+    settle(&mut flights);
+    for flight in &mut flights {
+        assert_eq!(flight.status(), 429);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
+    let pool = pool(["k0"]);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut before = rig.send();
+    let seen = rig.next();
+    out(&pool, 0, 3 * SECOND);
+    let mut waiting = rig.send();
+    seen.answer(answer(401));
+    assert_eq!(before.status(), 502);
+    assert!(waiting.is_woken());
+    assert_eq!(waiting.status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_out_a_key_learns_of_marks_as_well() {
+    let pool = pool(["k0", "k1"]);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut picky = rig.send();
+    rig.next().answer(keep());
+    picky.poll();
+    rig.next().answer(limited("5"));
+    assert!(picky.is_pending());
+    key(&pool, 1).mark_permanent();
+    assert!(picky.is_woken());
+    assert_eq!(picky.status(), 502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
+    let (pool, mut rig, mut flights) = line::<2>();
+    out(&pool, 0, 5 * SECOND);
+    assert!(flights[0].is_woken());
+    settle(&mut flights);
+    advance(5 * SECOND - MILLI).await;
+    assert!(!flights.iter().any(Flight::is_woken));
+    advance(MILLI).await;
+    settle(&mut flights);
+    assert_eq!(rig.next().key, "k0");
+    assert!(rig.seen().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_changes_nothing_wakes_nobody() {
+    let (pool, _, flights) = line::<2>();
+    out(&pool, 0, SECOND);
+    assert!(!flights.iter().any(Flight::is_woken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_after_a_refusal_is_not_woken_by_its_own_mark() {
+    let (_, mut rig, [mut flight]) = line();
+    advance(3 * SECOND).await;
+    flight.poll();
+    rig.next().answer(limited("3"));
+    assert!(flight.is_pending());
+    assert!(!flight.is_woken());
+}
+
+/// A pool of these keys, tried again after so long, of which the first is out for good.
+fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
+    let builder = keys
+        .iter()
+        .fold(KeyPool::builder(), |builder, key| builder.key(*key));
+    let pool = builder.revalidate_after(after).build().unwrap();
+    key(&pool, 0).mark_permanent();
+    Arc::new(pool)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
+    let pool = revalidating(2 * SECOND, &["k0", "k1"]);
+    out(&pool, 1, 5 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flight = rig.send();
+    advance(2 * SECOND - MILLI).await;
+    assert!(!flight.is_woken());
+    advance(MILLI).await;
+    assert!(flight.is_woken() && flight.is_pending());
+    let seen = rig.next();
+    assert_eq!(seen.key, "k0");
+    seen.answer(answer(200));
+    assert_eq!(flight.info().waited(), 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
+    let pool = revalidating(5 * SECOND, &["k0", "k1"]);
+    out(&pool, 1, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let hanging = rig.next();
+    assert_eq!(hanging.key, "k1");
+    advance(4 * SECOND).await;
+    assert!(flights[1].is_woken());
+    settle(&mut flights);
+    assert_eq!(rig.next().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_group_is_due_when_its_group_is_too() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org");
+    let pool = Arc::new(pool.revalidate_after(2 * SECOND).build().unwrap());
+    key(&pool, 0).mark_permanent();
+    advance(SECOND).await;
+    out(&pool, 1, 9 * SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flight = rig.send();
+    advance(2 * SECOND - MILLI).await;
+    assert!(!flight.is_woken());
+    advance(MILLI).await;
+    assert!(flight.is_woken() && flight.is_pending());
+    assert_eq!(rig.next().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
+    let pool = revalidating(5 * SECOND, &["k1", "k0"]);
+    pool.replace_keys(["k0", "k1"]).unwrap();
+    out(&pool, 0, SECOND);
+    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut flights = [rig.send(), rig.send()];
+    advance(SECOND).await;
+    settle(&mut flights);
+    let hanging = rig.next();
+    assert_eq!(hanging.key, "k0");
+    // There is no valid key behind the one that is due.
+    advance(4 * SECOND).await;
+    settle(&mut flights);
+    assert!(rig.seen().is_none());
+    advance(5 * SECOND).await;
+    assert_eq!(flights[1].status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_keys_are_out_for_good_no_request_waits_for_one_to_be_due() {
+    let pool = revalidating(2 * SECOND, &["k0"]);
+    assert_eq!(Rig::new(&layer(&pool, 10)).send().status(), 502);
+}

@@ -91,3 +91,23 @@ fn of_those_who_come_at_once_no_more_are_let_in_than_there_is_room_for() {
         assert_eq!(places.iter().flatten().count(), 1);
     });
 }
+
+#[test]
+fn the_front_learns_of_a_mark_whether_it_comes_before_the_place_is_taken_or_after() {
+    for uses_every_key in [true, false] {
+        model(move || {
+            let shared = shared();
+            let is_out = Arc::new(AtomicBool::new(false));
+            let marking = {
+                let (shared, is_out) = (Arc::clone(&shared), Arc::clone(&is_out));
+                thread::spawn(move || {
+                    is_out.store(true, Ordering::Relaxed);
+                    shared.line.stir_any();
+                })
+            };
+            let front = Place::take(&shared, uses_every_key).unwrap();
+            wait(&front, || is_out.load(Ordering::Relaxed));
+            marking.join().unwrap();
+        });
+    }
+}
