@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::list::List;
 use super::slot::Slot;
 
+/// As many as a power of two.
 pub(super) struct Copies(Box<[Arc<List>]>);
 
 impl Copies {
@@ -19,7 +20,9 @@ impl Copies {
 
     pub(super) fn of(list: List) -> Self {
         let copies = (Self::MOST_SLOTS / list.slots.len()).clamp(1, Self::MOST);
-        let others: Vec<_> = (1..copies).map(|_| Arc::new(copy(&list))).collect();
+        let others: Vec<_> = (1..1 << copies.ilog2())
+            .map(|_| Arc::new(copy(&list)))
+            .collect();
         Self([Arc::new(list)].into_iter().chain(others).collect())
     }
 
@@ -31,7 +34,7 @@ impl Copies {
             NEXT.fetch_add(1, Ordering::Relaxed)
         });
 
-        &self.0[NUMBER.with(|number| number % self.0.len())]
+        &self.0[NUMBER.with(|number| number & (self.0.len() - 1))]
     }
 }
 

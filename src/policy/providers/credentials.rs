@@ -17,7 +17,7 @@ const SHARED: [&str; 5] = [
 ];
 
 /// Every credential in a place where the provider accepts one, without its scheme. `header` is
-/// where a key of ours would go.
+/// where a key of ours would go, `lengths` are those of the headers in which one is accepted.
 pub(super) fn presented<'a>(
     request: &'a request::Parts,
     header: &'a HeaderName,
