@@ -20,7 +20,8 @@ const NOTES: &str = "\
 Environment:
   GATEWAY_KEYS          The provider's keys, separated by commas, the primary first
   GATEWAY_CLIENT_TOKEN  What clients must present, as a bearer token or as `x-api-key`, unless they
-                        bring a key of their own. When unset, nothing is checked
+                        bring a key of their own. When unset, nothing is checked: the keys are used
+                        by whoever reaches the gateway, a page in a browser on this machine included
   GATEWAY_ADMIN_TOKEN   What must be presented to --admin, as a bearer token, by whoever disables or
                         reinstates a key. When unset, nobody can
   SSL_CERT_FILE         The certificates that upstreams are trusted by, instead of the system's
