@@ -326,6 +326,7 @@ impl Case {
         drop(service);
         let is_late = Instant::now() >= start + TOO_LONG;
         assert!(!is_late, "the caller waits without a bound");
+        let has_given_up = answered.is_err();
         let answer = match answered {
             Ok(Ok(answer)) => Some(answer),
             // Marks must be explained all the same.
@@ -335,13 +336,13 @@ impl Case {
         let mut judged = judged.lock().unwrap().clone();
         judged.resize(seen.len(), Verdict::Forward);
         if is_byok {
-            check_marks(&[], &[], &before, &pool);
+            check_marks(&[], &[], &before, &pool, false);
             assert_eq!((seen.len(), judged[0]), (1, Verdict::Forward));
             assert_eq!(seen[0].head.headers, head.headers);
             assert_eq!(seen[0].head.uri, head.uri);
         } else {
             case.check_attempts(&seen, &judged, &before);
-            check_marks(&seen, &judged, &before, &pool);
+            check_marks(&seen, &judged, &before, &pool, has_given_up);
             let reads_all = |seen: &Seen| assert!(upload.data().starts_with(&seen.read));
             seen.iter().for_each(reads_all);
         }
@@ -465,17 +466,27 @@ impl Case {
     }
 }
 
-/// Every mark comes of a verdict, and every verdict to its mark.
-fn check_marks(seen: &[Seen], judged: &[Verdict], before: &[KeyState], pool: &KeyPool) {
+/// Every mark comes of a verdict, and every verdict to its mark. A caller that has given up leaves the
+/// last in doubt, where nothing of its body had come: then no key is put out for good.
+fn check_marks(
+    seen: &[Seen],
+    judged: &[Verdict],
+    before: &[KeyState],
+    pool: &KeyPool,
+    has_given_up: bool,
+) {
+    let last = seen.last().and_then(|seen| seen.key);
+    let doubted = last.filter(|_| has_given_up);
     let mut expected: Vec<_> = before.iter().map(|state| (*state, Does::Forward)).collect();
     for (seen, verdict) in seen.iter().zip(judged) {
         let (state, does) = &mut expected[seen.key.unwrap()];
         assert_eq!(*state, KeyState::Valid);
         *does = Does::of(*verdict);
     }
-    for ((before, does), state) in expected.into_iter().zip(pool.states()) {
+    for (at, ((before, does), state)) in expected.into_iter().zip(pool.states()).enumerate() {
         match (does, before, state) {
             (Does::Permanent, _, KeyState::Permanent) => {}
+            (Does::Permanent, _, KeyState::Temporary { .. }) if doubted == Some(at) => {}
             // It may be over already.
             (Does::Temporary, _, KeyState::Temporary { .. } | KeyState::Valid) => {}
             (Does::Forward | Does::Keep, KeyState::Valid, KeyState::Valid) => {}
