@@ -8,11 +8,11 @@ use super::rules::Rules;
 use super::state::{KeyState, Marked};
 use super::trial::{Offer, Trial};
 use super::word::{Stamp, Until};
-use super::words::Cell;
+use super::words::WordRef;
 use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 pub(super) struct Gate {
-    word: Cell,
+    word: WordRef,
     pub(super) trial: Trial,
     /// How many cooldowns of unknown length came since the last success.
     repeated: AtomicU32,
@@ -55,10 +55,10 @@ pub(super) enum Lent {
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Self::of(Cell::alone())
+        Self::of(WordRef::alone())
     }
 
-    pub(super) fn of(word: Cell) -> Self {
+    pub(super) fn of(word: WordRef) -> Self {
         Self {
             word,
             trial: Trial::new(),
@@ -76,7 +76,7 @@ impl Gate {
         self.word.load().until() == Until::Now
     }
 
-    pub(super) fn word(&self) -> &Cell {
+    pub(super) fn word(&self) -> &WordRef {
         &self.word
     }
 

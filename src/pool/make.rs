@@ -11,7 +11,7 @@ use super::secret::Secret;
 use super::shared::Shared;
 use super::slot::{Core, Group, Slot};
 use super::usage::Usage;
-use super::words::Cell;
+use super::words::WordRef;
 
 impl List {
     /// A list of what is `kept` as it is, and of `keys` behind that. Keys and groups that stood in
@@ -33,7 +33,7 @@ impl List {
         let secrets = kept.iter().map(|slot| &slot.core.secret);
         refuse_duplicates(secrets.chain(parts.iter().map(|(secret, ..)| secret)))?;
 
-        let mut words = Cell::block(parts.len());
+        let mut words = WordRef::block(parts.len());
         let known: HashMap<&str, &Arc<Slot>> = old
             .iter()
             .map(|slot| (slot.core.secret.expose(), slot))
@@ -88,7 +88,7 @@ impl Slot {
 }
 
 impl Core {
-    fn new(secret: Secret, word: Cell, track_usage: bool) -> Self {
+    fn new(secret: Secret, word: WordRef, track_usage: bool) -> Self {
         Self {
             gate: Gate::of(word),
             secret,

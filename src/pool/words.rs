@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::word::Word;
 
 /// A key's word, in a block of them.
-pub(super) struct Cell {
+pub(super) struct WordRef {
     block: Arc<[Word]>,
     at: usize,
 }
 
-impl Cell {
+impl WordRef {
     /// So many of a new block.
     pub(super) fn block(len: usize) -> impl Iterator<Item = Self> {
         let block: Arc<[Word]> = (0..len).map(|_| Word::new()).collect();
@@ -32,7 +32,7 @@ impl Cell {
     }
 }
 
-impl Deref for Cell {
+impl Deref for WordRef {
     type Target = Word;
 
     #[inline]
@@ -49,9 +49,9 @@ pub(super) struct Run {
 
 impl Run {
     /// As few of them as there can be.
-    pub(super) fn all<'a>(cells: impl Iterator<Item = &'a Cell>) -> Box<[Self]> {
+    pub(super) fn all<'a>(cells: impl Iterator<Item = &'a WordRef>) -> Box<[Self]> {
         let mut runs: Vec<Self> = Vec::new();
-        for Cell { block, at } in cells {
+        for WordRef { block, at } in cells {
             match runs.last_mut() {
                 Some(run) if run.range.end == *at && Arc::ptr_eq(&run.block, block) => {
                     run.range.end += 1;
@@ -73,13 +73,13 @@ impl Run {
 
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests {
-    use super::{Cell, Run};
+    use super::{Run, WordRef};
 
     #[test]
     fn a_list_that_was_changed_is_made_of_runs() {
-        let old: Vec<_> = Cell::block(4).collect();
-        let new: Vec<_> = Cell::block(2).collect();
-        let lengths = |cells: &[&Cell]| {
+        let old: Vec<_> = WordRef::block(4).collect();
+        let new: Vec<_> = WordRef::block(2).collect();
+        let lengths = |cells: &[&WordRef]| {
             let runs = Run::all(cells.iter().copied());
             runs.iter().map(|run| run.words().len()).collect::<Vec<_>>()
         };
