@@ -281,7 +281,7 @@ impl Demo {
                     KeyState::Temporary { retry_after } => {
                         format!("out for {:.1} s", retry_after.as_secs_f64())
                     }
-                    KeyState::Permanent => "out for good".to_owned(),
+                    _ => "out for good".to_owned(),
                 };
                 format!("{} {state}", key.label().unwrap_or("-"))
             })

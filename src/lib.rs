@@ -34,7 +34,7 @@
 //! let pool = KeyPool::builder()
 //!     .key("sk-ant-first")
 //!     .key("sk-ant-second")
-//!     .revalidate_after(Duration::from_secs(600)) // tries again what is out for good
+//!     .probe_after(Duration::from_secs(600)) // tries again what is out for good
 //!     .build()?;
 //! let pool = Arc::new(pool);
 //! let service = KeyFailoverLayer::new(Anthropic::new(), pool.clone()).layer(provider);
@@ -72,7 +72,7 @@
 //!
 //! A key whose cooldown is over is valid again by itself. One that is out for good stays so, unless it
 //! is lent to a request now and then
-//! ([`revalidate_after`](KeyPoolBuilder::revalidate_after), recommended; ten minutes above), or
+//! ([`probe_after`](KeyPoolBuilder::probe_after), recommended; ten minutes above), or
 //! [`reinstate`](KeyPool::reinstate)d by hand. Where no key is left a request can
 //! [`wait_for_key`](KeyFailoverLayer::wait_for_key); keys of one organisation can share a
 //! [`group`](KeyPoolBuilder::group); and the list of keys can be
@@ -155,7 +155,7 @@
 //!     .labeled_key("team-b", "second-key-012345678")
 //!     .default_cooldown(Duration::from_secs(30))
 //!     .max_cooldown(Duration::from_secs(3600))
-//!     .revalidate_after(Duration::from_secs(600))
+//!     .probe_after(Duration::from_secs(600))
 //!     .build()?;
 //!
 //! // A 401 of this provider is not to be trusted for longer than a minute.

@@ -509,7 +509,7 @@ fn each_state_of_a_future_and_a_request_that_is_cancelled_there() {
             for polls in 0..12 {
                 let pool = Arc::new(
                     builder(2)
-                        .revalidate_after(Duration::from_secs(1))
+                        .probe_after(Duration::from_secs(1))
                         .build()
                         .unwrap(),
                 );
@@ -615,7 +615,7 @@ fn keys_that_are_changed_by_hand_kept_in_a_file_and_refused() {
     listen(async {
         let pool = builder(2)
             .group("org")
-            .revalidate_after(Duration::from_secs(60))
+            .probe_after(Duration::from_secs(60))
             .build()
             .unwrap();
         let mut events = pool.subscribe();

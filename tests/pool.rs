@@ -209,7 +209,7 @@ fn name(state: KeyState) -> &'static str {
     match state {
         KeyState::Valid => "valid",
         KeyState::Temporary { .. } => "temporary",
-        KeyState::Permanent => "permanent",
+        _ => "permanent",
     }
 }
 

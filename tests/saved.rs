@@ -120,9 +120,9 @@ async fn a_restored_key_is_tried_in_time_and_a_disabled_one_never() {
     before.disable(0).unwrap();
     key(&before, 1).mark_permanent();
     // Through two restarts.
-    let between = builder().revalidate_after(MINUTE).build().unwrap();
+    let between = builder().probe_after(MINUTE).build().unwrap();
     assert_eq!(restore(&between, &save(&before)), 2);
-    let after = builder().revalidate_after(MINUTE).build().unwrap();
+    let after = builder().probe_after(MINUTE).build().unwrap();
     assert_eq!(restore(&after, &save(&between)), 2);
 
     let after = Arc::new(after);

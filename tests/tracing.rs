@@ -509,7 +509,7 @@ async fn a_trial_that_succeeds_is_a_return() {
         .name("p")
         .key("200-first")
         .key("201-second")
-        .revalidate_after(Duration::from_secs(60))
+        .probe_after(Duration::from_secs(60))
         .build()
         .unwrap();
     let pool = Arc::new(pool);

@@ -236,13 +236,13 @@ impl Cooldowns {
             .default_cooldown(self.default_cooldown)
             .max_cooldown(self.max_cooldown);
         if let Some(bound) = unless_zero(self.growing_cooldown) {
-            pool = pool.growing_cooldown(bound);
+            pool = pool.exponential_cooldown(self.default_cooldown..=bound);
         }
         if let Some(time) = unless_zero(self.revalidate_after) {
-            pool = pool.revalidate_after(time);
+            pool = pool.probe_after(time);
         }
         if let Some(time) = unless_zero(self.ramp) {
-            pool = pool.ramp(time);
+            pool = pool.slow_start(time);
         }
         pool
     }

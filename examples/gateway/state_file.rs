@@ -166,7 +166,7 @@ impl Outline {
             let out = match key.state {
                 KeyState::Valid => Out::No,
                 KeyState::Temporary { retry_after } => Out::Until((since + retry_after).as_secs()),
-                KeyState::Permanent => Out::ForGood,
+                _ => Out::ForGood,
             };
             Outlined {
                 hint: key.hint,

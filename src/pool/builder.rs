@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ impl KeyPoolBuilder {
                 default_cooldown: Duration::from_secs(60),
                 max_cooldown: Duration::from_secs(24 * 60 * 60),
                 growth: None,
-                revalidate_after: None,
-                ramp: None,
+                probe_after: None,
+                slow_start: None,
                 track_usage: false,
                 max_waiters: 1024,
             },
@@ -90,11 +91,17 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Doubles the default cooldown each time that a key is put out again without a wait from the
-    /// provider, up to `bound`, until a request has succeeded with it. Default: it does not grow.
+    /// Sets the cooldown of a key whose provider names no wait: the start of the range at first, twice
+    /// as long after each refusal, up to the end of the range. Default: always 60 seconds.
+    ///
+    /// The start replaces the [`default_cooldown`](Self::default_cooldown). A burst of refusals counts
+    /// once. A success resets the cooldown to the start of the range. If the range is empty, every
+    /// cooldown lasts as long as its start.
     #[must_use]
-    pub fn growing_cooldown(mut self, bound: Duration) -> Self {
-        self.rules.growth = Some(bound);
+    pub fn exponential_cooldown(mut self, range: RangeInclusive<Duration>) -> Self {
+        let (start, end) = range.into_inner();
+        self.rules.default_cooldown = start;
+        self.rules.growth = Some(end);
         self
     }
 
@@ -106,8 +113,8 @@ impl KeyPoolBuilder {
     /// that a person disabled is never lent. A success is an answer with a status of 2xx (or a switch
     /// of protocols); other answers that are forwarded leave things as they are.
     #[must_use]
-    pub fn revalidate_after(mut self, time: Duration) -> Self {
-        self.rules.revalidate_after = Some(time);
+    pub fn probe_after(mut self, time: Duration) -> Self {
+        self.rules.probe_after = Some(time);
         self
     }
 
@@ -115,8 +122,8 @@ impl KeyPoolBuilder {
     /// `time` has passed since, as long as the others can have another key. Default: everyone may have
     /// it at once.
     #[must_use]
-    pub fn ramp(mut self, time: Duration) -> Self {
-        self.rules.ramp = Some(time);
+    pub fn slow_start(mut self, time: Duration) -> Self {
+        self.rules.slow_start = Some(time);
         self
     }
 

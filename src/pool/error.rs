@@ -44,6 +44,7 @@ pub struct Exhausted {
 
 /// Whether any key of an exhausted pool returns by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ExhaustedKind {
     /// Some key is valid, or will be.
     RateLimited,

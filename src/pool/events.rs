@@ -64,8 +64,8 @@ pub enum PoolEvent {
 pub enum ReturnedBy {
     /// A person.
     Operator,
-    /// A request that it was lent to.
-    Trial,
+    /// A request that probed it.
+    Probe,
 }
 
 /// A key as people know it. It is no handle: it keeps no key alive.

@@ -202,7 +202,7 @@ impl Gate {
     fn note(&self, rules: &Rules, stamp: Stamp, cause: Cause, was_valid: bool, now: &mut LazyNow) {
         self.reason
             .store(cause.reason.index() as u8 + 1, Ordering::Relaxed);
-        if rules.revalidate_after.is_some() {
+        if rules.probe_after.is_some() {
             let now = now.get();
             self.trial.update(stamp, |offer| {
                 if was_valid {
@@ -306,7 +306,7 @@ fn judge(
         }
         Until::Millis(_) | Until::Never => {}
     }
-    if rules.revalidate_after.is_none() {
+    if rules.probe_after.is_none() {
         return Standing::Shut;
     }
     let offer = offer();

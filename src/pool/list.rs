@@ -70,7 +70,7 @@ impl List {
         if from >= self.slots.len() {
             return None;
         }
-        if rules.revalidate_after.is_some() {
+        if rules.probe_after.is_some() {
             // What is out may be due to be tried.
             return Some(from);
         }
@@ -125,7 +125,7 @@ impl List {
                 Standing::Returned { .. }
                     if asking.may_wait && !asking.has_waited && !slot.shared.line.is_empty() => {}
                 Standing::Returned { since } => {
-                    if !asking.has_waited && !rules.is_on_ramp(since, now) {
+                    if !asking.has_waited && !rules.is_on_slow_start(since, now) {
                         return Some((at, None));
                     }
                     match Loan::take(slot, now) {
@@ -146,7 +146,7 @@ impl List {
         if let Some(at) = spare.filter(|_| !asking.has_waited) {
             return Some((at, None));
         }
-        if rules.revalidate_after.is_none() || self.last_valid(|_| false, rules, now).is_some() {
+        if rules.probe_after.is_none() || self.last_valid(|_| false, rules, now).is_some() {
             return None;
         }
         let mut slots = self.slots.iter().enumerate().skip(from);

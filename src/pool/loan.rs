@@ -53,7 +53,7 @@ impl Loan {
         if returned {
             self.slot.shared.tell(|| PoolEvent::Returned {
                 key: self.slot.name(),
-                by: ReturnedBy::Trial,
+                by: ReturnedBy::Probe,
             });
         }
     }

@@ -36,7 +36,7 @@
 //!     .labeled_key("team-a", "sk-ant-api03-abcdefgh")
 //!     .key("sk-ant-api03-ijklmnop")
 //!     .default_cooldown(Duration::from_secs(30))
-//!     .revalidate_after(Duration::from_secs(600)) // tries again what is out for good
+//!     .probe_after(Duration::from_secs(600)) // tries again what is out for good
 //!     .build()?;
 //!
 //! assert_eq!(pool.walker().next_key().unwrap().label(), Some("team-a"));

@@ -14,8 +14,8 @@ pub(super) struct Rules {
     pub(super) max_cooldown: Duration,
     /// How far the default cooldown may grow.
     pub(super) growth: Option<Duration>,
-    pub(super) revalidate_after: Option<Duration>,
-    pub(super) ramp: Option<Duration>,
+    pub(super) probe_after: Option<Duration>,
+    pub(super) slow_start: Option<Duration>,
     pub(super) track_usage: bool,
     pub(super) max_waiters: usize,
 }
@@ -34,16 +34,17 @@ impl Rules {
     }
 
     /// Whether a key that returned at `since` is still to be taken by one request at a time.
-    pub(super) fn is_on_ramp(&self, since: u64, now: &mut LazyNow) -> bool {
-        self.ramp.is_some_and(|ramp| {
-            let over = since.saturating_add(u64::try_from(ramp.as_millis()).unwrap_or(u64::MAX));
+    pub(super) fn is_on_slow_start(&self, since: u64, now: &mut LazyNow) -> bool {
+        self.slow_start.is_some_and(|slow_start| {
+            let over =
+                since.saturating_add(u64::try_from(slow_start.as_millis()).unwrap_or(u64::MAX));
             !self.clock.has_come(over, now)
         })
     }
 
     /// When a key that is out is to be tried next; 0 where it never is.
     pub(super) fn next_trial(&self, now: Instant, doublings: u32) -> u64 {
-        self.revalidate_after.map_or(0, |after| {
+        self.probe_after.map_or(0, |after| {
             let gap = doubled(after, doublings).min(after.max(Self::MAX_TRIAL_GAP));
             self.clock.deadline(now, gap).max(1)
         })

@@ -134,7 +134,7 @@ impl KeyPool {
     /// stays as it is. A deadline that is over puts nothing out, and none is further off than the
     /// pool's [longest cooldown](super::KeyPoolBuilder::max_cooldown). What was
     /// [disabled](Self::disable) stays out of reach of trials; any other key that is out is
-    /// [tried](super::KeyPoolBuilder::revalidate_after) after as long as if it had been marked now.
+    /// [tried](super::KeyPoolBuilder::probe_after) after as long as if it had been marked now.
     ///
     /// What is put out is told like any mark, that of a group with one of its keys.
     pub fn restore(&self, saved: &SavedPool) -> usize {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 /// What a mark changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Marked {
     /// The key's state is another one now: it was valid and is out, or was out for a time and is
     /// out for good.
@@ -15,6 +16,7 @@ pub enum Marked {
 
 /// Whether a key may be used, as of the moment it was asked. The longer it is out, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum KeyState {
     /// The key may be used.
     Valid,

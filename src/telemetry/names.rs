@@ -6,7 +6,7 @@ use crate::pool::{ExhaustedKind, ReturnedBy};
 pub(super) fn of_return(by: ReturnedBy) -> &'static str {
     match by {
         ReturnedBy::Operator => "operator",
-        ReturnedBy::Trial => "trial",
+        ReturnedBy::Probe => "probe",
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_key_that_is_gone_is_out_at_once_for_whoever_holds_it() {
 #[tokio::test(start_paused = true)]
 async fn nothing_returns_a_key_that_is_gone() {
     let pool = KeyPool::builder().key("k0").key("k1");
-    let pool = pool.revalidate_after(SECOND).build().unwrap();
+    let pool = pool.probe_after(SECOND).build().unwrap();
     let gone = key(&pool, 0);
     gone.mark_temporary(Some(9 * SECOND));
     pool.replace_keys(["k1"]).unwrap();

@@ -82,7 +82,7 @@ impl Bench {
         let letter = |state| match state {
             KeyState::Valid => 'v',
             KeyState::Temporary { .. } => 't',
-            KeyState::Permanent => 'p',
+            _ => 'p',
         };
         self.pool.states().into_iter().map(letter).collect()
     }

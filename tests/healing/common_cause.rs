@@ -169,7 +169,8 @@ async fn a_suspect_does_not_put_its_group_out() {
 #[tokio::test(start_paused = true)]
 async fn a_suspect_is_out_for_the_default_cooldown_however_others_have_grown() {
     let pool = KeyPool::builder().key("k0").key("k1");
-    let pool = Arc::new(pool.growing_cooldown(600 * SECOND).build().unwrap());
+    let pool = pool.exponential_cooldown(60 * SECOND..=600 * SECOND);
+    let pool = Arc::new(pool.build().unwrap());
     let mut rig = rig(&pool, 2);
     for _ in 0..3 {
         rig.run([answer(401), answer(401)]);

@@ -12,10 +12,9 @@ use crate::support::answer;
 const BOUND: Duration = Duration::from_secs(35);
 
 fn builder() -> KeyPoolBuilder {
-    let builder = KeyPool::builder().key("k0");
-    builder
-        .default_cooldown(10 * SECOND)
-        .growing_cooldown(BOUND)
+    KeyPool::builder()
+        .key("k0")
+        .exponential_cooldown(10 * SECOND..=BOUND)
 }
 
 fn rig(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Rig) {
@@ -121,7 +120,7 @@ async fn keys_of_a_group_grow_as_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_succeeds_begins_anew() {
-    let (pool, mut rig) = rig(builder().revalidate_after(5 * SECOND));
+    let (pool, mut rig) = rig(builder().probe_after(5 * SECOND));
     cooldown(&pool, &mut rig).await;
     rig.run([answer(429)]);
     assert_eq!(pool.states()[0], out_for(20 * SECOND));

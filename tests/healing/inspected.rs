@@ -23,7 +23,7 @@ fn unread() -> Response<Source> {
 
 fn pool() -> Arc<KeyPool> {
     let pool = KeyPool::builder().key("k0").key("k1");
-    Arc::new(pool.revalidate_after(TIME).build().unwrap())
+    Arc::new(pool.probe_after(TIME).build().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

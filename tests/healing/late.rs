@@ -12,10 +12,7 @@ use crate::support::answer;
 const TIME: Duration = Duration::from_secs(600);
 
 fn rig() -> (Arc<KeyPool>, Rig) {
-    let pool = KeyPool::builder()
-        .key("k0")
-        .key("k1")
-        .revalidate_after(TIME);
+    let pool = KeyPool::builder().key("k0").key("k1").probe_after(TIME);
     let pool = Arc::new(pool.build().unwrap());
     let rig = Rig::new(&layer(&pool));
     (pool, rig)

@@ -12,7 +12,7 @@ use crate::support::answer;
 const RAMP: Duration = Duration::from_secs(60);
 
 fn builder() -> KeyPoolBuilder {
-    KeyPool::builder().key("k0").key("k1").ramp(RAMP)
+    KeyPool::builder().key("k0").key("k1").slow_start(RAMP)
 }
 
 /// A pool whose first key has just returned.
@@ -84,7 +84,7 @@ async fn after_the_time_all_have_it_though_nothing_has_succeeded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_of_one_key_never_blocks_itself() {
-    let (_, mut rig) = returned(KeyPool::builder().key("k0").ramp(RAMP)).await;
+    let (_, mut rig) = returned(KeyPool::builder().key("k0").slow_start(RAMP)).await;
     assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
 }
 
@@ -102,7 +102,7 @@ async fn of_a_group_one_key_is_tried() {
         .group("org")
         .key("k1")
         .group("org");
-    let (_, mut rig) = returned(builder.key("k2").ramp(RAMP)).await;
+    let (_, mut rig) = returned(builder.key("k2").slow_start(RAMP)).await;
     assert_eq!(storm(&mut rig, 3), ["k0", "k2", "k2"]);
     assert_eq!(rig.keys([answer(200)]), ["k0"]);
     assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);

@@ -15,10 +15,7 @@ const TIME: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn builder() -> KeyPoolBuilder {
-    KeyPool::builder()
-        .key("k0")
-        .key("k1")
-        .revalidate_after(TIME)
+    KeyPool::builder().key("k0").key("k1").probe_after(TIME)
 }
 
 /// A pool whose first key is out, and a rig over it.
@@ -223,7 +220,7 @@ async fn where_no_key_is_valid_it_is_lent_to_any_request() {
 #[tokio::test(start_paused = true)]
 async fn it_is_not_lent_where_the_only_valid_key_has_refused_this_request() {
     let pool = KeyPool::builder().key("k0").key("k1").key("k2");
-    let pool = Arc::new(pool.revalidate_after(2 * SECOND).build().unwrap());
+    let pool = Arc::new(pool.probe_after(2 * SECOND).build().unwrap());
     key(&pool, 0).mark_permanent();
     let mut rig = Rig::new(&layer(&pool).wait_for_key(9 * SECOND));
     let mut flight = rig.send();
@@ -246,7 +243,7 @@ async fn a_due_key_that_cannot_be_had_does_not_hide_another() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = pool.key("k2").revalidate_after(TIME).ramp(TIME);
+    let pool = pool.key("k2").probe_after(TIME).slow_start(TIME);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 1).mark_permanent();
     key(&pool, 2).mark_permanent();
@@ -307,7 +304,7 @@ async fn of_a_group_one_key_is_tried_and_its_success_returns_all() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = pool.key("k2").revalidate_after(TIME).build().unwrap();
+    let pool = pool.key("k2").probe_after(TIME).build().unwrap();
     let pool = Arc::new(pool);
     let mut rig = Rig::new(&layer(&pool));
     assert_eq!(rig.keys([limited("3600"), answer(200)]), ["k0", "k2"]);
@@ -328,7 +325,7 @@ async fn a_key_of_a_group_that_is_out_for_good_is_tried_alone() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = Arc::new(pool.revalidate_after(TIME).build().unwrap());
+    let pool = Arc::new(pool.probe_after(TIME).build().unwrap());
     let mut rig = Rig::new(&layer(&pool));
     assert_eq!(rig.keys([answer(401), answer(200)]), ["k0", "k1"]);
     advance(TIME).await;

@@ -569,10 +569,7 @@ async fn where_no_other_is_left_the_request_is_told_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_due_is_tried_without_waiting() {
-    let pool = KeyPool::builder()
-        .key("k0")
-        .key("k1")
-        .revalidate_after(SECOND);
+    let pool = KeyPool::builder().key("k0").key("k1").probe_after(SECOND);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, 3 * SECOND);
@@ -589,10 +586,7 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_valid() {
-    let pool = KeyPool::builder()
-        .key("k0")
-        .key("k1")
-        .revalidate_after(SECOND);
+    let pool = KeyPool::builder().key("k0").key("k1").probe_after(SECOND);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, SECOND);
@@ -783,7 +777,7 @@ fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
     let builder = keys
         .iter()
         .fold(KeyPool::builder(), |builder, key| builder.key(*key));
-    let pool = builder.revalidate_after(after).build().unwrap();
+    let pool = builder.probe_after(after).build().unwrap();
     key(&pool, 0).mark_permanent();
     Arc::new(pool)
 }
@@ -827,7 +821,7 @@ async fn a_key_of_a_group_is_due_when_its_group_is_too() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = Arc::new(pool.revalidate_after(2 * SECOND).build().unwrap());
+    let pool = Arc::new(pool.probe_after(2 * SECOND).build().unwrap());
     key(&pool, 0).mark_permanent();
     advance(SECOND).await;
     out(&pool, 1, 9 * SECOND);

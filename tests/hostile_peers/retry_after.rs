@@ -30,7 +30,7 @@ fn out_for(headers: &str) -> Option<Duration> {
             assert!(ran.client.starts_with("HTTP/1.1 200"), "{}", ran.client);
             Some(retry_after)
         }
-        KeyState::Permanent => panic!("out for good"),
+        _ => panic!("out for good"),
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Rules {
     /// The group of each key.
     pub groups: [Option<u8>; KEYS],
     pub max_attempts: Option<usize>,
-    pub revalidate_after: Option<Duration>,
-    pub ramp: Option<Duration>,
+    pub probe_after: Option<Duration>,
+    pub slow_start: Option<Duration>,
     pub growth: Option<Duration>,
     pub common_cause: Option<usize>,
 }
@@ -40,12 +40,12 @@ pub fn rules() -> impl Strategy<Value = Rules> {
         option::weighted(0.3, 1..4_usize),
     )
         .prop_map(
-            |(keys, groups, max_attempts, revalidate_after, ramp, growth, common_cause)| Rules {
+            |(keys, groups, max_attempts, probe_after, slow_start, growth, common_cause)| Rules {
                 keys,
                 groups,
                 max_attempts,
-                revalidate_after,
-                ramp,
+                probe_after,
+                slow_start,
                 growth,
                 common_cause,
             },

@@ -315,8 +315,11 @@ impl Reference {
                 Standing::Shut => {}
                 Standing::Open => return Some(self.hand_out(slot)),
                 Standing::Returned(since) => {
-                    let ramp = self.rules.ramp.map(|ramp| ramp.as_millis() as u64);
-                    if ramp.is_none_or(|ramp| since + ramp <= self.now) {
+                    let slow_start = self
+                        .rules
+                        .slow_start
+                        .map(|slow_start| slow_start.as_millis() as u64);
+                    if slow_start.is_none_or(|slow_start| since + slow_start <= self.now) {
                         return Some(self.hand_out(slot));
                     }
                     if self.can_lend(slot) {
@@ -672,7 +675,7 @@ fn history(request: &Request) -> Vec<usize> {
 }
 
 fn next_trial(rules: &Rules, now: u64, doublings: u32) -> Option<u64> {
-    let after = rules.revalidate_after?.as_millis() as u64;
+    let after = rules.probe_after?.as_millis() as u64;
     let gap = after
         .saturating_mul(1 << doublings.min(40))
         .min(after.max(DAY));

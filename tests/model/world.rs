@@ -91,14 +91,14 @@ impl World {
                 pool = pool.group(group.to_string());
             }
         }
-        if let Some(time) = rules.revalidate_after {
-            pool = pool.revalidate_after(time);
+        if let Some(time) = rules.probe_after {
+            pool = pool.probe_after(time);
         }
-        if let Some(time) = rules.ramp {
-            pool = pool.ramp(time);
+        if let Some(time) = rules.slow_start {
+            pool = pool.slow_start(time);
         }
         if let Some(bound) = rules.growth {
-            pool = pool.growing_cooldown(bound);
+            pool = pool.exponential_cooldown(Duration::from_secs(60)..=bound);
         }
         let pool = Arc::new(pool.build().unwrap());
         let mut layer = KeyFailoverLayer::new(Dialect, Arc::clone(&pool));
@@ -239,7 +239,7 @@ impl World {
                 KeyState::Temporary { retry_after } => {
                     State::Temporary(retry_after.as_millis() as u64)
                 }
-                KeyState::Permanent => State::Permanent,
+                _ => State::Permanent,
             };
             (number(key.label().unwrap()), state)
         });
@@ -370,7 +370,7 @@ impl ProviderPolicy for Dialect {
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         let status = match exhausted.kind {
             ExhaustedKind::RateLimited => 429,
-            ExhaustedKind::Permanent => 502,
+            _ => 502,
         };
         Response::builder()
             .status(status)

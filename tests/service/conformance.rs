@@ -117,7 +117,7 @@ async fn run(case: &Value) {
         .map(|state| match state {
             KeyState::Valid => "valid",
             KeyState::Temporary { .. } => "temporary",
-            KeyState::Permanent => "permanent",
+            _ => "permanent",
         })
         .collect();
     assert_eq!(

@@ -86,7 +86,7 @@ impl ProviderPolicy for Plain {
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         let status = match exhausted.kind {
             ExhaustedKind::RateLimited => 429,
-            ExhaustedKind::Permanent => 502,
+            _ => 502,
         };
         let mut response = Response::builder().status(status);
         if let Some(wait) = exhausted.retry_after {

@@ -98,7 +98,7 @@ impl ProviderPolicy for Plain {
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         let status = match exhausted.kind {
             ExhaustedKind::RateLimited => 429,
-            ExhaustedKind::Permanent => 502,
+            _ => 502,
         };
         let body = exhausted.to_string().into();
         Response::builder().status(status).body(body).unwrap()

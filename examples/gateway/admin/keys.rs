@@ -117,7 +117,7 @@ fn show(pool: &PoolSnapshot, at: usize) -> Value {
     let (state, retry_after) = match key.state {
         KeyState::Valid => ("valid", None),
         KeyState::Temporary { retry_after } => ("temporary", Some(retry_after)),
-        KeyState::Permanent => ("permanent", None),
+        _ => ("permanent", None),
     };
     json!({
         "name": name(pool, at),

@@ -21,8 +21,8 @@ fn rules() -> Rules {
         max_cooldown: 2 * HOUR,
         growth: None,
         // Due at once.
-        revalidate_after: Some(Duration::ZERO),
-        ramp: None,
+        probe_after: Some(Duration::ZERO),
+        slow_start: None,
         track_usage: false,
         max_waiters: 2,
     }
