@@ -241,24 +241,17 @@ pub mod watching {}
 
 #[cfg(feature = "grpc")]
 mod binary;
-mod body;
-mod cause;
-mod future;
-mod info;
-mod layer;
-mod past;
-mod play;
-mod service;
-mod settings;
+mod failover;
+mod inspect;
+mod replay;
 mod sse;
 mod sync;
 mod telemetry;
-mod wait;
 
-pub use self::body::{ReplayBudget, RequestBody, RequestBodyError, ResponseBody};
-pub use self::future::ResponseFuture;
-pub use self::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
-pub use self::layer::KeyFailoverLayer;
+pub use self::failover::{
+    Attempt, Attempted, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay, RequestBody,
+    ResponseBody, ResponseFuture,
+};
 #[doc(no_inline)]
 pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};
 #[doc(no_inline)]
@@ -266,7 +259,7 @@ pub use self::pool::{
     BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Reason,
     Walker,
 };
-pub use self::service::KeyFailover;
+pub use self::replay::{ReplayBudget, RequestBodyError};
 
 /// Any error, as tower boxes it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

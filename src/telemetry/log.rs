@@ -8,7 +8,7 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::info::{Attempted, FailoverInfo, Outcome};
+use crate::failover::{Attempted, FailoverInfo, Outcome};
 use crate::policy::Verdict;
 use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
 

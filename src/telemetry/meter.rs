@@ -5,7 +5,7 @@ use metrics::{
 };
 
 use super::names;
-use crate::info::{Attempted, FailoverInfo, Outcome};
+use crate::failover::{Attempted, FailoverInfo, Outcome};
 use crate::pool::{KeyPool, KeyState, Marked, PoolEvent};
 
 const STATE: &str = "key_pool_state";

@@ -10,7 +10,7 @@ mod names;
 #[cfg(not(feature = "tracing"))]
 mod silence;
 
-use crate::info::{Attempted, FailoverInfo};
+use crate::failover::{Attempted, FailoverInfo};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 use crate::pool::PoolEvent;
 

@@ -1,6 +1,6 @@
 //! What things are called in logs and metrics.
 
-use crate::info::Replay;
+use crate::failover::Replay;
 use crate::pool::{ExhaustedKind, ReturnedBy};
 
 pub(super) fn of_return(by: ReturnedBy) -> &'static str {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::info::Outcome;
+use crate::failover::Outcome;
 
 #[derive(Default)]
 pub(crate) struct Trace;

@@ -10,10 +10,11 @@ use tower_service::Service;
 
 use super::{Again, Play, unshared};
 use crate::BoxError;
-use crate::body::{Recorder, RequestBody, View};
-use crate::info::{Attempt, Replay};
+use crate::failover::config::Settings;
+use crate::failover::info::{Attempt, Replay};
+use crate::failover::request_body::RequestBody;
 use crate::policy::ProviderPolicy;
-use crate::settings::Settings;
+use crate::replay::{Recorder, View};
 
 impl<S, P, B, R> Play<S, P, B>
 where

@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::inspection::Inspection;
-use crate::info::FailoverInfo;
+use super::info::FailoverInfo;
+use crate::inspect::Inspection;
 
 pin_project! {
     /// The response body that the caller gets: the provider's, streamed through, or this layer's own

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::body::{Reach, ReplayBudget};
+use super::config::Settings;
+use super::service::KeyFailover;
+use crate::inspect::Reach;
 use crate::pool::KeyPool;
-use crate::service::KeyFailover;
-use crate::settings::Settings;
+use crate::replay::ReplayBudget;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
 /// with.

@@ -5,10 +5,12 @@ use http::{Response, StatusCode, response};
 use http_body::Body;
 
 use super::{Next, Play, Turn, unshared};
-use crate::body::{Answer, Forms, Inspection, Reach, ResponseBody, Unrepeatable, redact_headers};
-use crate::info::{Attempted, FailoverInfo, Outcome, Replay};
+use crate::failover::info::{Attempted, FailoverInfo, Outcome, Replay};
+use crate::failover::response_body::{Answer, ResponseBody};
+use crate::inspect::{Forms, Inspection, Reach, redact_headers};
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::Cause;
+use crate::replay::Unrepeatable;
 use crate::sse;
 use crate::telemetry::{self, Entered};
 

@@ -252,7 +252,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.has_ended {
             return Poll::Ready(None);
         }
@@ -316,11 +316,11 @@ impl<B> View<B> {
         }
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         self.has_ended
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let hint = &self.tape.hint;
         let lower = hint.lower().saturating_sub(self.read);
         // A length that the caller did not tell stays untold, even once it is known.

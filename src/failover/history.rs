@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cause::Suspects;
-use crate::info::Attempted;
+use super::info::Attempted;
+use super::suspects::Suspects;
 use crate::policy::{MarkKind, Verdict};
 use crate::pool::Key;
 use crate::telemetry::Trace;

@@ -16,13 +16,13 @@ enum ErrorKind {
 }
 
 impl RequestBodyError {
-    pub(super) fn superseded() -> Self {
+    pub(crate) fn superseded() -> Self {
         Self {
             kind: ErrorKind::Superseded,
         }
     }
 
-    pub(super) fn source(error: Option<BoxError>) -> Self {
+    pub(crate) fn source(error: Option<BoxError>) -> Self {
         Self {
             kind: ErrorKind::Source(error),
         }

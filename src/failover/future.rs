@@ -9,12 +9,14 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::exchange::{Classified, Next, Play, Settled};
+use super::request_body::RequestBody;
+use super::response_body::{Answer, ResponseBody};
+use super::wait::Wait;
 use crate::BoxError;
-use crate::body::{Answer, Inspection, RequestBody, ResponseBody};
-use crate::play::{Classified, Next, Play, Settled};
+use crate::inspect::Inspection;
 use crate::policy::ProviderPolicy;
 use crate::pool::Place;
-use crate::wait::Wait;
 
 pin_project! {
     /// The future of [`KeyFailover`](crate::KeyFailover).

@@ -5,10 +5,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::error::RequestBodyError;
-use super::tape::View;
+use super::info::Attempt;
 use crate::BoxError;
-use crate::info::Attempt;
+use crate::replay::{RequestBodyError, View};
 
 /// The request body that the inner service gets: the caller's, streamed through.
 ///

@@ -7,12 +7,13 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::config::Settings;
+use super::exchange::Play;
+use super::future::ResponseFuture;
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
 use crate::BoxError;
-use crate::body::{RequestBody, ResponseBody};
-use crate::future::ResponseFuture;
-use crate::play::Play;
 use crate::policy::ProviderPolicy;
-use crate::settings::Settings;
 
 /// Sends a request again with the next key of a pool when the provider refuses the one it was sent
 /// with.

@@ -3,8 +3,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::body::{Reach, ReplayBudget};
+use crate::inspect::Reach;
 use crate::pool::KeyPool;
+use crate::replay::ReplayBudget;
 
 /// What a layer is set to; its services and their futures share it.
 // Aligned, so that counting references to it, as each request does, is no change of what it holds.

@@ -11,14 +11,14 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-pub(crate) use self::verdict::{Classified, Settled};
-use crate::body::Recorder;
-use crate::info::{Attempted, Replay};
-use crate::past::Past;
+pub(super) use self::verdict::{Classified, Settled};
+use super::config::Settings;
+use super::history::Past;
+use super::info::{Attempted, Replay};
+use super::wait::Found;
 use crate::policy::{Mark, MarkKind, Verdict};
 use crate::pool::{Asking, Key, KeyPool, Loan, Outlook, Pick, Place};
-use crate::settings::Settings;
-use crate::wait::Found;
+use crate::replay::Recorder;
 
 pub(crate) struct Play<S, P, B> {
     settings: Arc<Settings<P>>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::past::Past;
+use super::history::Past;
 use crate::policy::Verdict;
 use crate::pool::Key;
 

@@ -12,7 +12,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::budget::ReplayBudget;
-use super::tape::{Recorder, View};
+use super::buffer::{Recorder, View};
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
