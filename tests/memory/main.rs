@@ -10,6 +10,7 @@ mod paths;
 mod support;
 
 mod allocations;
+mod freed_keys;
 mod sizes;
 mod small_frames;
 #[cfg(feature = "providers")]

@@ -6,6 +6,8 @@ mod support;
 mod bidirectional;
 mod connections;
 mod failures;
+#[cfg(feature = "providers")]
+mod hostile;
 mod limits;
 mod passthrough;
 mod refusals;

@@ -1,0 +1,163 @@
+//! A future can be dropped in any state. Nothing of it is left then, and the keys are marked as far
+//! as they were judged.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use crate::contract::bench::{Bench, drive};
+use crate::contract::inner::Make;
+use crate::contract::over;
+use crate::contract::provider::Does::{
+    Answers, Fails, Hangs, Refuses, RefusesAndPanics, RefusesWithoutEnd, SaysNothing,
+};
+use crate::contract::provider::Ready::{self, No, Yes};
+
+over!(
+    [
+        plain,
+        concurrency_limit,
+        load_shed,
+        buffer,
+        buffer_of_a_limit,
+        balance,
+        rate_limit,
+    ],
+    [
+        before_the_first_poll,
+        while_an_attempt_is_under_way,
+        while_a_refusal_is_inspected,
+        while_an_answer_that_says_nothing_is_inspected,
+        while_a_refused_body_is_let_go_of,
+        while_a_later_attempt_is_under_way,
+        once_it_is_answered,
+        once_it_failed,
+        before_it_tells_that_no_key_was_there,
+    ]
+);
+
+mod unready {
+    use super::{
+        once_the_next_attempt_failed_to_be_ready, while_the_next_attempt_waits_to_be_ready,
+    };
+
+    // Where a queue is between, the attempt waits in it.
+    crate::contract::over!(
+        [plain, concurrency_limit],
+        [
+            while_the_next_attempt_waits_to_be_ready,
+            once_the_next_attempt_failed_to_be_ready,
+        ]
+    );
+}
+
+async fn before_the_first_poll(make: Make) {
+    let mut bench = Bench::new(make, &[Hangs, Answers]);
+    drop(bench.call().await);
+    assert_eq!(bench.states(), "vv");
+    bench.assert_free("a drop").await;
+}
+
+async fn while_an_attempt_is_under_way(make: Make) {
+    let mut bench = Bench::new(make, &[Hangs, Answers]);
+    let mut call = bench.call().await;
+    drive(&mut call, &bench.provider, "attempt", 1).await;
+    drop(call);
+    assert_eq!(bench.states(), "vv");
+    bench.assert_free("a drop").await;
+}
+
+async fn while_a_refusal_is_inspected(make: Make) {
+    let mut bench = Bench::new(make, &[RefusesWithoutEnd, Answers]);
+    let mut call = bench.call().await;
+    drive(&mut call, &bench.provider, "inspecting", 1).await;
+    // What the body said is read with the next poll, if it was not with the last.
+    assert!(futures_util::poll!(&mut call).is_pending());
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+    bench.assert_free("a drop").await;
+}
+
+async fn while_an_answer_that_says_nothing_is_inspected(make: Make) {
+    let mut bench = Bench::new(make, &[SaysNothing, Answers]);
+    let mut call = bench.call().await;
+    drive(&mut call, &bench.provider, "inspecting", 1).await;
+    drop(call);
+    assert_eq!(bench.states(), "vv");
+    bench.assert_free("a drop").await;
+}
+
+/// It passes through this state within one poll, unless the body stops it there.
+async fn while_a_refused_body_is_let_go_of(make: Make) {
+    let mut bench = Bench::new(make, &[RefusesAndPanics, Answers]);
+    let mut call = bench.call().await;
+    AssertUnwindSafe(&mut call)
+        .catch_unwind()
+        .await
+        .unwrap_err();
+    assert!(format!("{call:?}").contains("refused"), "{call:?}");
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+    bench.assert_free("a drop").await;
+}
+
+async fn while_the_next_attempt_waits_to_be_ready(make: Make) {
+    let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &[Yes, No]);
+    let mut call = bench.call().await;
+    drive(&mut call, &bench.provider, "readying", 1).await;
+    assert!(futures_util::poll!(&mut call).is_pending());
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+    bench.assert_free("a drop").await;
+}
+
+async fn while_a_later_attempt_is_under_way(make: Make) {
+    let mut bench = Bench::new(make, &[Refuses, Hangs, Answers]);
+    let mut call = bench.call().await;
+    drive(&mut call, &bench.provider, "attempt", 2).await;
+    drop(call);
+    assert_eq!(bench.states(), "pvv");
+    bench.assert_free("a drop").await;
+}
+
+async fn once_it_is_answered(make: Make) {
+    let mut bench = Bench::new(make, &[Refuses, Answers]);
+    let mut call = bench.call().await;
+    let answer = (&mut call).await.unwrap();
+    assert!(format!("{call:?}").contains("done"), "{call:?}");
+    drop(answer);
+    // All that was held went with the answer, though the future is still there.
+    bench.assert_free("a drop").await;
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+}
+
+/// All that was held went with the error.
+async fn once_it_failed(make: Make) {
+    let mut bench = Bench::new(make, &[Fails, Answers]);
+    let mut call = bench.call().await;
+    (&mut call).await.unwrap_err();
+    bench.assert_free("a failure").await;
+    drop(call);
+    assert_eq!(bench.states(), "vv");
+}
+
+async fn once_the_next_attempt_failed_to_be_ready(make: Make) {
+    let readiness = [Yes, Ready::Fails];
+    let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &readiness);
+    let mut call = bench.call().await;
+    (&mut call).await.unwrap_err();
+    bench.assert_free("a failed readiness").await;
+    drop(call);
+    assert_eq!(bench.states(), "pv");
+}
+
+async fn before_it_tells_that_no_key_was_there(make: Make) {
+    let mut bench = Bench::new(make, &[Refuses]);
+    assert_eq!(bench.ask().await.unwrap().status(), 502);
+    let call = bench.call().await;
+    assert!(format!("{call:?}").contains("exhausted"), "{call:?}");
+    drop(call);
+    assert_eq!(bench.states(), "p");
+    bench.assert_free("a drop").await;
+}

@@ -1,0 +1,20 @@
+//! The life of one request: over a mock service, with time paused.
+#![allow(unreachable_pub)]
+
+mod rig;
+mod source;
+mod support;
+
+mod cancel;
+#[cfg(feature = "providers")]
+mod conformance;
+mod contract;
+mod exhaustion;
+mod inspect;
+#[cfg(feature = "providers")]
+mod late_errors;
+mod model;
+mod order;
+mod readiness;
+mod recovery;
+mod replay;

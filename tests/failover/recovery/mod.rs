@@ -1,0 +1,10 @@
+//! Keys that recover, and requests that wait for them.
+
+mod common_cause;
+mod exponential_cooldown;
+mod inspection_during_cooldown;
+mod late_results;
+mod probes;
+mod readiness;
+mod slow_start;
+mod wait_for_key;

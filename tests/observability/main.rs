@@ -1,0 +1,27 @@
+//! What can be observed of a pool and of a request: events, metrics, logs, snapshots, usage.
+#![allow(unreachable_pub)]
+
+#[path = "../failover/rig.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod rig;
+#[path = "../failover/support.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod support;
+
+#[cfg(all(
+    feature = "events",
+    feature = "grpc",
+    feature = "metrics",
+    feature = "serde",
+    feature = "tracing"
+))]
+mod canary;
+#[cfg(feature = "events")]
+mod events;
+mod failover_info;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod snapshot;
+#[cfg(feature = "tracing")]
+mod tracing;
+mod usage;

@@ -1,0 +1,272 @@
+//! What is counted, and when nothing is.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use metrics::Unit;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_key_failover::{KeyFailoverLayer, KeyPool, ReplayBudget, RequestBody};
+
+use crate::support::{Body, Plain, layer, request};
+
+/// A metric by its name and labels, with its value.
+type Metric = (String, String);
+
+fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
+    let builder = KeyPool::builder().name("p");
+    Arc::new(
+        keys.into_iter()
+            .fold(builder, |builder, key| builder.key(key))
+            .build()
+            .unwrap(),
+    )
+}
+
+/// All that was counted since the last time, in order.
+fn counted(snapshotter: &Snapshotter) -> Vec<Metric> {
+    let mut metrics: Vec<_> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .filter(|(.., value)| *value != DebugValue::Counter(0))
+        .map(|(key, .., value)| {
+            let (_, key) = key.into_parts();
+            let labels: Vec<_> = key
+                .labels()
+                .map(|label| format!("{}={}", label.key(), label.value()))
+                .collect();
+            let value = match value {
+                DebugValue::Counter(count) => count.to_string(),
+                DebugValue::Gauge(value) => value.to_string(),
+                DebugValue::Histogram(values) => format!("{values:?}").replace("OrderedFloat", ""),
+            };
+            (format!("{} {}", key.name(), labels.join(" ")), value)
+        })
+        .collect();
+    metrics.sort();
+    metrics
+}
+
+/// What is counted while `work` is done.
+fn counts<F: Future>(work: F) -> Vec<Metric> {
+    let recorder = DebuggingRecorder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(work));
+    counted(&recorder.snapshotter())
+}
+
+/// Sends a request to a provider that reads it, takes half a second, and answers each key with the
+/// status that it names.
+async fn send(layer: &KeyFailoverLayer<Plain>, body: &'static str) -> u16 {
+    let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
+        let key = crate::support::key_of(&request)
+            .split('-')
+            .next()
+            .unwrap()
+            .to_owned();
+        let _ = request.into_body().collect().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = Response::builder().status(key.as_str());
+        Ok::<_, Infallible>(answer.body(Body::default()).unwrap())
+    });
+    let answer = layer.layer(provider).oneshot(request(body)).await;
+    answer.unwrap().status().as_u16()
+}
+
+fn metrics<const N: usize>(expected: [(&str, &str); N]) -> Vec<Metric> {
+    expected
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_request_that_the_first_key_answers_counts_nothing() {
+    let counts = counts(async {
+        let pool = pool(["200", "200-2"]);
+        let layer = layer(&pool).timings(true).extensions(true);
+        assert_eq!(send(&layer, "hello").await, 200);
+        assert_eq!(send(&layer, "").await, 200);
+    });
+    assert_eq!(counts, []);
+}
+
+#[test]
+fn a_failover_counts_transitions_attempts_and_the_time_lost() {
+    let counts = counts(async {
+        let layer = layer(&pool(["429", "401", "403", "200"])).timings(true);
+        assert_eq!(send(&layer, "hello").await, 200);
+        assert_eq!(send(&layer, "hello").await, 200);
+    });
+    let expected = metrics([
+        ("key_pool_failover_attempts pool=p", "[4.0]"),
+        ("key_pool_refused_attempt_seconds pool=p", "[0.5, 0.5, 0.5]"),
+        (
+            "key_pool_state_transitions_total pool=p state=permanent reason=forbidden",
+            "1",
+        ),
+        (
+            "key_pool_state_transitions_total pool=p state=permanent reason=unauthorized",
+            "1",
+        ),
+        (
+            "key_pool_state_transitions_total pool=p state=temporary reason=rate_limited",
+            "1",
+        ),
+    ]);
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn the_time_lost_is_known_only_where_timings_are_taken() {
+    let counts = counts(async {
+        assert_eq!(send(&layer(&pool(["429", "200"])), "hello").await, 200);
+    });
+    assert!(
+        !counts.iter().any(|(name, _)| name.contains("seconds")),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn exhaustions_are_counted_by_their_outcome() {
+    let counts = counts(async {
+        let limited = layer(&pool(["429"]));
+        assert_eq!(send(&limited, "").await, 429);
+        assert_eq!(send(&limited, "").await, 429);
+        assert_eq!(send(&layer(&pool(["401"])), "").await, 502);
+    });
+    let expected = metrics([
+        ("key_pool_exhaustions_total pool=p outcome=permanent", "1"),
+        (
+            "key_pool_exhaustions_total pool=p outcome=rate_limited",
+            "2",
+        ),
+        ("key_pool_failover_attempts pool=p", "[1.0, 0.0, 1.0]"),
+        (
+            "key_pool_state_transitions_total pool=p state=permanent reason=unauthorized",
+            "1",
+        ),
+        (
+            "key_pool_state_transitions_total pool=p state=temporary reason=rate_limited",
+            "1",
+        ),
+    ]);
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn replay_that_is_given_up_is_counted_by_its_reason() {
+    let counts = counts(async {
+        let layer = layer(&pool(["200", "200-2"]));
+        assert_eq!(send(&layer.clone().max_replay_bytes(4), "hello").await, 200);
+        let budget = ReplayBudget::new(0);
+        assert_eq!(send(&layer.replay_budget(budget), "hello").await, 200);
+    });
+    let expected = metrics([
+        (
+            "key_pool_replay_disabled_total pool=p reason=over_budget",
+            "1",
+        ),
+        (
+            "key_pool_replay_disabled_total pool=p reason=too_large",
+            "1",
+        ),
+    ]);
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn an_extension_is_no_transition_and_a_return_by_hand_is_one() {
+    let counts = counts(async {
+        let pool = pool(["k0", "k1"]);
+        for key in pool.keys() {
+            key.mark_temporary(Some(Duration::from_secs(1)));
+            key.mark_temporary(Some(Duration::from_secs(2)));
+        }
+        pool.reinstate(0).unwrap();
+        pool.disable(1).unwrap();
+    });
+    let expected = metrics([
+        (
+            "key_pool_state_transitions_total pool=p state=permanent reason=operator",
+            "1",
+        ),
+        (
+            "key_pool_state_transitions_total pool=p state=temporary reason=other",
+            "2",
+        ),
+        (
+            "key_pool_state_transitions_total pool=p state=valid reason=operator",
+            "1",
+        ),
+    ]);
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn the_gauges_say_what_is_whenever_they_are_written() {
+    let gauges = |valid: &str, temporary: &str, permanent: &str| {
+        metrics([
+            ("key_pool_state pool=p state=permanent", permanent),
+            ("key_pool_state pool=p state=temporary", temporary),
+            ("key_pool_state pool=p state=valid", valid),
+        ])
+    };
+    let pool = pool(["k0", "k1", "k2", "k3"]);
+    let recorder = DebuggingRecorder::new();
+    let render = || {
+        metrics::with_local_recorder(&recorder, || pool.record_metrics());
+        counted(&recorder.snapshotter())
+    };
+    assert_eq!(render(), gauges("4", "0", "0"));
+    pool.disable(0).unwrap();
+    pool.keys().nth(1).unwrap().mark_temporary(None);
+    assert_eq!(render(), gauges("2", "1", "1"));
+    pool.reinstate(1).unwrap();
+    assert_eq!(render(), gauges("3", "0", "1"));
+    pool.remove_key(0).unwrap();
+    assert_eq!(render(), gauges("3", "0", "0"));
+}
+
+#[test]
+fn every_metric_is_described_with_its_unit() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let layer = layer(&pool(["429", "200", "200-2"])).timings(true);
+            send(&layer, "hello").await;
+            send(&layer.max_replay_bytes(1), "hello").await;
+            send(&crate::support::layer(&pool(["401"])), "").await;
+        });
+        pool(["k0"]).record_metrics();
+    });
+    let metrics = recorder.snapshotter().snapshot().into_vec();
+    let mut names: Vec<_> = metrics.iter().map(|(key, ..)| key.key().name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 6, "{names:?}");
+    for (key, unit, description, _) in metrics {
+        let name = key.key().name();
+        let expected = match name {
+            "key_pool_refused_attempt_seconds" => Unit::Seconds,
+            _ => Unit::Count,
+        };
+        assert_eq!(unit, Some(expected), "{name}");
+        assert!(description.is_some(), "{name}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Upstream answers, and what a policy says of them.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode, response};
+use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+
+/// An answer's head. Header names may be in any case.
+pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().unwrap();
+        let value = HeaderValue::from_str(value).unwrap();
+        answer.headers_mut().append(name, value);
+    }
+    answer.into_parts().0
+}
+
+/// What the policy says at last, as the layer asks it.
+pub(crate) fn judge(policy: &dyn ProviderPolicy, head: &response::Parts, body: &[u8]) -> Verdict {
+    judge_evidence(policy, head, &BodyEvidence::new(body))
+}
+
+pub(crate) fn judge_evidence(
+    policy: &dyn ProviderPolicy,
+    head: &response::Parts,
+    body: &BodyEvidence<'_>,
+) -> Verdict {
+    match policy.classify(head) {
+        Verdict::Inspect => policy.classify_body(head, body),
+        verdict => verdict,
+    }
+}
+
+/// Judges an answer with a JSON body.
+pub(crate) fn judge_json(
+    policy: &dyn ProviderPolicy,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: serde_json::Value,
+) -> Verdict {
+    judge(policy, &head(status, headers), body.to_string().as_bytes())
+}
+
+/// What a verdict does, whatever reason it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    Forward,
+    Keep,
+    /// With the pool's default cooldown where there is no wait.
+    Temporary(Option<Duration>),
+    Permanent,
+}
+
+impl Does {
+    pub(crate) fn millis(millis: u64) -> Self {
+        Self::Temporary(Some(Duration::from_millis(millis)))
+    }
+
+    /// Whether this is what `verdict` does.
+    pub(crate) fn is(self, verdict: Verdict) -> bool {
+        let mark = match self {
+            Self::Forward => return verdict == Verdict::Forward,
+            Self::Keep => Mark::keep(),
+            Self::Temporary(wait) => Mark::temporary(wait),
+            Self::Permanent => Mark::permanent(),
+        };
+        let reasons = [
+            Reason::RateLimited,
+            Reason::Quota,
+            Reason::Unauthorized,
+            Reason::Forbidden,
+            Reason::Other,
+        ];
+        verdict == Verdict::Failover(mark)
+            || reasons
+                .iter()
+                .any(|&reason| verdict == Verdict::Failover(mark.because(reason)))
+    }
+}

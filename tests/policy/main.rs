@@ -1,0 +1,16 @@
+//! What the built-in policies make of requests and responses.
+#![cfg(feature = "providers")]
+#![allow(unreachable_pub)]
+
+mod answers;
+
+mod byok;
+mod evidence;
+mod exhausted_response;
+#[cfg(feature = "grpc")]
+mod grpc;
+mod hostile_bodies;
+mod injection;
+mod overrides;
+mod provider_vectors;
+mod timing_hints;

@@ -1,0 +1,186 @@
+//! Where a user's own rules replace a policy's.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Response, StatusCode, request, response};
+use serde_json::json;
+use tower_key_failover::policy::{
+    self, Anthropic, Bearer, BodyEvidence, Mark, OpenAi, ProviderPolicy, Verdict,
+};
+use tower_key_failover::pool::{Exhausted, Key};
+
+use crate::answers::{Does, head, judge, judge_evidence, judge_json};
+
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+fn five_minutes() -> Verdict {
+    Verdict::Failover(Mark::temporary(Some(FIVE_MINUTES)))
+}
+
+#[test]
+fn a_401_means_what_the_user_says_unless_the_key_lives() {
+    let openai = OpenAi::new().on_unauthorized(five_minutes());
+    let invalid = json!({ "error": { "code": "invalid_api_key", "message": "Incorrect API key" } });
+    let scope = json!({ "error": { "message": "Missing scopes: model.request" } });
+    assert_eq!(judge_json(&openai, 401, &[], invalid), five_minutes());
+    assert_eq!(judge(&openai, &head(401, &[]), b"<html>"), five_minutes());
+    assert!(Does::Keep.is(judge_json(&openai, 401, &[], scope)));
+
+    let anthropic = Anthropic::new().on_unauthorized(five_minutes());
+    assert_eq!(anthropic.classify(&head(401, &[])), five_minutes());
+    // Another status is another question.
+    let held = json!({ "error": { "details": { "error_code": "organization_on_hold" } } });
+    assert!(Does::Permanent.is(judge_json(&anthropic, 400, &[], held)));
+    assert!(Does::Permanent.is(judge(&anthropic, &head(403, &[]), b"")));
+}
+
+#[test]
+fn a_403_means_what_the_user_says_unless_the_key_lives() {
+    let gemini = policy::Gemini::new().on_forbidden(five_minutes());
+    let denied = json!({ "error": { "status": "PERMISSION_DENIED" } });
+    let suspended = json!({ "error": { "details": [{ "reason": "CONSUMER_SUSPENDED" }] } });
+    assert_eq!(judge(&gemini, &head(403, &[]), b""), five_minutes());
+    assert_eq!(judge_json(&gemini, 403, &[], suspended), five_minutes());
+    assert!(Does::Keep.is(judge_json(&gemini, 403, &[], denied)));
+    assert!(Does::Forward.is(judge(&gemini, &head(403, &[]), b"<!DOCTYPE html>")));
+    let undecodable = BodyEvidence::undecodable();
+    assert_eq!(
+        judge_evidence(&gemini, &head(403, &[]), &undecodable),
+        five_minutes()
+    );
+}
+
+#[test]
+fn an_override_that_asks_for_more_forwards() {
+    let policy = Bearer::new()
+        .on_unauthorized(Verdict::Inspect)
+        .on_forbidden(Verdict::Peek);
+    assert_eq!(policy.classify(&head(401, &[])), Verdict::Forward);
+    assert_eq!(policy.classify(&head(403, &[])), Verdict::Forward);
+}
+
+#[test]
+fn a_quota_lasts_as_long_as_the_user_says_unless_a_reset_is_named() {
+    let policy = policy::for_name("deepseek")
+        .unwrap()
+        .quota_cooldown(FIVE_MINUTES);
+    assert!(Does::millis(300_000).is(policy.classify(&head(402, &[]))));
+    assert!(Does::millis(7000).is(policy.classify(&head(402, &[("retry-after", "7")]))));
+    // A burst is none.
+    assert!(Does::Temporary(None).is(judge(&policy, &head(429, &[]), b"")));
+}
+
+#[test]
+fn a_402_is_a_quota_only_where_it_is_documented() {
+    for (provider, is_quota) in [
+        ("anthropic", true),
+        ("gemini", true),
+        ("mistral", true),
+        ("deepseek", true),
+        ("openrouter", true),
+        ("cohere", true),
+        ("together", true),
+        ("copilot", true),
+        ("openai", false),
+        ("azure_openai", false),
+        ("vertex", false),
+        ("bedrock", false),
+        ("groq", false),
+        ("xai", false),
+        ("perplexity", false),
+        ("bearer", false),
+    ] {
+        let policy = policy::for_name(provider).unwrap();
+        let verdict = judge(&policy, &head(402, &[]), b"{}");
+        let expected = if is_quota {
+            Does::millis(3_600_000)
+        } else {
+            Does::Forward
+        };
+        assert!(expected.is(verdict), "{provider}: {verdict:?}");
+    }
+}
+
+type Seen = Arc<Mutex<Vec<(u16, Verdict)>>>;
+
+/// A rule that notes what it sees and says `says`.
+fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, Seen) {
+    let seen = Seen::default();
+    let notes = Arc::clone(&seen);
+    let policy = policy.map_verdict(move |head: &response::Parts, verdict| {
+        notes.lock().unwrap().push((head.status.as_u16(), verdict));
+        says
+    });
+    (policy, seen)
+}
+
+#[test]
+fn a_rule_on_top_sees_each_final_verdict_once() {
+    let (policy, seen) = noting(OpenAi::new(), five_minutes());
+    assert_eq!(judge(&policy, &head(200, &[]), b""), five_minutes());
+    assert_eq!(judge(&policy, &head(401, &[]), b""), five_minutes());
+    let permanent = Verdict::Failover(Mark::permanent());
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(200, Verdict::Forward), (401, permanent)]
+    );
+}
+
+#[test]
+fn a_rule_that_asks_for_more_forwards() {
+    for verdict in [Verdict::Inspect, Verdict::Peek] {
+        let (policy, _) = noting(OpenAi::new(), verdict);
+        assert_eq!(policy.classify(&head(200, &[])), Verdict::Forward);
+        assert_eq!(judge(&policy, &head(401, &[]), b""), Verdict::Forward);
+    }
+}
+
+/// Never done asking.
+struct Insatiable;
+
+impl ProviderPolicy for Insatiable {
+    fn is_byok(&self, _: &request::Parts) -> bool {
+        false
+    }
+
+    fn inject_key(&self, _: &mut request::Parts, _: &Key) {}
+
+    fn classify(&self, _: &response::Parts) -> Verdict {
+        Verdict::Peek
+    }
+
+    fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
+        Verdict::Inspect
+    }
+
+    fn exhausted_response(&self, _: &Exhausted) -> Response<bytes::Bytes> {
+        Response::default()
+    }
+}
+
+#[test]
+fn a_rule_goes_on_top_of_any_policy() {
+    let (policy, seen) = noting(Insatiable, five_minutes());
+    let head = head(200, &[]);
+    assert_eq!(policy.classify(&head), Verdict::Peek);
+    assert_eq!(
+        policy.classify_body(&head, &BodyEvidence::new(b"")),
+        five_minutes()
+    );
+    assert_eq!(*seen.lock().unwrap(), [(200, Verdict::Forward)]);
+
+    let boxed: Box<dyn ProviderPolicy> = Box::new(Bearer::new());
+    let (policy, seen) = noting(Arc::new(boxed), Verdict::Forward);
+    assert_eq!(
+        policy.classify(&crate::answers::head(429, &[])),
+        Verdict::Forward
+    );
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    let exhausted = Exhausted {
+        kind: tower_key_failover::pool::ExhaustedKind::RateLimited,
+        retry_after: None,
+    };
+    let answer = policy.exhausted_response(&exhausted);
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+}
