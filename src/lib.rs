@@ -249,8 +249,8 @@ mod sync;
 mod telemetry;
 
 pub use self::failover::{
-    Attempt, Attempted, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay, RequestBody,
-    ResponseBody, ResponseFuture,
+    Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay,
+    RequestBody, ResponseBody, ResponseFuture,
 };
 #[doc(no_inline)]
 pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 use tower_key_failover::policy::{Mark, Reason, Verdict};
-use tower_key_failover::{Attempted, FailoverInfo, Outcome, Replay};
+use tower_key_failover::{AttemptRecord, FailoverInfo, Outcome, Replay};
 
 /// How many are kept.
 const KEPT: usize = 50;
@@ -79,7 +79,7 @@ impl Failovers {
     }
 }
 
-fn attempt(attempt: &Attempted) -> Value {
+fn attempt(attempt: &AttemptRecord) -> Value {
     let (verdict, reason) = match attempt.verdict() {
         Verdict::Failover(mark) => (kind(mark), Some(mark.reason(attempt.status()).as_str())),
         _ => ("forward", None),

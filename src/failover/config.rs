@@ -3,14 +3,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inspect::Reach;
+use crate::inspect::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
 /// What a layer is set to; its services and their futures share it.
 // Aligned, so that counting references to it, as each request does, is no change of what it holds.
 #[repr(align(64))]
-pub(crate) struct Settings<P> {
+pub(crate) struct Config<P> {
     pub(crate) policy: Arc<P>,
     /// `None`: the inner service is used as it is.
     pub(crate) pool: Option<Arc<KeyPool>>,
@@ -19,7 +19,7 @@ pub(crate) struct Settings<P> {
     pub(crate) max_replay_bytes: usize,
     pub(crate) replay_budget: ReplayBudget,
     /// How far a stream that may fail late is read before it is handed over.
-    pub(crate) commit_gate: Option<Reach>,
+    pub(crate) commit_gate: Option<ReadLimit>,
     pub(crate) extensions: bool,
     pub(crate) timings: bool,
     /// For how long in all a request waits for a key to return.
@@ -28,7 +28,7 @@ pub(crate) struct Settings<P> {
     pub(crate) common_cause: Option<NonZeroUsize>,
 }
 
-impl<P> Settings<P> {
+impl<P> Config<P> {
     const MAX_REPLAY_BYTES: usize = 32 << 20;
     const REPLAY_BUDGET: usize = 1 << 30;
 
@@ -68,7 +68,7 @@ impl<P> Settings<P> {
     }
 }
 
-impl<P> Clone for Settings<P> {
+impl<P> Clone for Config<P> {
     fn clone(&self) -> Self {
         Self {
             policy: Arc::clone(&self.policy),

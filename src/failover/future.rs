@@ -9,9 +9,9 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::exchange::{Classified, Next, Play, Settled};
+use super::exchange::{Classified, Exchange, Next, Settled};
 use super::request_body::RequestBody;
-use super::response_body::{Answer, ResponseBody};
+use super::response_body::{BodyKind, ResponseBody};
 use super::wait::Wait;
 use crate::BoxError;
 use crate::inspect::Inspection;
@@ -35,7 +35,7 @@ pin_project! {
         #[pin]
         state: State<S::Future, R>,
         // `None`: one attempt with the caller's own key.
-        play: Option<Play<S, P, B>>,
+        exchange: Option<Exchange<S, P, B>>,
     }
 
     impl<S, P, B, R> PinnedDrop for ResponseFuture<S, P, B, R>
@@ -47,10 +47,10 @@ pin_project! {
         /// An answer that is still being inspected is judged by what came.
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let (StateProj::Inspecting { answer }, Some(play)) = (this.state.project(), this.play)
+            if let (StateProj::Inspecting { answer }, Some(exchange)) = (this.state.project(), this.exchange)
             {
                 if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
-                    play.abandon(head, body);
+                    exchange.abandon(head, body);
                 }
             }
         }
@@ -71,7 +71,7 @@ pin_project! {
         /// It was answered, and the head was not enough.
         Inspecting { answer: Option<Inspected<R>> },
         /// It was refused, and is being let go.
-        Refused { #[pin] body: Answer<R>, next: Option<Next> },
+        Refused { #[pin] body: BodyKind<R>, next: Option<Next> },
         /// There is no key, but one will return soon.
         Queued { place: Option<Place> },
         Waiting { wait: Pin<Box<Wait>> },
@@ -92,29 +92,29 @@ where
     pub(crate) fn passthrough(future: S::Future) -> Self {
         Self {
             state: State::Attempt { future },
-            play: None,
+            exchange: None,
         }
     }
 
-    pub(crate) fn playing(future: S::Future, play: Play<S, P, B>) -> Self {
+    pub(crate) fn playing(future: S::Future, exchange: Exchange<S, P, B>) -> Self {
         Self {
             state: State::Attempt { future },
-            play: Some(play),
+            exchange: Some(exchange),
         }
     }
 
-    pub(crate) fn waiting(place: Place, play: Play<S, P, B>) -> Self {
+    pub(crate) fn waiting(place: Place, exchange: Exchange<S, P, B>) -> Self {
         let place = Some(place);
         Self {
             state: State::Queued { place },
-            play: Some(play),
+            exchange: Some(exchange),
         }
     }
 
-    pub(crate) fn exhausted(play: Play<S, P, B>) -> Self {
+    pub(crate) fn exhausted(exchange: Exchange<S, P, B>) -> Self {
         Self {
             state: State::Exhausted,
-            play: Some(play),
+            exchange: Some(exchange),
         }
     }
 }
@@ -132,79 +132,83 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let output = loop {
-            let _inside = this.play.as_ref().and_then(Play::enter);
-            let (verdict, head, body) = match (this.state.as_mut().project(), this.play.as_mut()) {
-                (StateProj::Attempt { future }, play) => {
-                    let (head, body) = match ready!(future.poll(cx)) {
-                        Ok(response) => response.into_parts(),
-                        Err(error) => break Err(error),
-                    };
-                    let Some(play) = play else {
-                        let body = ResponseBody::untouched(body);
-                        break Ok(Response::from_parts(head, body));
-                    };
-                    match play.classify(&head) {
-                        Classified::Judged(verdict) => (verdict, head, Answer::Upstream { body }),
-                        Classified::Read(reach) => {
-                            let answer = Some((head, Box::pin(Inspection::new(body, reach))));
-                            this.state.set(State::Inspecting { answer });
-                            continue;
+            let _inside = this.exchange.as_ref().and_then(Exchange::enter);
+            let (verdict, head, body) =
+                match (this.state.as_mut().project(), this.exchange.as_mut()) {
+                    (StateProj::Attempt { future }, exchange) => {
+                        let (head, body) = match ready!(future.poll(cx)) {
+                            Ok(response) => response.into_parts(),
+                            Err(error) => break Err(error),
+                        };
+                        let Some(exchange) = exchange else {
+                            let body = ResponseBody::untouched(body);
+                            break Ok(Response::from_parts(head, body));
+                        };
+                        match exchange.classify(&head) {
+                            Classified::Judged(verdict) => {
+                                (verdict, head, BodyKind::Upstream { body })
+                            }
+                            Classified::Read(reach) => {
+                                let answer = Some((head, Box::pin(Inspection::new(body, reach))));
+                                this.state.set(State::Inspecting { answer });
+                                continue;
+                            }
                         }
                     }
-                }
-                (StateProj::Inspecting { answer }, Some(play)) => {
-                    if let Some((_, body)) = answer {
-                        ready!(body.as_mut().poll_read(cx));
+                    (StateProj::Inspecting { answer }, Some(exchange)) => {
+                        if let Some((_, body)) = answer {
+                            ready!(body.as_mut().poll_read(cx));
+                        }
+                        let (head, body) = answer.take().expect("taken once");
+                        let verdict = exchange.judge(&head, &body);
+                        (verdict, head, BodyKind::Inspected { body })
                     }
-                    let (head, body) = answer.take().expect("taken once");
-                    let verdict = play.judge(&head, &body);
-                    (verdict, head, Answer::Inspected { body })
-                }
-                (StateProj::Refused { body, next }, _) => {
-                    body.drain(cx);
-                    let next = match next.take() {
-                        Some(Next::Wait(place)) => State::Queued { place: Some(place) },
-                        Some(Next::Key) | None => State::Readying,
-                    };
-                    this.state.set(next);
-                    continue;
-                }
-                (StateProj::Queued { place }, Some(play)) => {
-                    let place = place.take().expect("taken once");
-                    let wait = Box::pin(Wait::new(place, play.wait_left().unwrap_or_default()));
-                    this.state.set(State::Waiting { wait });
-                    continue;
-                }
-                (StateProj::Waiting { wait }, Some(play)) => {
-                    let (found, took) = ready!(wait.as_mut().poll(cx, || play.look()));
-                    play.end_wait(took);
-                    let next = if found {
-                        State::Readying
-                    } else {
-                        State::Exhausted
-                    };
-                    this.state.set(next);
-                    continue;
-                }
-                (StateProj::Readying, Some(play)) => {
-                    if let Err(error) = ready!(play.poll_ready(cx)) {
-                        break Err(error);
+                    (StateProj::Refused { body, next }, _) => {
+                        body.drain(cx);
+                        let next = match next.take() {
+                            Some(Next::Wait(place)) => State::Queued { place: Some(place) },
+                            Some(Next::Key) | None => State::Readying,
+                        };
+                        this.state.set(next);
+                        continue;
                     }
-                    let next = match play.again() {
-                        Some(future) => State::Attempt { future },
-                        None => State::Exhausted,
-                    };
-                    this.state.set(next);
-                    continue;
-                }
-                (StateProj::Exhausted, Some(play)) => break Ok(play.exhausted()),
-                (_, None) | (StateProj::Done, _) => {
-                    panic!("`ResponseFuture` polled after completion")
-                }
-            };
-            let play = this.play.as_mut().expect("only a play is judged");
-            match play.settle(verdict, head, body) {
-                Settled::Answer(response) => break Ok(response),
+                    (StateProj::Queued { place }, Some(exchange)) => {
+                        let place = place.take().expect("taken once");
+                        let wait =
+                            Box::pin(Wait::new(place, exchange.wait_left().unwrap_or_default()));
+                        this.state.set(State::Waiting { wait });
+                        continue;
+                    }
+                    (StateProj::Waiting { wait }, Some(exchange)) => {
+                        let (found, took) = ready!(wait.as_mut().poll(cx, || exchange.look()));
+                        exchange.end_wait(took);
+                        let next = if found {
+                            State::Readying
+                        } else {
+                            State::Exhausted
+                        };
+                        this.state.set(next);
+                        continue;
+                    }
+                    (StateProj::Readying, Some(exchange)) => {
+                        if let Err(error) = ready!(exchange.poll_ready(cx)) {
+                            break Err(error);
+                        }
+                        let next = match exchange.next_attempt() {
+                            Some(future) => State::Attempt { future },
+                            None => State::Exhausted,
+                        };
+                        this.state.set(next);
+                        continue;
+                    }
+                    (StateProj::Exhausted, Some(exchange)) => break Ok(exchange.exhausted()),
+                    (_, None) | (StateProj::Done, _) => {
+                        panic!("`ResponseFuture` polled after completion")
+                    }
+                };
+            let exchange = this.exchange.as_mut().expect("only a exchange is judged");
+            match exchange.settle(verdict, head, body) {
+                Settled::Response(response) => break Ok(response),
                 // Lets go of the attempt's future, and with it of permits that it may hold.
                 Settled::Refused(body, next) => {
                     let next = Some(next);
@@ -213,7 +217,7 @@ where
             }
         };
         this.state.set(State::Done);
-        *this.play = None;
+        *this.exchange = None;
         Poll::Ready(output)
     }
 }

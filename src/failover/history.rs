@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::info::Attempted;
+use super::info::AttemptRecord;
 use super::suspects::Suspects;
 use crate::policy::{MarkKind, Verdict};
 use crate::pool::Key;
 use crate::telemetry::Trace;
 
 #[derive(Default)]
-pub(crate) struct Past {
+pub(crate) struct History {
     // Most requests that are refused are refused once.
-    refused: SmallVec<[Attempted; 2]>,
+    refused: SmallVec<[AttemptRecord; 2]>,
     /// Where the present walk over the keys begins in it.
     walk: usize,
     has_waited: bool,
@@ -23,14 +23,14 @@ pub(crate) struct Past {
     pub(crate) trace: Trace,
 }
 
-impl Past {
-    pub(crate) fn push(&mut self, refused: Attempted) {
+impl History {
+    pub(crate) fn push(&mut self, refused: AttemptRecord) {
         self.refused.push(refused);
     }
 
     /// The key that the present walk has come to.
     pub(crate) fn last(&self) -> Option<&Key> {
-        self.refused[self.walk..].last().map(Attempted::key)
+        self.refused[self.walk..].last().map(AttemptRecord::key)
     }
 
     /// The keys that are not to be tried: those of this walk, and those that refused this request
@@ -38,13 +38,13 @@ impl Past {
     pub(crate) fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
         let (before, walk) = self.refused.split_at(self.walk);
         let kept = before.iter().filter(|attempted| is_kept(attempted));
-        kept.chain(walk).map(Attempted::key)
+        kept.chain(walk).map(AttemptRecord::key)
     }
 
     /// The keys that refused this request without being marked.
     pub(crate) fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
         let kept = self.refused.iter().filter(|attempted| is_kept(attempted));
-        kept.map(Attempted::key)
+        kept.map(AttemptRecord::key)
     }
 
     pub(crate) fn has_waited(&self) -> bool {
@@ -65,12 +65,12 @@ impl Past {
         self.waited += took;
     }
 
-    pub(crate) fn refused(&self) -> &[Attempted] {
+    pub(crate) fn refused(&self) -> &[AttemptRecord] {
         &self.refused
     }
 }
 
-fn is_kept(attempted: &Attempted) -> bool {
+fn is_kept(attempted: &AttemptRecord) -> bool {
     match attempted.verdict() {
         Verdict::Failover(mark) => mark.kind() == MarkKind::Keep,
         Verdict::Forward | Verdict::Inspect | Verdict::Peek => false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::history::Past;
+use super::history::History;
 use crate::policy::Verdict;
 use crate::pool::Key;
 
@@ -49,7 +49,7 @@ impl Attempt {
 
 /// An attempt that was answered, and what the answer was taken for.
 #[derive(Clone)]
-pub struct Attempted {
+pub struct AttemptRecord {
     // Kept private: whoever sees an answer is not given the key.
     key: Key,
     status: StatusCode,
@@ -57,7 +57,7 @@ pub struct Attempted {
     elapsed: Option<Duration>,
 }
 
-impl Attempted {
+impl AttemptRecord {
     pub(crate) fn new(
         key: Key,
         status: StatusCode,
@@ -103,9 +103,9 @@ impl Attempted {
     }
 }
 
-impl fmt::Debug for Attempted {
+impl fmt::Debug for AttemptRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempted")
+        f.debug_struct("AttemptRecord")
             .field("hint", &self.hint())
             .field("label", &self.label())
             .field("status", &self.status)
@@ -123,22 +123,22 @@ impl fmt::Debug for Attempted {
 /// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions).
 #[derive(Clone)]
 pub struct FailoverInfo {
-    past: Option<Arc<Past>>,
+    history: Option<Arc<History>>,
     /// The attempt whose answer the caller gets, if it was not one that refused the key.
-    answered: Option<Attempted>,
+    answered: Option<AttemptRecord>,
     outcome: Outcome,
     replay: Replay,
 }
 
 impl FailoverInfo {
     pub(crate) fn new(
-        past: Option<Arc<Past>>,
-        answered: Option<Attempted>,
+        history: Option<Arc<History>>,
+        answered: Option<AttemptRecord>,
         outcome: Outcome,
         replay: Replay,
     ) -> Self {
         Self {
-            past,
+            history,
             answered,
             outcome,
             replay,
@@ -151,31 +151,34 @@ impl FailoverInfo {
     }
 
     /// The attempts, in order.
-    pub fn history(&self) -> impl Iterator<Item = &Attempted> {
-        let past = self.past.as_deref();
-        past.map_or(&[][..], Past::refused)
+    pub fn history(&self) -> impl Iterator<Item = &AttemptRecord> {
+        let history = self.history.as_deref();
+        history
+            .map_or(&[][..], History::refused)
             .iter()
             .chain(&self.answered)
     }
 
     /// The ends of the key that the last attempt was made with.
     pub fn hint(&self) -> Option<&str> {
-        self.last().map(Attempted::hint)
+        self.last().map(AttemptRecord::hint)
     }
 
     /// The label of the key that the last attempt was made with, if it has one.
     pub fn label(&self) -> Option<&str> {
-        self.last().and_then(Attempted::label)
+        self.last().and_then(AttemptRecord::label)
     }
 
-    fn last(&self) -> Option<&Attempted> {
+    fn last(&self) -> Option<&AttemptRecord> {
         self.history().last()
     }
 
     /// How long the request waited for keys to return, in all, where the layer
     /// [lets it](crate::KeyFailoverLayer::wait_for_key).
     pub fn waited(&self) -> Duration {
-        self.past.as_deref().map_or(Duration::ZERO, Past::waited)
+        self.history
+            .as_deref()
+            .map_or(Duration::ZERO, History::waited)
     }
 
     /// Whose answer it is.
@@ -190,7 +193,7 @@ impl FailoverInfo {
 
     /// Whether anything happened that the caller could not have had without the layer.
     pub(crate) fn is_eventful(&self) -> bool {
-        self.past.is_some() && (self.attempts() > 1 || !self.waited().is_zero())
+        self.history.is_some() && (self.attempts() > 1 || !self.waited().is_zero())
             || self.outcome == Outcome::Exhausted
     }
 }

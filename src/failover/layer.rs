@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::config::Settings;
+use super::config::Config;
 use super::service::KeyFailover;
-use crate::inspect::Reach;
+use crate::inspect::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
@@ -16,22 +16,22 @@ use crate::replay::ReplayBudget;
 ///
 /// See the [crate docs](crate) for what happens when, and for examples.
 pub struct KeyFailoverLayer<P> {
-    settings: Settings<P>,
+    config: Config<P>,
 }
 
 impl<P> KeyFailoverLayer<P> {
     /// Speaks the provider's dialect `policy`, with the keys of `pool`.
     pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
-        let settings = Settings::new(policy, Some(pool));
-        Self { settings }
+        let config = Config::new(policy, Some(pool));
+        Self { config }
     }
 
     /// A layer without keys: every request passes untouched.
     ///
     /// For services that are configured at run time and want one type for both cases.
     pub fn disabled(policy: P) -> Self {
-        let settings = Settings::new(policy, None);
-        Self { settings }
+        let config = Config::new(policy, None);
+        Self { config }
     }
 
     /// The largest request body that can be sent again, in bytes. Default: 32 MiB.
@@ -40,7 +40,7 @@ impl<P> KeyFailoverLayer<P> {
     /// exactly this size can be sent again.
     #[must_use]
     pub fn max_replay_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_replay_bytes = bytes;
+        self.config.max_replay_bytes = bytes;
         self
     }
 
@@ -48,14 +48,14 @@ impl<P> KeyFailoverLayer<P> {
     /// Default: 1 GiB for this layer alone.
     #[must_use]
     pub fn replay_budget(mut self, budget: ReplayBudget) -> Self {
-        self.settings.replay_budget = budget;
+        self.config.replay_budget = budget;
         self
     }
 
     /// How many attempts one request makes at most. Default: each usable key once.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
-        self.settings.max_attempts = Some(attempts);
+        self.config.max_attempts = Some(attempts);
         self
     }
 
@@ -73,7 +73,7 @@ impl<P> KeyFailoverLayer<P> {
     /// A request whose stream is held back outside a tokio runtime with time enabled.
     #[must_use]
     pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
-        self.settings.commit_gate = Some(Reach::FirstEvent { bytes, time });
+        self.config.commit_gate = Some(ReadLimit::FirstEvent { bytes, time });
         self
     }
 
@@ -83,17 +83,17 @@ impl<P> KeyFailoverLayer<P> {
     /// both in any case.
     #[must_use]
     pub fn extensions(mut self, always: bool) -> Self {
-        self.settings.extensions = always;
+        self.config.extensions = always;
         self
     }
 
     /// Whether the time that each attempt takes is measured, for
-    /// [`Attempted::elapsed`](crate::Attempted::elapsed), and with the feature `metrics` for the time
+    /// [`AttemptRecord::elapsed`](crate::AttemptRecord::elapsed), and with the feature `metrics` for the time
     /// lost to refused attempts. Default: `false`, since it takes two readings of the clock for each
     /// attempt.
     #[must_use]
     pub fn timings(mut self, take: bool) -> Self {
-        self.settings.timings = take;
+        self.config.timings = take;
         self
     }
 
@@ -121,7 +121,7 @@ impl<P> KeyFailoverLayer<P> {
     /// A request that waits outside a tokio runtime with time enabled.
     #[must_use]
     pub fn wait_for_key(mut self, time: Duration) -> Self {
-        self.settings.wait_for_key = Some(time);
+        self.config.wait_for_key = Some(time);
         self
     }
 
@@ -134,7 +134,7 @@ impl<P> KeyFailoverLayer<P> {
     /// no key is left.
     #[must_use]
     pub fn common_cause(mut self, keys: NonZeroUsize) -> Self {
-        self.settings.common_cause = Some(keys);
+        self.config.common_cause = Some(keys);
         self
     }
 }
@@ -143,20 +143,20 @@ impl<S, P> Layer<S> for KeyFailoverLayer<P> {
     type Service = KeyFailover<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        KeyFailover::new(inner, Arc::new(self.settings.clone()))
+        KeyFailover::new(inner, Arc::new(self.config.clone()))
     }
 }
 
 impl<P> Clone for KeyFailoverLayer<P> {
     fn clone(&self) -> Self {
         Self {
-            settings: self.settings.clone(),
+            config: self.config.clone(),
         }
     }
 }
 
 impl<P> fmt::Debug for KeyFailoverLayer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.settings.debug("KeyFailoverLayer", f).finish()
+        self.config.debug("KeyFailoverLayer", f).finish()
     }
 }

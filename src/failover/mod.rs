@@ -13,7 +13,7 @@ mod suspects;
 mod wait;
 
 pub use self::future::ResponseFuture;
-pub use self::info::{Attempt, Attempted, FailoverInfo, Outcome, Replay};
+pub use self::info::{Attempt, AttemptRecord, FailoverInfo, Outcome, Replay};
 pub use self::layer::KeyFailoverLayer;
 pub use self::request_body::RequestBody;
 pub use self::response_body::ResponseBody;

@@ -7,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::info::Attempt;
 use crate::BoxError;
-use crate::replay::{RequestBodyError, View};
+use crate::replay::{Reader, RequestBodyError};
 
 /// The request body that the inner service gets: the caller's, streamed through.
 ///
@@ -25,7 +25,7 @@ pub struct RequestBody<B> {
 enum Kind<B> {
     /// Nothing can follow: the caller's body itself.
     Direct(B),
-    Recorded(View<B>),
+    Recorded(Reader<B>),
     Superseded,
 }
 
@@ -46,15 +46,15 @@ impl<B> RequestBody<B> {
         }
     }
 
-    pub(crate) fn recorded(view: View<B>, attempt: Attempt) -> Self {
+    pub(crate) fn recorded(reader: Reader<B>, attempt: Attempt) -> Self {
         Self {
-            kind: Kind::Recorded(view),
+            kind: Kind::Recorded(reader),
             attempt: Some(attempt),
         }
     }
 
     /// The attempt that this body belongs to: its number and its key, for request signers and the
-    /// like. `None` where the request is not ours to play: it brought its own key, or there is no
+    /// like. `None` where the request is not ours to exchange: it brought its own key, or there is no
     /// pool.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref()
@@ -79,7 +79,7 @@ where
                     .poll_frame(cx)
                     .map_err(|error| RequestBodyError::source(Some(error.into())));
             }
-            Kind::Recorded(view) => view.poll_frame(cx),
+            Kind::Recorded(reader) => reader.poll_frame(cx),
             Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
         };
         if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {
@@ -92,7 +92,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Direct(body) => body.is_end_stream(),
-            Kind::Recorded(view) => view.is_end_stream(),
+            Kind::Recorded(reader) => reader.is_end_stream(),
             Kind::Superseded => false,
         }
     }
@@ -100,7 +100,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Direct(body) => body.size_hint(),
-            Kind::Recorded(view) => view.size_hint(),
+            Kind::Recorded(reader) => reader.size_hint(),
             Kind::Superseded => SizeHint::default(),
         }
     }

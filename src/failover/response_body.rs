@@ -21,15 +21,15 @@ pin_project! {
         R: Body,
     {
         #[pin]
-        answer: Answer<R>,
+        answer: BodyKind<R>,
         failover: Option<FailoverInfo>,
     }
 }
 
 pin_project! {
     /// An answer's body, before anything is said of how it came about.
-    #[project = AnswerProj]
-    pub(crate) enum Answer<R>
+    #[project = BodyKindProj]
+    pub(crate) enum BodyKind<R>
     where
         R: Body,
     {
@@ -42,22 +42,22 @@ pin_project! {
 }
 
 impl<R: Body> ResponseBody<R> {
-    /// The answer of a request that was not ours to play.
+    /// The answer of a request that was not ours to exchange.
     pub(crate) fn untouched(body: R) -> Self {
         Self {
-            answer: Answer::Upstream { body },
+            answer: BodyKind::Upstream { body },
             failover: None,
         }
     }
 
-    /// How this answer came about. `None` where the request was not ours to play: it brought its own
+    /// How this answer came about. `None` where the request was not ours to exchange: it brought its own
     /// key, or there is no pool.
     pub fn failover(&self) -> Option<&FailoverInfo> {
         self.failover.as_ref()
     }
 }
 
-impl<R: Body> Answer<R> {
+impl<R: Body> BodyKind<R> {
     pub(crate) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
         ResponseBody {
             answer: self,
@@ -66,7 +66,7 @@ impl<R: Body> Answer<R> {
     }
 }
 
-impl<R: Body<Data = Bytes>> Answer<R> {
+impl<R: Body<Data = Bytes>> BodyKind<R> {
     /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
     #[must_use]
     pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
@@ -94,7 +94,7 @@ impl<R: Body<Data = Bytes>> Answer<R> {
     }
 }
 
-impl<R: Body<Data = Bytes>> Body for Answer<R> {
+impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
     type Data = Bytes;
     type Error = R::Error;
 
@@ -103,10 +103,10 @@ impl<R: Body<Data = Bytes>> Body for Answer<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project() {
-            AnswerProj::Upstream { body } => body.poll_frame(cx),
-            AnswerProj::Inspected { body } => body.as_mut().poll_frame(cx),
-            AnswerProj::Own { data } if data.is_empty() => Poll::Ready(None),
-            AnswerProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
+            BodyKindProj::Upstream { body } => body.poll_frame(cx),
+            BodyKindProj::Inspected { body } => body.as_mut().poll_frame(cx),
+            BodyKindProj::Own { data } if data.is_empty() => Poll::Ready(None),
+            BodyKindProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
         }
     }
 
@@ -156,9 +156,9 @@ impl<R: Body + Default> Default for ResponseBody<R> {
 impl<R: Body> fmt::Debug for ResponseBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.answer {
-            Answer::Upstream { .. } => "upstream",
-            Answer::Inspected { .. } => "inspected",
-            Answer::Own { .. } => "own",
+            BodyKind::Upstream { .. } => "upstream",
+            BodyKind::Inspected { .. } => "inspected",
+            BodyKind::Own { .. } => "own",
         };
         f.debug_struct("ResponseBody")
             .field("kind", &kind)

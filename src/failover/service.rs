@@ -7,8 +7,8 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::config::Settings;
-use super::exchange::Play;
+use super::config::Config;
+use super::exchange::Exchange;
 use super::future::ResponseFuture;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -34,12 +34,12 @@ use crate::policy::ProviderPolicy;
 /// default cooldown where it would be for good: the body might have said to keep it.
 pub struct KeyFailover<S, P> {
     inner: S,
-    settings: Arc<Settings<P>>,
+    config: Arc<Config<P>>,
 }
 
 impl<S, P> KeyFailover<S, P> {
-    pub(crate) fn new(inner: S, settings: Arc<Settings<P>>) -> Self {
-        Self { inner, settings }
+    pub(crate) fn new(inner: S, config: Arc<Config<P>>) -> Self {
+        Self { inner, config }
     }
 
     /// The inner service.
@@ -76,26 +76,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        if self.settings.pool.is_none() || self.settings.policy.is_byok(&head) {
+        if self.config.pool.is_none() || self.config.policy.is_byok(&head) {
             let body = RequestBody::untouched(body);
             let future = self.inner.call(Request::from_parts(head, body));
             return ResponseFuture::passthrough(future);
         }
-        let mut play = Play::new(&self.settings);
-        let repeatable = play.is_repeatable(&head, &body);
-        if play.take_key(repeatable.is_ok()) {
-            let future = play.first(&mut self.inner, head, body, repeatable);
-            return ResponseFuture::playing(future, play);
+        let mut exchange = Exchange::new(&self.config);
+        let repeatable = exchange.is_repeatable(&head, &body);
+        if exchange.take_key(repeatable.is_ok()) {
+            let future = exchange.first(&mut self.inner, head, body, repeatable);
+            return ResponseFuture::playing(future, exchange);
         }
         if head.method != Method::CONNECT {
-            if let Some(place) = play.queue() {
-                play.keep(&mut self.inner, &head, body, repeatable);
-                return ResponseFuture::waiting(place, play);
+            if let Some(place) = exchange.queue() {
+                exchange.keep(&mut self.inner, &head, body, repeatable);
+                return ResponseFuture::waiting(place, exchange);
             }
         }
         // Made ready for a call that is not made: what it holds for that, others wait for.
         self.inner = self.inner.clone();
-        ResponseFuture::exhausted(play)
+        ResponseFuture::exhausted(exchange)
     }
 }
 
@@ -103,14 +103,14 @@ impl<S: Clone, P> Clone for KeyFailover<S, P> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            settings: Arc::clone(&self.settings),
+            config: Arc::clone(&self.config),
         }
     }
 }
 
 impl<S: fmt::Debug, P> fmt::Debug for KeyFailover<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.settings
+        self.config
             .debug("KeyFailover", f)
             .field("inner", &self.inner)
             .finish()

@@ -25,7 +25,7 @@ const MAX_TIME: Duration = Duration::from_secs(1);
 
 /// How far a body is read, and how long it may make the caller wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reach {
+pub(crate) enum ReadLimit {
     /// A refusal: to its end, within bounds.
     Refusal,
     /// One frame, or trailers.
@@ -34,7 +34,7 @@ pub(crate) enum Reach {
     FirstEvent { bytes: usize, time: Duration },
 }
 
-impl Reach {
+impl ReadLimit {
     fn bytes(self) -> usize {
         match self {
             Self::Refusal | Self::FirstFrame(_) => MAX_BYTES,
@@ -62,7 +62,7 @@ pin_project! {
         // Set when the body makes us wait, so that a body that is there needs no timer.
         #[pin]
         deadline: Option<Sleep>,
-        reach: Reach,
+        reach: ReadLimit,
         data: BytesMut,
         event: FirstEvent,
         frames: usize,
@@ -76,7 +76,7 @@ impl<R> Inspection<R>
 where
     R: Body<Data = Bytes>,
 {
-    pub(crate) fn new(body: R, reach: Reach) -> Self {
+    pub(crate) fn new(body: R, reach: ReadLimit) -> Self {
         Self {
             body,
             deadline: None,
@@ -121,15 +121,15 @@ where
             || *this.frames >= MAX_FRAMES
             || this.data.len() >= this.reach.bytes()
             || match this.reach {
-                Reach::Refusal => false,
-                Reach::FirstFrame(_) => *this.frames > 0,
-                Reach::FirstEvent { .. } => this.event.is_whole(this.data),
+                ReadLimit::Refusal => false,
+                ReadLimit::FirstFrame(_) => *this.frames > 0,
+                ReadLimit::FirstEvent { .. } => this.event.is_whole(this.data),
             }
     }
 
     /// Whether there is anything to judge by. That nothing came of a refusal says something too.
     pub(crate) fn is_evidence(&self) -> bool {
-        matches!(self.reach, Reach::Refusal) || !self.is_unread()
+        matches!(self.reach, ReadLimit::Refusal) || !self.is_unread()
     }
 
     /// Whether nothing came so far.
@@ -190,7 +190,7 @@ where
         is_refusal: bool,
     ) -> bool {
         let this = self.project();
-        if !is_refusal && !matches!(this.reach, Reach::Refusal) {
+        if !is_refusal && !matches!(this.reach, ReadLimit::Refusal) {
             if let Some(trailers) = this.trailers {
                 redact_headers(trailers, &Forms::plain(secret));
             }

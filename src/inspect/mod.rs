@@ -5,5 +5,5 @@ mod inspection;
 mod json_escape;
 mod redaction;
 
-pub(crate) use self::inspection::{Inspection, Reach};
+pub(crate) use self::inspection::{Inspection, ReadLimit};
 pub(crate) use self::redaction::{Forms, redact_headers};

@@ -1,9 +1,9 @@
 //! One request, kept while it is sent so that it can be sent again.
 //!
-//! The caller's body (the *source*) streams through the tape: each attempt reads a [`View`] of
+//! The caller's body (the *source*) streams through the buffer: each attempt reads a [`Reader`] of
 //! it, which yields what was recorded and then polls the source on. Views of refused attempts stay
 //! around, since a client may hold and poll a refused attempt's body for a while: only the *live*
-//! view, that of the latest attempt, gets anything. A superseded one gets an error, and no end that
+//! reader, that of the latest attempt, gets anything. A superseded one gets an error, and no end that
 //! it had not read before: a body that was cut short must not look complete.
 //!
 //! The source is polled outside the lock, and no waker is cloned, dropped or woken inside it.
@@ -25,13 +25,13 @@ use crate::BoxError;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// The right to send the request again. When it is dropped, recording ends and what was recorded is
-/// freed as the live view reads it.
+/// freed as the live reader reads it.
 pub(crate) struct Recorder<B> {
     /// `None` once recording has ended.
-    tape: Option<Arc<Tape<B>>>,
+    buffer: Option<Arc<ReplayBuffer<B>>>,
 }
 
-struct Tape<B> {
+struct ReplayBuffer<B> {
     /// What the caller's body said of itself at first: the framing that each attempt is to have.
     hint: SizeHint,
     was_ended: bool,
@@ -39,18 +39,18 @@ struct Tape<B> {
 }
 
 struct State<B> {
-    /// Which view is live: the latest, or the one that is to come.
+    /// Which reader is live: the latest, or the one that is to come.
     generation: u32,
-    /// Whether the live view exists, and has still to read.
+    /// Whether the live reader exists, and has still to read.
     live: bool,
     /// The head to send again, while that is possible. It never holds a credential of ours.
     head: Option<KeptHead>,
     recording: Recording,
-    /// The caller's body; absent once it has ended, and while a view polls it.
+    /// The caller's body; absent once it has ended, and while a reader polls it.
     source: Option<B>,
     polling: bool,
     tail: Tail,
-    /// The live view's task, if it waits.
+    /// The live reader's task, if it waits.
     waker: Option<Waker>,
 }
 
@@ -58,11 +58,11 @@ struct State<B> {
 enum Tail {
     /// It has not ended.
     Open,
-    /// It has ended, with trailers that the live view is still to get.
+    /// It has ended, with trailers that the live reader is still to get.
     Trailers(HeaderMap),
-    /// It has ended, and the live view knows. The trailers are for the view after it.
+    /// It has ended, and the live reader knows. The trailers are for the reader after it.
     End(Option<HeaderMap>),
-    /// It failed; the error is there until a view gets it.
+    /// It failed; the error is there until a reader gets it.
     Failed(Option<BoxError>),
     /// It panicked.
     Lost,
@@ -70,22 +70,22 @@ enum Tail {
 
 /// Why the request cannot be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unrepeatable {
+pub(crate) enum NotReplayable {
     TooLarge,
     OverBudget,
     BodyFailed,
 }
 
 impl<B: Body> Recorder<B> {
-    /// Begins a tape, and its first view.
+    /// Begins a buffer, and its first reader.
     pub(crate) fn start(
         head: &request::Parts,
         body: B,
         limit: usize,
         budget: ReplayBudget,
-    ) -> (Self, View<B>) {
+    ) -> (Self, Reader<B>) {
         let was_ended = body.is_end_stream();
-        let tape = Arc::new(Tape {
+        let buffer = Arc::new(ReplayBuffer {
             hint: body.size_hint(),
             was_ended,
             state: Mutex::new(State {
@@ -99,27 +99,32 @@ impl<B: Body> Recorder<B> {
                 waker: None,
             }),
         });
-        let view = View::new(&tape, 0);
-        (Self { tape: Some(tape) }, view)
+        let reader = Reader::new(&buffer, 0);
+        (
+            Self {
+                buffer: Some(buffer),
+            },
+            reader,
+        )
     }
 }
 
 impl<B> Recorder<B> {
     /// Ends the recording, and says why the request could not have been sent again before.
-    pub(crate) fn end(&mut self) -> Option<Unrepeatable> {
-        self.tape.take().and_then(Tape::end)
+    pub(crate) fn end(&mut self) -> Option<NotReplayable> {
+        self.buffer.take().and_then(ReplayBuffer::end)
     }
 
-    fn tape(&self) -> &Arc<Tape<B>> {
-        self.tape.as_ref().expect("taken as it ends")
+    fn buffer(&self) -> &Arc<ReplayBuffer<B>> {
+        self.buffer.as_ref().expect("taken as it ends")
     }
 
     /// Takes the body away from the attempt under way, unless the request cannot be sent again.
     ///
     /// At once, and not only when the next attempt begins: what the refused one read until then
     /// might be more than can be recorded, and the next one would lack it.
-    pub(crate) fn supersede(&self) -> Result<(), Unrepeatable> {
-        let mut state = self.tape().lock();
+    pub(crate) fn supersede(&self) -> Result<(), NotReplayable> {
+        let mut state = self.buffer().lock();
         if let Some(why) = state.unrepeatable() {
             return Err(why);
         }
@@ -140,39 +145,39 @@ impl<B> Recorder<B> {
         Ok(())
     }
 
-    /// The head, and the view for the attempt that [`supersede`](Self::supersede) made room for.
-    pub(crate) fn play_again(&self) -> (request::Parts, View<B>) {
-        let (mut kept, view) = self.view();
+    /// The head, and the reader for the attempt that [`supersede`](Self::supersede) made room for.
+    pub(crate) fn replay(&self) -> (request::Parts, Reader<B>) {
+        let (mut kept, reader) = self.reader();
         // Copied outside the lock: extensions are other people's code.
         let head = kept.read();
-        self.tape().lock().head = Some(kept);
-        (head, view)
+        self.buffer().lock().head = Some(kept);
+        (head, reader)
     }
 
     /// The same for the last time: nothing is recorded any more.
-    pub(crate) fn play_last(self) -> (request::Parts, View<B>) {
-        let (mut kept, view) = self.view();
-        (kept.read(), view)
+    pub(crate) fn replay_last(self) -> (request::Parts, Reader<B>) {
+        let (mut kept, reader) = self.reader();
+        (kept.read(), reader)
     }
 
-    fn view(&self) -> (KeptHead, View<B>) {
-        let tape = self.tape();
-        let mut state = tape.lock();
-        state.live = !tape.was_ended;
+    fn reader(&self) -> (KeptHead, Reader<B>) {
+        let buffer = self.buffer();
+        let mut state = buffer.lock();
+        state.live = !buffer.was_ended;
         let head = state.head.take();
         let generation = state.generation;
         drop(state);
         (
             head.expect("it is kept as long as there is a recorder"),
-            View::new(tape, generation),
+            Reader::new(buffer, generation),
         )
     }
 }
 
 impl<B> Drop for Recorder<B> {
     fn drop(&mut self) {
-        if let Some(tape) = self.tape.take() {
-            Tape::end(tape);
+        if let Some(buffer) = self.buffer.take() {
+            ReplayBuffer::end(buffer);
         }
     }
 }
@@ -183,19 +188,19 @@ impl<B> fmt::Debug for Recorder<B> {
     }
 }
 
-impl<B> Tape<B> {
+impl<B> ReplayBuffer<B> {
     fn lock(&self) -> MutexGuard<'_, State<B>> {
         // Nothing panics while it is held; were it otherwise, each field is still in order.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(mut tape: Arc<Self>) -> Option<Unrepeatable> {
-        if let Some(tape) = Arc::get_mut(&mut tape) {
-            // There is no view left: all of it goes now.
-            let state = tape.state.get_mut();
+    fn end(mut buffer: Arc<Self>) -> Option<NotReplayable> {
+        if let Some(buffer) = Arc::get_mut(&mut buffer) {
+            // There is no reader left: all of it goes now.
+            let state = buffer.state.get_mut();
             return state.unwrap_or_else(PoisonError::into_inner).unrepeatable();
         }
-        let mut state = tape.lock();
+        let mut state = buffer.lock();
         let why = state.unrepeatable();
         state.recording.stop(Stopped::Done);
         let rest = if state.live { None } else { state.abandon() };
@@ -207,11 +212,11 @@ impl<B> Tape<B> {
 }
 
 impl<B> State<B> {
-    fn unrepeatable(&self) -> Option<Unrepeatable> {
+    fn unrepeatable(&self) -> Option<NotReplayable> {
         match (&self.tail, self.recording.stopped()) {
-            (Tail::Failed(_) | Tail::Lost, _) => Some(Unrepeatable::BodyFailed),
-            (_, Some(Stopped::TooLarge)) => Some(Unrepeatable::TooLarge),
-            (_, Some(Stopped::OverBudget)) => Some(Unrepeatable::OverBudget),
+            (Tail::Failed(_) | Tail::Lost, _) => Some(NotReplayable::BodyFailed),
+            (_, Some(Stopped::TooLarge)) => Some(NotReplayable::TooLarge),
+            (_, Some(Stopped::OverBudget)) => Some(NotReplayable::OverBudget),
             (_, None | Some(Stopped::Done)) => None,
         }
     }
@@ -229,8 +234,8 @@ impl<B> State<B> {
 }
 
 /// One attempt's reading of the body.
-pub(crate) struct View<B> {
-    tape: Arc<Tape<B>>,
+pub(crate) struct Reader<B> {
+    buffer: Arc<ReplayBuffer<B>>,
     generation: u32,
     /// Whether it has read all there is. It is complete then, whatever happens, and needs no lock.
     has_ended: bool,
@@ -241,13 +246,13 @@ pub(crate) struct View<B> {
 /// What came of a poll.
 type Polled = Poll<Option<Result<Frame<Bytes>, RequestBodyError>>>;
 
-/// What a view is to do, found out under the lock.
+/// What a reader is to do, found out under the lock.
 enum Step<B> {
     Yield(Option<Result<Frame<Bytes>, RequestBodyError>>),
     Poll(B),
 }
 
-impl<B> View<B>
+impl<B> Reader<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -260,7 +265,7 @@ where
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Step::Yield(frame)) => Poll::Ready(frame),
             Poll::Ready(Step::Poll(source)) => {
-                let mut source = Borrowed::new(&self.tape, source);
+                let mut source = Borrowed::new(&self.buffer, source);
                 let polled = Pin::new(source.get()).poll_frame(cx);
                 let (polled, has_ended) = source.settle(self.generation, polled, cx);
                 self.has_ended = has_ended;
@@ -277,7 +282,7 @@ where
     fn step(&mut self, cx: &Context<'_>) -> Poll<Step<B>> {
         let mut fresh = None;
         loop {
-            let mut state = self.tape.lock();
+            let mut state = self.buffer.lock();
             if state.generation != self.generation {
                 let superseded = RequestBodyError::superseded();
                 return Poll::Ready(Step::Yield(Some(Err(superseded))));
@@ -305,13 +310,13 @@ fn wakes(waker: Option<&Waker>, cx: &Context<'_>) -> bool {
     waker.is_some_and(|waker| waker.will_wake(cx.waker()))
 }
 
-impl<B> View<B> {
-    fn new(tape: &Arc<Tape<B>>, generation: u32) -> Self {
+impl<B> Reader<B> {
+    fn new(buffer: &Arc<ReplayBuffer<B>>, generation: u32) -> Self {
         Self {
-            tape: Arc::clone(tape),
+            buffer: Arc::clone(buffer),
             generation,
             // Known to be empty only if the caller said so: an empty chunked body stays chunked.
-            has_ended: tape.was_ended,
+            has_ended: buffer.was_ended,
             read: 0,
         }
     }
@@ -321,7 +326,7 @@ impl<B> View<B> {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let hint = &self.tape.hint;
+        let hint = &self.buffer.hint;
         let lower = hint.lower().saturating_sub(self.read);
         // A length that the caller did not tell stays untold, even once it is known.
         if hint.exact().is_some() {
@@ -333,12 +338,12 @@ impl<B> View<B> {
     }
 }
 
-impl<B> Drop for View<B> {
+impl<B> Drop for Reader<B> {
     fn drop(&mut self) {
         if self.has_ended {
             return;
         }
-        let mut state = self.tape.lock();
+        let mut state = self.buffer.lock();
         let mut rest = None;
         let mut waker = None;
         if state.generation == self.generation {
@@ -354,7 +359,7 @@ impl<B> Drop for View<B> {
 }
 
 impl<B> State<B> {
-    /// What there is to do for the live view. Pending: a superseded one is polling the source, and
+    /// What there is to do for the live reader. Pending: a superseded one is polling the source, and
     /// will wake whom it finds waiting.
     fn step(&mut self) -> Poll<Step<B>> {
         if let Some(data) = self.recording.read() {
@@ -382,14 +387,14 @@ impl<B> State<B> {
         Poll::Ready(Step::Yield(frame))
     }
 
-    /// Whether the live view has read all there is. It lets go of the body then.
+    /// Whether the live reader has read all there is. It lets go of the body then.
     fn end_view(&mut self) -> bool {
         let has_ended = matches!(self.tail, Tail::End(_)) && !self.recording.has_unread();
         self.live &= !has_ended;
         has_ended
     }
 
-    /// What the live view got from the source.
+    /// What the live reader got from the source.
     fn record_read(
         &mut self,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
@@ -409,7 +414,7 @@ impl<B> State<B> {
         frame.map(|frame| frame.map_err(|error| RequestBodyError::source(Some(error))))
     }
 
-    /// What a superseded view got from the source, for the live one.
+    /// What a superseded reader got from the source, for the live one.
     fn record_unread(&mut self, frame: Option<Result<Frame<Bytes>, BoxError>>) {
         if self.is_abandoned() {
             return;
@@ -427,16 +432,16 @@ impl<B> State<B> {
     }
 }
 
-/// The source, while a view polls it. If that panics, the source is gone: later views get an error.
+/// The source, while a reader polls it. If that panics, the source is gone: later readers get an error.
 struct Borrowed<'a, B> {
-    tape: &'a Tape<B>,
+    buffer: &'a ReplayBuffer<B>,
     source: Option<B>,
 }
 
 impl<'a, B> Borrowed<'a, B> {
-    fn new(tape: &'a Tape<B>, source: B) -> Self {
+    fn new(buffer: &'a ReplayBuffer<B>, source: B) -> Self {
         Self {
-            tape,
+            buffer,
             source: Some(source),
         }
     }
@@ -445,7 +450,7 @@ impl<'a, B> Borrowed<'a, B> {
         self.source.as_mut().expect("taken as it is settled")
     }
 
-    /// Puts the source back, with what came of it, and says whether the view has now read all.
+    /// Puts the source back, with what came of it, and says whether the reader has now read all.
     fn settle(
         mut self,
         generation: u32,
@@ -465,7 +470,7 @@ impl<'a, B> Borrowed<'a, B> {
         let polled = polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
 
         let mut source = self.source.take();
-        let mut state = self.tape.lock();
+        let mut state = self.buffer.lock();
         state.polling = false;
         if !goes_on {
             state.tail = Tail::End(None);
@@ -501,7 +506,7 @@ impl<B> Drop for Borrowed<'_, B> {
         if self.source.is_none() {
             return;
         }
-        let mut state = self.tape.lock();
+        let mut state = self.buffer.lock();
         state.polling = false;
         state.tail = Tail::Lost;
         let waker = state.waker.take();
@@ -512,9 +517,9 @@ impl<B> Drop for Borrowed<'_, B> {
     }
 }
 
-impl<B> fmt::Debug for View<B> {
+impl<B> fmt::Debug for Reader<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View")
+        f.debug_struct("Reader")
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }

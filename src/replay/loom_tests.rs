@@ -1,4 +1,4 @@
-//! Every interleaving of a view that is polled, superseded, dropped and woken.
+//! Every interleaving of a reader that is polled, superseded, dropped and woken.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::budget::ReplayBudget;
-use super::buffer::{Recorder, View};
+use super::buffer::{Reader, Recorder};
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -81,7 +81,7 @@ fn tell(shared: &Mutex<Shared>) {
 
 fn start() -> (
     Recorder<Source>,
-    View<Source>,
+    Reader<Source>,
     Arc<Mutex<Shared>>,
     ReplayBudget,
 ) {
@@ -89,16 +89,16 @@ fn start() -> (
     let budget = ReplayBudget::new(1 << 20);
     let (head, ()) = Request::new(()).into_parts();
     let source = Source(Arc::clone(&shared));
-    let (recorder, view) = Recorder::start(&head, source, 1 << 10, budget.clone());
-    (recorder, view, shared, budget)
+    let (recorder, reader) = Recorder::start(&head, source, 1 << 10, budget.clone());
+    (recorder, reader, shared, budget)
 }
 
-/// Reads to the end; `Err` with what came before the view was superseded.
-fn read(view: &mut View<Source>) -> Result<String, String> {
+/// Reads to the end; `Err` with what came before the reader was superseded.
+fn read(reader: &mut Reader<Source>) -> Result<String, String> {
     block_on(async {
         let mut text = String::new();
         loop {
-            match poll_fn(|cx| view.poll_frame(cx)).await {
+            match poll_fn(|cx| reader.poll_frame(cx)).await {
                 None => return Ok(text),
                 Some(Ok(frame)) => {
                     text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
@@ -110,7 +110,7 @@ fn read(view: &mut View<Source>) -> Result<String, String> {
     })
 }
 
-/// What a refused attempt's view may come to: all of it, or a prefix and an error.
+/// What a refused attempt's reader may come to: all of it, or a prefix and an error.
 fn assert_whole_or_superseded(read: Result<String, String>) {
     match read {
         Ok(text) => assert_eq!(text, "ab", "a body that was cut never ends cleanly"),
@@ -138,7 +138,7 @@ fn superseded(tells_end: bool) {
             thread::spawn(move || tell(&shared))
         };
         recorder.supersede().unwrap();
-        let (_, mut second) = recorder.play_again();
+        let (_, mut second) = recorder.replay();
         assert_eq!(read(&mut second).as_deref(), Ok("ab"));
         refused.join().unwrap();
         teller.join().unwrap();
@@ -155,7 +155,7 @@ fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
         tell(&shared);
         let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
         recorder.supersede().unwrap();
-        let (_, mut last) = recorder.play_last();
+        let (_, mut last) = recorder.replay_last();
         assert_eq!(read(&mut last).as_deref(), Ok("ab"));
         refused.join().unwrap();
         drop(last);
@@ -175,7 +175,7 @@ fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
             drop(first);
         });
         recorder.supersede().unwrap();
-        let (_, mut second) = recorder.play_again();
+        let (_, mut second) = recorder.replay();
         let reader = thread::spawn(move || assert_eq!(read(&mut second).as_deref(), Ok("ab")));
         tell(&shared);
         refused.join().unwrap();
@@ -186,8 +186,8 @@ fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
 #[test]
 fn an_answer_that_is_handed_over_while_its_body_is_read_cuts_nothing_and_frees_all() {
     model(|| {
-        let (recorder, mut view, shared, budget) = start();
-        let reader = thread::spawn(move || assert_eq!(read(&mut view).as_deref(), Ok("ab")));
+        let (recorder, mut reader, shared, budget) = start();
+        let reader = thread::spawn(move || assert_eq!(read(&mut reader).as_deref(), Ok("ab")));
         let teller = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || tell(&shared))
@@ -203,11 +203,11 @@ fn an_answer_that_is_handed_over_while_its_body_is_read_cuts_nothing_and_frees_a
 #[test]
 fn a_call_that_is_cancelled_while_its_view_is_polled_and_dropped_leaves_nothing() {
     model(|| {
-        let (recorder, mut view, shared, budget) = start();
+        let (recorder, mut reader, shared, budget) = start();
         let reader = thread::spawn(move || {
             let mut cx = Context::from_waker(Waker::noop());
-            let _ = view.poll_frame(&mut cx);
-            drop(view);
+            let _ = reader.poll_frame(&mut cx);
+            drop(reader);
         });
         drop(recorder);
         reader.join().unwrap();

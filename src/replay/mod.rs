@@ -12,4 +12,4 @@ mod loom_tests;
 pub use self::budget::ReplayBudget;
 pub use self::error::RequestBodyError;
 
-pub(crate) use self::buffer::{Recorder, Unrepeatable, View};
+pub(crate) use self::buffer::{NotReplayable, Reader, Recorder};

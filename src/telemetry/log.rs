@@ -8,7 +8,7 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::failover::{Attempted, FailoverInfo, Outcome};
+use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
 use crate::policy::Verdict;
 use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
 
@@ -138,7 +138,8 @@ pub(super) fn answered(pool: &str, info: &FailoverInfo) {
         return;
     };
     // Where no key was refused nobody missed it.
-    let is_refusal = |attempted: &Attempted| matches!(attempted.verdict(), Verdict::Failover(_));
+    let is_refusal =
+        |attempted: &AttemptRecord| matches!(attempted.verdict(), Verdict::Failover(_));
     if info.history().any(is_refusal) {
         info!(target: TARGET, provider = pool, reason, "replay given up");
     } else {

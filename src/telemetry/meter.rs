@@ -5,7 +5,7 @@ use metrics::{
 };
 
 use super::names;
-use crate::failover::{Attempted, FailoverInfo, Outcome};
+use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
 use crate::pool::{KeyPool, KeyState, Marked, PoolEvent};
 
 const STATE: &str = "key_pool_state";
@@ -110,7 +110,7 @@ pub(super) fn told(pool: &str, event: &PoolEvent) {
         .increment(1);
 }
 
-pub(super) fn refused(pool: &str, attempted: &Attempted) {
+pub(super) fn refused(pool: &str, attempted: &AttemptRecord) {
     if let Some(elapsed) = attempted.elapsed() {
         histogram!(REFUSED_SECONDS, "pool" => pool.to_owned()).record(elapsed);
     }

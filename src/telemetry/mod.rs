@@ -10,7 +10,7 @@ mod names;
 #[cfg(not(feature = "tracing"))]
 mod silence;
 
-use crate::failover::{Attempted, FailoverInfo};
+use crate::failover::{AttemptRecord, FailoverInfo};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 use crate::pool::PoolEvent;
 
@@ -30,7 +30,7 @@ pub(crate) fn told(pool: &str, event: &PoolEvent) {
 
 /// An attempt was refused.
 #[inline]
-pub(crate) fn refused(_pool: &str, _attempted: &Attempted) {
+pub(crate) fn refused(_pool: &str, _attempted: &AttemptRecord) {
     #[cfg(feature = "metrics")]
     meter::refused(_pool, _attempted);
 }

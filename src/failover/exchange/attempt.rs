@@ -8,15 +8,15 @@ use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{Again, Play, unshared};
+use super::{Exchange, ReplayParts, unshared};
 use crate::BoxError;
-use crate::failover::config::Settings;
+use crate::failover::config::Config;
 use crate::failover::info::{Attempt, Replay};
 use crate::failover::request_body::RequestBody;
 use crate::policy::ProviderPolicy;
-use crate::replay::{Recorder, View};
+use crate::replay::{Reader, Recorder};
 
-impl<S, P, B, R> Play<S, P, B>
+impl<S, P, B, R> Exchange<S, P, B>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
     P: ProviderPolicy,
@@ -28,7 +28,7 @@ where
         if head.method == Method::CONNECT {
             // What follows it is no HTTP.
             Err(Replay::NotNeeded)
-        } else if body.size_hint().lower() > self.settings.max_replay_bytes as u64 {
+        } else if body.size_hint().lower() > self.config.max_replay_bytes as u64 {
             Err(Replay::TooLarge)
         } else {
             Ok(())
@@ -50,8 +50,10 @@ where
             self.replay = why;
             return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
         }
-        let view = self.record(ready, &head, body);
-        self.send(ready, head, |attempt| RequestBody::recorded(view, attempt))
+        let reader = self.record(ready, &head, body);
+        self.send(ready, head, |attempt| {
+            RequestBody::recorded(reader, attempt)
+        })
     }
 
     /// Makes no attempt yet: there is no key, and the service that is ready is let go.
@@ -70,53 +72,56 @@ where
     }
 
     /// Keeps the request, so that it can be sent again.
-    fn record(&mut self, service: &S, head: &request::Parts, body: B) -> View<B> {
-        let Settings {
+    fn record(&mut self, service: &S, head: &request::Parts, body: B) -> Reader<B> {
+        let Config {
             max_replay_bytes,
             replay_budget,
             ..
-        } = &*self.settings;
+        } = &*self.config;
         // Copied before anything is injected: the kept head never holds a credential of ours.
-        let (recorder, view) =
+        let (recorder, reader) =
             Recorder::start(head, body, *max_replay_bytes, replay_budget.clone());
-        self.again = Some(Again {
+        self.replay_parts = Some(ReplayParts {
             service: service.clone(),
             recorder,
         });
-        view
+        reader
     }
 
     /// Makes the service for the next attempt ready.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        match &mut self.again {
-            Some(again) => again.service.poll_ready(cx),
+        match &mut self.replay_parts {
+            Some(parts) => parts.service.poll_ready(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     /// Makes a further attempt, with the service that is ready. `None` if its key was removed from
     /// the pool meanwhile, and there is no other.
-    pub(crate) fn again(&mut self) -> Option<S::Future> {
+    pub(crate) fn next_attempt(&mut self) -> Option<S::Future> {
         if !self.key().is_removed() {
             let has_more = self.pool().has_more(self.key(), self.tried());
-            self.turn.as_mut()?.has_more = has_more;
+            self.current.as_mut()?.has_more = has_more;
         } else if !self.take_key(self.is_repeatable_so_far()) {
             return None;
         }
-        let Again {
+        let ReplayParts {
             service: mut ready,
             recorder,
-        } = self.again.take().expect("taken only by the last attempt");
-        let (head, view) = if self.could_follow() {
-            let played = recorder.play_again();
+        } = self
+            .replay_parts
+            .take()
+            .expect("taken only by the last attempt");
+        let (head, reader) = if self.could_follow() {
+            let played = recorder.replay();
             let service = ready.clone();
-            self.again = Some(Again { service, recorder });
+            self.replay_parts = Some(ReplayParts { service, recorder });
             played
         } else {
-            recorder.play_last()
+            recorder.replay_last()
         };
         Some(self.send(&mut ready, head, |attempt| {
-            RequestBody::recorded(view, attempt)
+            RequestBody::recorded(reader, attempt)
         }))
     }
 
@@ -127,16 +132,16 @@ where
         body: impl FnOnce(Attempt) -> RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
-        if let Some(past) = &mut self.past {
-            unshared(past).trace.attempt(self.attempts);
+        if let Some(history) = &mut self.history {
+            unshared(history).trace.attempt(self.attempts);
         }
-        let turn = self.turn.as_mut().expect("an attempt has a key");
-        let attempt = Attempt::new(self.attempts, turn.key.clone());
-        self.settings.policy.inject_key(&mut head, &turn.key);
-        if self.settings.extensions {
+        let current = self.current.as_mut().expect("an attempt has a key");
+        let attempt = Attempt::new(self.attempts, current.key.clone());
+        self.config.policy.inject_key(&mut head, &current.key);
+        if self.config.extensions {
             head.extensions.insert(attempt.clone());
         }
-        turn.started = self.settings.timings.then(Instant::now);
+        current.started = self.config.timings.then(Instant::now);
         ready.call(Request::from_parts(head, body(attempt)))
     }
 }

@@ -1,4 +1,4 @@
-//! One request, played with one key after another: which key is its turn, whether another could
+//! One request, played with one key after another: which key is its current, whether another could
 //! follow, and what the caller is told in the end.
 
 mod attempt;
@@ -12,27 +12,27 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 pub(super) use self::verdict::{Classified, Settled};
-use super::config::Settings;
-use super::history::Past;
-use super::info::{Attempted, Replay};
+use super::config::Config;
+use super::history::History;
+use super::info::{AttemptRecord, Replay};
 use super::wait::Found;
 use crate::policy::{Mark, MarkKind, Verdict};
 use crate::pool::{Asking, Key, KeyPool, Loan, Outlook, Pick, Place};
 use crate::replay::Recorder;
 
-pub(crate) struct Play<S, P, B> {
-    settings: Arc<Settings<P>>,
+pub(crate) struct Exchange<S, P, B> {
+    config: Arc<Config<P>>,
     /// The attempt that is under way, or comes next.
-    turn: Option<Turn>,
+    current: Option<CurrentAttempt>,
     attempts: usize,
     /// What a further attempt takes. `None`: this attempt is the last, whatever recovers meanwhile.
-    again: Option<Again<S, B>>,
+    replay_parts: Option<ReplayParts<S, B>>,
     replay: Replay,
     // Shared with nobody until the end.
-    past: Option<Arc<Past>>,
+    history: Option<Arc<History>>,
 }
 
-struct Turn {
+struct CurrentAttempt {
     key: Key,
     /// Where the key is only being tried.
     loan: Option<Box<Loan>>,
@@ -41,7 +41,7 @@ struct Turn {
     has_more: bool,
 }
 
-struct Again<S, B> {
+struct ReplayParts<S, B> {
     service: S,
     recorder: Recorder<B>,
 }
@@ -53,43 +53,43 @@ pub(crate) enum Next {
     Wait(Place),
 }
 
-impl<S, P, B> Play<S, P, B> {
-    pub(crate) fn new(settings: &Arc<Settings<P>>) -> Self {
+impl<S, P, B> Exchange<S, P, B> {
+    pub(crate) fn new(config: &Arc<Config<P>>) -> Self {
         Self {
-            settings: Arc::clone(settings),
-            turn: None,
+            config: Arc::clone(config),
+            current: None,
             attempts: 0,
-            again: None,
+            replay_parts: None,
             replay: Replay::NotNeeded,
-            past: None,
+            history: None,
         }
     }
 
     fn pool(&self) -> &KeyPool {
-        let pool = self.settings.pool.as_deref();
-        pool.expect("without a pool there is no key to play with")
+        let pool = self.config.pool.as_deref();
+        pool.expect("without a pool there is no key to exchange with")
     }
 
     fn key(&self) -> &Key {
-        &self.turn.as_ref().expect("an attempt has a key").key
+        &self.current.as_ref().expect("an attempt has a key").key
     }
 
-    fn past(&mut self) -> &mut Past {
-        unshared(self.past.get_or_insert_default())
+    fn history(&mut self) -> &mut History {
+        unshared(self.history.get_or_insert_default())
     }
 
     /// The keys that are not to be tried (again).
     fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
-        self.past.iter().flat_map(|past| past.tried())
+        self.history.iter().flat_map(|history| history.tried())
     }
 
     fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
-        self.past.iter().flat_map(|past| past.kept())
+        self.history.iter().flat_map(|history| history.kept())
     }
 
     /// Whether `more` attempts can still be made.
     fn has_attempts(&self, more: usize) -> bool {
-        let bound = match (self.settings.max_attempts, self.settings.wait_for_key) {
+        let bound = match (self.config.max_attempts, self.config.wait_for_key) {
             (Some(attempts), _) => attempts.get(),
             (None, Some(_)) => self.pool().len().saturating_mul(2),
             (None, None) => usize::MAX,
@@ -101,8 +101,8 @@ impl<S, P, B> Play<S, P, B> {
     #[inline]
     pub(crate) fn take_key(&mut self, can_go_on: bool) -> bool {
         let pick = self.pick(can_go_on);
-        self.turn = pick.map(Turn::from);
-        self.turn.is_some()
+        self.current = pick.map(CurrentAttempt::from);
+        self.current.is_some()
     }
 
     #[inline]
@@ -111,18 +111,21 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn asking(&self, can_go_on: bool) -> Asking<'_> {
-        let past = self.past.as_deref();
+        let history = self.history.as_deref();
         Asking {
-            after: past.and_then(Past::last),
+            after: history.and_then(History::last),
             can_go_on: can_go_on && self.has_attempts(2),
-            has_waited: past.is_some_and(Past::has_waited),
-            may_wait: self.settings.wait_for_key.is_some(),
+            has_waited: history.is_some_and(History::has_waited),
+            may_wait: self.config.wait_for_key.is_some(),
         }
     }
 
     /// Whether another key could follow this attempt: decided once, as it starts.
     fn could_follow(&self) -> bool {
-        let has_more = self.turn.as_ref().is_some_and(|turn| turn.has_more);
+        let has_more = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.has_more);
         self.is_repeatable_so_far() && self.has_attempts(2) && (has_more || self.may_still_wait())
     }
 
@@ -137,8 +140,11 @@ impl<S, P, B> Play<S, P, B> {
 
     /// For how much longer the request may wait.
     pub(crate) fn wait_left(&self) -> Option<Duration> {
-        let waited = self.past.as_deref().map_or(Duration::ZERO, Past::waited);
-        Some(self.settings.wait_for_key?.saturating_sub(waited))
+        let waited = self
+            .history
+            .as_deref()
+            .map_or(Duration::ZERO, History::waited);
+        Some(self.config.wait_for_key?.saturating_sub(waited))
     }
 
     /// A place among those who wait, if it is worth while. Then a new walk begins.
@@ -153,7 +159,7 @@ impl<S, P, B> Play<S, P, B> {
             return None;
         }
         let place = self.pool().queue(self.kept().next().is_none())?;
-        self.past().begin_wait();
+        self.history().begin_wait();
         Some(place)
     }
 
@@ -163,7 +169,7 @@ impl<S, P, B> Play<S, P, B> {
         let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
         match pick {
             Ok(pick) => {
-                self.turn = Some(pick.into());
+                self.current = Some(pick.into());
                 Found::Key
             }
             Err(outlook) => Found::Nothing(outlook),
@@ -171,20 +177,20 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     pub(crate) fn end_wait(&mut self, took: Duration) {
-        self.past().end_wait(took);
+        self.history().end_wait(took);
     }
 
     /// What comes after a refusal, if the request can be sent again. Its body is then taken away
     /// from the attempt that was refused.
     fn next(&mut self, mark: Mark) -> Option<Next> {
-        self.again.as_ref()?;
+        self.replay_parts.as_ref()?;
         if self.is_common_cause() {
             return None;
         }
         if let Some(pick) = self.pick(true) {
             self.supersede()?;
             // Used whatever happens to it meanwhile.
-            self.turn = Some(pick.into());
+            self.current = Some(pick.into());
             return Some(Next::Key);
         }
         if mark.kind() == MarkKind::Keep {
@@ -196,33 +202,36 @@ impl<S, P, B> Play<S, P, B> {
     }
 
     fn supersede(&self) -> Option<()> {
-        self.again.as_ref()?.recorder.supersede().ok()
+        self.replay_parts.as_ref()?.recorder.supersede().ok()
     }
 
     fn is_common_cause(&self) -> bool {
-        let alike = self.past.as_deref().map_or(0, |past| past.suspects.len());
-        let enough = self.settings.common_cause.map(NonZeroUsize::get);
+        let alike = self
+            .history
+            .as_deref()
+            .map_or(0, |history| history.suspects.len());
+        let enough = self.config.common_cause.map(NonZeroUsize::get);
         enough.is_some_and(|enough| alike >= enough)
     }
 }
 
-fn unshared(past: &mut Arc<Past>) -> &mut Past {
-    Arc::get_mut(past).expect("it is shared at the end alone")
+fn unshared(history: &mut Arc<History>) -> &mut History {
+    Arc::get_mut(history).expect("it is shared at the end alone")
 }
 
-impl Turn {
+impl CurrentAttempt {
     fn elapsed(&self) -> Option<Duration> {
         let started = self.started?;
         Some(Instant::now().saturating_duration_since(started))
     }
 
-    fn into_attempted(self, verdict: Verdict, status: StatusCode) -> Attempted {
+    fn into_record(self, verdict: Verdict, status: StatusCode) -> AttemptRecord {
         let elapsed = self.elapsed();
-        Attempted::new(self.key, status, verdict, elapsed)
+        AttemptRecord::new(self.key, status, verdict, elapsed)
     }
 }
 
-impl From<Pick> for Turn {
+impl From<Pick> for CurrentAttempt {
     fn from(pick: Pick) -> Self {
         Self {
             key: pick.key,

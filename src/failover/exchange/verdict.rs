@@ -1,16 +1,16 @@
-//! What an answer comes to: a mark, the next key's turn, or what the caller is told.
+//! What an answer comes to: a mark, the next key's current, or what the caller is told.
 
 use bytes::Bytes;
 use http::{Response, StatusCode, response};
 use http_body::Body;
 
-use super::{Next, Play, Turn, unshared};
-use crate::failover::info::{Attempted, FailoverInfo, Outcome, Replay};
-use crate::failover::response_body::{Answer, ResponseBody};
-use crate::inspect::{Forms, Inspection, Reach, redact_headers};
+use super::{CurrentAttempt, Exchange, Next, unshared};
+use crate::failover::info::{AttemptRecord, FailoverInfo, Outcome, Replay};
+use crate::failover::response_body::{BodyKind, ResponseBody};
+use crate::inspect::{Forms, Inspection, ReadLimit, redact_headers};
 use crate::policy::{MarkKind, ProviderPolicy, Verdict};
 use crate::pool::Cause;
-use crate::replay::Unrepeatable;
+use crate::replay::NotReplayable;
 use crate::sse;
 use crate::telemetry::{self, Entered};
 
@@ -18,27 +18,27 @@ use crate::telemetry::{self, Entered};
 pub(crate) enum Classified {
     Judged(Verdict),
     /// The body is to be read so far, and judged then.
-    Read(Reach),
+    Read(ReadLimit),
 }
 
 /// What a verdict comes to.
 pub(crate) enum Settled<R: Body> {
-    Answer(Response<ResponseBody<R>>),
+    Response(Response<ResponseBody<R>>),
     /// The refused answer is to be let go.
-    Refused(Answer<R>, Next),
+    Refused(BodyKind<R>, Next),
 }
 
-impl<S, P, B> Play<S, P, B> {
+impl<S, P, B> Exchange<S, P, B> {
     /// Writes what an answer says of the key: its mark, and how a trial of it ended.
     ///
     /// Where the verdict is `in_doubt` no key is put out for good.
     fn mark(&mut self, verdict: Verdict, status: StatusCode, in_doubt: bool) {
-        let Turn { key, loan, .. } = self.turn.as_mut().expect("an attempt has a key");
+        let CurrentAttempt { key, loan, .. } = self.current.as_mut().expect("an attempt has a key");
         let loan = loan.take();
         let Verdict::Failover(mark) = verdict else {
             key.served(is_success(status));
-            if let Some(past) = &mut self.past {
-                unshared(past).suspects.convict(key);
+            if let Some(history) = &mut self.history {
+                unshared(history).suspects.convict(key);
             }
             if let Some(loan) = loan {
                 loan.answered(is_success(status));
@@ -52,16 +52,16 @@ impl<S, P, B> Play<S, P, B> {
         };
         key.refused(reason);
         match mark.kind() {
-            MarkKind::Permanent if in_doubt || self.settings.common_cause.is_some() => {
-                let past = self.past.get_or_insert_default();
-                unshared(past).suspects.add(key.clone(), cause);
+            MarkKind::Permanent if in_doubt || self.config.common_cause.is_some() => {
+                let history = self.history.get_or_insert_default();
+                unshared(history).suspects.add(key.clone(), cause);
             }
             MarkKind::Permanent => drop(key.put_out_for_good(cause)),
             MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
             MarkKind::Keep => {}
         }
-        if let (Some(past), false) = (&mut self.past, mark.kind() == MarkKind::Permanent) {
-            unshared(past).suspects.convict(key);
+        if let (Some(history), false) = (&mut self.history, mark.kind() == MarkKind::Permanent) {
+            unshared(history).suspects.convict(key);
         }
         match loan {
             Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
@@ -75,39 +75,39 @@ impl<S, P, B> Play<S, P, B> {
         if !matches!(verdict, Verdict::Failover(_)) {
             return None;
         }
-        let past = unshared(self.past.get_or_insert_default());
-        past.trace.begin(self.settings.pool.as_deref()?.name())
+        let history = unshared(self.history.get_or_insert_default());
+        history.trace.begin(self.config.pool.as_deref()?.name())
     }
 
     /// Goes where what happens to the request is told.
     pub(crate) fn enter(&self) -> Option<Entered> {
-        self.past.as_deref()?.trace.enter()
+        self.history.as_deref()?.trace.enter()
     }
 
     fn push_past(&mut self, verdict: Verdict, status: StatusCode) {
-        let turn = self.turn.as_ref().expect("an attempt has a key");
-        let attempted = Attempted::new(turn.key.clone(), status, verdict, turn.elapsed());
+        let current = self.current.as_ref().expect("an attempt has a key");
+        let attempted = AttemptRecord::new(current.key.clone(), status, verdict, current.elapsed());
         if matches!(verdict, Verdict::Failover(_)) {
             telemetry::refused(self.pool().name(), &attempted);
         }
-        self.past().push(attempted);
+        self.history().push(attempted);
     }
 
     /// Ends the recording, having asked why it ended before, and says how the answer came about.
     fn finish(
         &mut self,
-        answered: Option<Attempted>,
+        answered: Option<AttemptRecord>,
         outcome: Outcome,
         status: StatusCode,
     ) -> FailoverInfo {
-        if let (Some(again), Replay::NotNeeded) = (&mut self.again, self.replay) {
-            self.replay = again.recorder.end().into();
+        if let (Some(parts), Replay::NotNeeded) = (&mut self.replay_parts, self.replay) {
+            self.replay = parts.recorder.end().into();
         }
-        self.again = None;
-        if let Some(past) = &mut self.past {
-            std::mem::take(&mut unshared(past).trace).end(status, outcome);
+        self.replay_parts = None;
+        if let Some(history) = &mut self.history {
+            std::mem::take(&mut unshared(history).trace).end(status, outcome);
         }
-        let info = FailoverInfo::new(self.past.take(), answered, outcome, self.replay);
+        let info = FailoverInfo::new(self.history.take(), answered, outcome, self.replay);
         telemetry::answered(self.pool().name(), &info);
         info
     }
@@ -117,12 +117,12 @@ fn is_success(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
-impl<S, P: ProviderPolicy, B> Play<S, P, B> {
+impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     pub(crate) fn classify(&self, head: &response::Parts) -> Classified {
-        let policy = &self.settings.policy;
-        match (policy.classify(head), self.settings.commit_gate) {
-            (Verdict::Inspect, _) => Classified::Read(Reach::Refusal),
-            (Verdict::Peek, _) => Classified::Read(Reach::FirstFrame(policy.peek_timeout())),
+        let policy = &self.config.policy;
+        match (policy.classify(head), self.config.commit_gate) {
+            (Verdict::Inspect, _) => Classified::Read(ReadLimit::Refusal),
+            (Verdict::Peek, _) => Classified::Read(ReadLimit::FirstFrame(policy.peek_timeout())),
             (Verdict::Forward, Some(gate))
                 if policy.may_fail_late(head) && sse::is_plain_stream(&head.headers) =>
             {
@@ -140,7 +140,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
             return Verdict::Forward;
         }
         body.show(&head.headers, |evidence| {
-            self.settings.policy.classify_body(head, evidence)
+            self.config.policy.classify_body(head, evidence)
         })
     }
 
@@ -163,7 +163,7 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         &mut self,
         verdict: Verdict,
         head: response::Parts,
-        body: Answer<R>,
+        body: BodyKind<R>,
     ) -> Settled<R>
     where
         R: Body<Data = Bytes>,
@@ -171,23 +171,23 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
         let _inside = self.trace(verdict);
         self.mark(verdict, head.status, false);
         let Verdict::Failover(mark) = verdict else {
-            return Settled::Answer(self.forward(head, body, false));
+            return Settled::Response(self.forward(head, body, false));
         };
         self.push_past(verdict, head.status);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);
         }
-        Settled::Answer(match mark.kind() {
+        Settled::Response(match mark.kind() {
             MarkKind::Keep => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
 
-    /// The answer goes to the caller. One that refused the key is in the past already.
+    /// The answer goes to the caller. One that refused the key is in the history already.
     fn forward<R>(
         &mut self,
         mut head: response::Parts,
-        mut body: Answer<R>,
+        mut body: BodyKind<R>,
         is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
@@ -204,11 +204,11 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
             }
             return self.exhausted();
         }
-        let answered = self.turn.take().filter(|_| !is_refusal);
-        let answered = answered.map(|turn| turn.into_attempted(Verdict::Forward, head.status));
+        let answered = self.current.take().filter(|_| !is_refusal);
+        let answered = answered.map(|current| current.into_record(Verdict::Forward, head.status));
         let info = self.finish(answered, Outcome::Forwarded, head.status);
         let mut response = Response::from_parts(head, body);
-        if self.settings.extensions || info.is_eventful() {
+        if self.config.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
         }
         response.map(|body| body.with_failover(info))
@@ -218,20 +218,20 @@ impl<S, P: ProviderPolicy, B> Play<S, P, B> {
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self.pool().exhausted(self.kept());
         self.pool().tell_exhausted(exhausted);
-        let mut response = self.settings.policy.exhausted_response(&exhausted);
+        let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());
         response.extensions_mut().insert(info.clone());
-        response.map(|data| Answer::Own { data }.with_failover(info))
+        response.map(|data| BodyKind::Own { data }.with_failover(info))
     }
 }
 
-impl From<Option<Unrepeatable>> for Replay {
-    fn from(why: Option<Unrepeatable>) -> Self {
+impl From<Option<NotReplayable>> for Replay {
+    fn from(why: Option<NotReplayable>) -> Self {
         match why {
             None => Self::Available,
-            Some(Unrepeatable::TooLarge) => Self::TooLarge,
-            Some(Unrepeatable::OverBudget) => Self::OverBudget,
-            Some(Unrepeatable::BodyFailed) => Self::BodyFailed,
+            Some(NotReplayable::TooLarge) => Self::TooLarge,
+            Some(NotReplayable::OverBudget) => Self::OverBudget,
+            Some(NotReplayable::BodyFailed) => Self::BodyFailed,
         }
     }
 }
