@@ -1,223 +1,114 @@
 //! Tower middleware that fails over between API keys.
 //!
-//! A service that calls a provider (Anthropic, OpenAI, Gemini, any HTTP or gRPC API) often holds
-//! several keys for it. When the provider refuses a request *because of the key* (rate-limited,
-//! revoked, forbidden, out of quota), [`KeyFailoverLayer`] sends the same request again with the
-//! next key of a shared [`KeyPool`], marks the refused key for as long as the provider said, or for
-//! good, and the caller sees one good answer.
+//! A service that calls a provider (Anthropic, OpenAI, Gemini, or any other HTTP or gRPC API) often
+//! has several API keys. When the provider refuses a request *because of its key*, for example with
+//! 429 or 401, [`KeyFailoverLayer`] marks the key in a shared [`KeyPool`] and sends the request again
+//! with the next key. The caller receives a single response.
 //!
 //! ```
-//! use std::{convert::Infallible, sync::Arc, time::Duration};
-//!
-//! use http::{Request, Response};
-//! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_key_failover::pool::{KeyPool, KeyState};
-//! # #[cfg(feature = "providers")]
-//! use tower_key_failover::policy::Anthropic;
-//! use tower_key_failover::{KeyFailoverLayer, RequestBody};
-//! # type Body = http_body_util::Full<bytes::Bytes>;
-//!
 //! # #[cfg(not(feature = "providers"))] fn main() {}
 //! # #[cfg(feature = "providers")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A provider that has had enough of the first key. Anything that takes HTTP requests will do:
-//! // hyper-util's `Client`, a tonic channel, another stack of layers.
-//! let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
-//!     let refused = request.headers()["x-api-key"] == "sk-ant-first";
-//!     Ok::<_, Infallible>(match refused {
-//!         true => Response::builder().status(429).header("retry-after", "5"),
-//!         false => Response::builder().status(200),
-//!     }.body(Body::default()).unwrap())
-//! });
+//! use std::{sync::Arc, time::Duration};
+//! use http::Request;
+//! use tower::{ServiceBuilder, ServiceExt};
+//! use tower_key_failover::{KeyFailoverLayer, KeyPool, policy::Anthropic};
+//! # type Body = http_body_util::Full<bytes::Bytes>;
+//! # // Refuses the first key.
+//! # let client = tower::service_fn(|request: Request<tower_key_failover::RequestBody<Body>>| async move {
+//! #     let refused = request.headers()["x-api-key"] == "sk-ant-first";
+//! #     let response = match refused {
+//! #         true => http::Response::builder().status(429).header("retry-after", "5"),
+//! #         false => http::Response::builder().status(200),
+//! #     };
+//! #     response.body(Body::default())
+//! # });
+//! # let body = Body::from("{}");
 //!
 //! let pool = KeyPool::builder()
-//!     .key("sk-ant-first")
+//!     .key("sk-ant-first") // is tried first
 //!     .key("sk-ant-second")
-//!     .probe_after(Duration::from_secs(600)) // tries again what is out for good
+//!     .exponential_cooldown(Duration::from_secs(1)..=Duration::from_secs(60))
+//!     .probe_after(Duration::from_secs(600))
 //!     .build()?;
-//! let pool = Arc::new(pool);
-//! let service = KeyFailoverLayer::new(Anthropic::new(), pool.clone()).layer(provider);
 //!
-//! let request = Request::post("https://api.anthropic.com/v1/messages").body(Body::from("{}"))?;
+//! let service = ServiceBuilder::new()
+//!     .layer(KeyFailoverLayer::new(Anthropic::new(), Arc::new(pool)))
+//!     .service(client); // for example hyper-util's `Client`
+//!
+//! // The provider responds to the first key with 429, and to the second with 200.
+//! let request = Request::post("https://api.anthropic.com/v1/messages").body(body)?;
 //! let response = service.oneshot(request).await?;
 //!
 //! assert_eq!(response.status(), 200);
 //! assert_eq!(response.body().failover().unwrap().attempts(), 2);
-//! assert!(matches!(pool.states()[..], [KeyState::Temporary { .. }, KeyState::Valid]));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What an answer does
+//! # What a response does
 //!
-//! | The provider answers | The request | The key |
+//! A [policy] knows how a provider accepts a key and what its responses mean.
+//!
+//! | Response | Request | Key |
 //! |---|---|---|
-//! | 429 | is sent again with the next key | is out for as long as the answer says, else 60 s |
-//! | 401, 403 | is sent again with the next key | is out for good |
-//! | anything else | has its answer | is untouched |
-//! | nothing: a transport error | fails at once | is untouched |
+//! | 429 | sent again with the next key | cools down for the time that the response names, otherwise for 60 s |
+//! | 401, 403 | sent again with the next key | permanently marked |
+//! | any other | response is returned | unchanged |
+//! | none (transport error) | fails | unchanged |
 //!
-//! That is by status alone. Policies that know their provider read the evidence in head and body:
-//! a 403 for one model keeps the key, a 400 may be a dead one. See [`policy`] for what each says.
+//! These are the defaults for each status. Most built-in policies also read the response body. For
+//! example, a 403 for one model leaves the key unchanged, and a 400 can mean that the key is not
+//! valid. The [`policy`] module lists what each of them does.
 //!
-//! Keys are tried in the pool's order, each at most once. When none is left the caller gets an
-//! error in the provider's own shape: 429 with the true `retry-after` where a key will return, 502
-//! where none will. A refusal that keeps the key is forwarded instead.
+//! A request tries the keys in the order of the pool, each key at most once. If no key is left, the
+//! caller receives an error in the provider's own format. Its status is 429, with a `retry-after`
+//! header, if a key will return by itself. Otherwise, it is 502.
 //!
-//! A request that brings its own credential is not touched: one attempt, nothing injected, nothing
-//! marked. An outer layer should strip the tokens that are meant for the gateway itself.
+//! A request that brings its own credential ("bring your own key") is sent once and unchanged, and
+//! marks no key. If your clients authenticate with tokens of your own, an outer layer must remove
+//! them.
 //!
-//! # Keys that heal
-//!
-//! A key whose cooldown is over is valid again by itself. One that is out for good stays so, unless it
-//! is lent to a request now and then
-//! ([`probe_after`](KeyPoolBuilder::probe_after), recommended; ten minutes above), or
-//! [`reinstate`](KeyPool::reinstate)d by hand. Where no key is left a request can
-//! [`wait_for_key`](KeyFailoverLayer::wait_for_key); keys of one organisation can share a
-//! [`group`](KeyPoolBuilder::group); and the list of keys can be
-//! [replaced](KeyPool::replace_keys) while it is used. See [`healing`] for all of it, with an example.
-//!
-//! # The request body
-//!
-//! It streams: the first attempt starts before the upload has ended, and what passes is recorded
-//! while another key could follow. A later attempt sends the recording and then goes on with the
-//! upload. Nothing is recorded for a request that could not be sent again, and recording ends with
-//! the answer. [`max_replay_bytes`](KeyFailoverLayer::max_replay_bytes) bounds one recording and a
-//! [`ReplayBudget`] all of them; a body above a bound streams on, and is not sent again.
-//!
-//! The caller's body must be `Unpin`: map one that is not with `Box::pin`.
-//!
-//! # WebSocket and other upgrades
-//!
-//! A request to switch protocols is one like any other: refused because of its key, it is sent again
-//! with the next. After a 101 the layer has no part in the connection, which is to be had from the
-//! response, as it is without the layer. It takes a client that speaks HTTP/1.1. What follows a
-//! CONNECT is no HTTP, so a CONNECT makes one attempt.
-//!
-//! A proxy has a second connection to switch, that of its own client. hyper puts the handle to it,
-//! `OnUpgrade`, into the request's extensions, and these are copied for each attempt. The copies share
-//! one connection: awaiting two of them panics. So **take it out before the layer, and await it after
-//! a 101**:
-//!
-//! ```
-//! use http::{Request, Response, StatusCode};
-//! use hyper::body::Incoming;
-//! use hyper_util::rt::TokioIo;
-//! use tower::{Service, ServiceExt};
-//! use tower_key_failover::{BoxError, ResponseBody};
-//!
-//! async fn forward<S>(
-//!     service: S,
-//!     mut request: Request<Incoming>,
-//! ) -> Result<Response<ResponseBody<Incoming>>, S::Error>
-//! where
-//!     S: Service<Request<Incoming>, Response = Response<ResponseBody<Incoming>>>,
-//! {
-//!     let client = hyper::upgrade::on(&mut request);
-//!     let mut response = service.oneshot(request).await?;
-//!     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-//!         let upstream = hyper::upgrade::on(&mut response);
-//!         tokio::spawn(async move {
-//!             let (client, upstream) = tokio::try_join!(client, upstream)?;
-//!             let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-//!             tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
-//!             Ok::<_, BoxError>(())
-//!         });
-//!     }
-//!     Ok(response)
-//! }
-//! ```
-//!
-//! The layer does not take it out by itself: an inner service that switches protocols on its own, a
-//! handler of axum's for one, needs it in the attempt that it accepts, whichever that is. Such a
-//! service awaits it only where it answers 101, and there is only one 101.
-//!
-//! # Configured
-//!
-//! ```
-//! use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
-//!
-//! use http::{HeaderName, Request, Response};
-//! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! # #[cfg(feature = "providers")]
-//! use tower_key_failover::policy::{Byok, Header, Mark, Verdict};
-//! use tower_key_failover::{FailoverInfo, KeyFailoverLayer, KeyPool, Outcome, ReplayBudget};
-//! # type Body = http_body_util::Full<bytes::Bytes>;
-//!
-//! # #[cfg(not(feature = "providers"))] fn main() {}
-//! # #[cfg(feature = "providers")]
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let pool = KeyPool::builder()
-//!     .name("search")
-//!     .labeled_key("team-a", "first-key-0123456789")
-//!     .labeled_key("team-b", "second-key-012345678")
-//!     .default_cooldown(Duration::from_secs(30))
-//!     .max_cooldown(Duration::from_secs(3600))
-//!     .probe_after(Duration::from_secs(600))
-//!     .build()?;
-//!
-//! // A 401 of this provider is not to be trusted for longer than a minute.
-//! let doubtful = Verdict::Failover(Mark::temporary(Some(Duration::from_secs(60))));
-//! let policy = Header::new(HeaderName::from_static("x-token"))
-//!     .byok(Byok::Never)
-//!     .on_unauthorized(doubtful);
-//!
-//! let service = ServiceBuilder::new()
-//!     .layer(
-//!         KeyFailoverLayer::new(policy, Arc::new(pool))
-//!             .max_attempts(NonZeroUsize::MIN.saturating_add(1))
-//!             .max_replay_bytes(1 << 20)
-//!             .replay_budget(ReplayBudget::new(64 << 20)),
-//!     )
-//!     .service_fn(|_| async {
-//!         Ok::<_, Infallible>(Response::builder().status(401).body(Body::default()).unwrap())
-//!     });
-//!
-//! let response = service.oneshot(Request::new(Body::default())).await?;
-//! assert_eq!(response.status(), 429);
-//! assert_eq!(response.headers()["retry-after"], "60");
-//! let info: &FailoverInfo = response.extensions().get().unwrap();
-//! assert_eq!((info.attempts(), info.label()), (2, Some("team-b")));
-//! assert_eq!(info.outcome(), Outcome::Exhausted);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Which layers belong above this one and which beneath, and how it is put on axum, hyper, tonic and
-//! reqwest, is told in [`stacks`].
-//!
-//! # When not to use it
-//!
-//! Providers mostly limit an *account*, a project or a workspace, not a key: keys of one account
-//! share its limit, and a second one gains nothing on a 429. Some providers' terms restrict the use
-//! of several accounts to get around limits. This crate keeps a service alive when one of its keys
-//! fails; it is no way around what was agreed with the provider.
-//!
-//! # Secrets
-//!
-//! A key is never in a `Debug` or `Display`, or in an error of ours; people are shown a hint,
-//! `sk-a...efgh`. A key that a refusal echoes, as it is, escaped in JSON, percent-encoded, in hex or in
-//! base64, is overwritten in the part that was inspected, and a compressed refusal that holds it does
-//! not go to the caller. What streams through is not searched, nor what cannot be decoded. A pool wipes its keys
-//! when the last handle to them goes. Copies that HTTP and TLS implementations make while they send are
-//! theirs.
+//! Bodies stream in both directions. The layer records the request body as it passes, as long as
+//! another key could follow. [`max_replay_bytes`](KeyFailoverLayer::max_replay_bytes) limits one
+//! recording, and [`ReplayBudget`] limits all of them together. A larger body is sent only once.
 //!
 //! # Features
 //!
-//! - `providers` (default): the built-in policies, with decoders for compressed error bodies.
-//!   Without it the crate is the pool, the layer and the trait.
-//! - `grpc`: the policy [`Grpc`](policy::Grpc), for services of tonic's and of any other
-//!   implementation.
-//! - `events`: [`KeyPool::subscribe`], a stream of what happens to a pool.
-//! - `metrics`: counters, gauges and histograms by the `metrics` facade, and
-//!   [`KeyPool::record_metrics`].
-//! - `tracing`: a span for each request whose key was refused, and an event for each mark, return,
-//!   exhaustion, replay given up and change of the list.
-//! - `serde`: [`KeyPool::save`] and [`KeyPool::restore`], for a pool's state over restarts.
+//! | Feature | Adds |
+//! |---|---|
+//! | `providers` (default) | the built-in [policies](policy) |
+//! | `grpc` | [`policy::Grpc`], the policy for gRPC services |
+//! | `tracing` | [spans and events](guides::observability#logs) for requests that fail over |
+//! | `metrics` | [counters, gauges and histograms](guides::observability#metrics), and [`KeyPool::record_metrics`] |
+//! | `events` | [`KeyPool::subscribe`], a stream of changes to a pool |
+//! | `serde` | [`KeyPool::save`] and [`KeyPool::restore`], which keep a pool's state across restarts |
 //!
-//! What there is to be seen of a pool at work, and how, is told in [`watching`].
+//! Without any feature, the crate consists of the pool, the layer and the [`ProviderPolicy`] trait.
+//!
+//! # Guides
+//!
+//! - [`guides::recovery`]: cooldowns, probes, waiting for a key, groups, and changing a pool at run time
+//! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic and reqwest
+//! - [`guides::observability`]: snapshots, events, metrics and logs
+//! - [`guides::websocket`]: proxying WebSocket
+//!
+//! # Secrets
+//!
+//! Keys never appear in `Debug` or `Display` output, errors, logs, metrics or events. Where a key has
+//! to be identified, a hint such as `sk-a...efgh` is shown. A pool wipes its keys from memory when
+//! their last handle is dropped. If a refusal echoes the key, the layer removes the key before it forwards
+//! the response. See [SECURITY.md] for the details and limits of these promises.
+//!
+//! [SECURITY.md]: https://github.com/tower-key-failover/tower-key-failover/blob/main/SECURITY.md
+//!
+//! # When not to use this crate
+//!
+//! Most providers limit an account, a project or a workspace, not a single key. The keys of one account
+//! share its limit, so a second key of the same account does not help with a 429. Some providers do not
+//! allow several accounts to be used to get around limits. This crate keeps a service running when
+//! one of its keys fails. It does not replace an agreement with the provider.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -230,14 +121,9 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+pub mod guides;
 pub mod policy;
 pub mod pool;
-#[doc = include_str!("docs/healing.md")]
-pub mod healing {}
-#[doc = include_str!("docs/stacks.md")]
-pub mod stacks {}
-#[doc = include_str!("docs/watching.md")]
-pub mod watching {}
 
 #[cfg(feature = "grpc")]
 mod binary;

@@ -24,7 +24,7 @@
 //! # }
 //! ```
 //!
-//! Labels, cooldowns, and how keys [return to service](crate::healing) are set with the builder:
+//! Labels, cooldowns, and how keys [return to service](crate::guides::recovery) are set with the builder:
 //!
 //! ```
 //! use std::time::Duration;

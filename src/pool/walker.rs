@@ -24,7 +24,7 @@ impl Walker {
         Self { list, next: 0 }
     }
 
-    /// The next key that is valid now. One that is out is never [tried](crate::healing#trials) here:
+    /// The next key that is valid now. One that is out is never [tried](crate::guides::recovery#probes) here:
     /// that takes a request through the layer, which learns how it ended.
     ///
     /// # Errors

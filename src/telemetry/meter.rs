@@ -23,7 +23,7 @@ impl KeyPool {
     /// Writes how many keys are in which state, and describes all metrics of this crate.
     ///
     /// A key whose cooldown is over returns without anybody noticing, so whoever renders the metrics
-    /// calls this first. [`watching`](crate::watching) lists them.
+    /// calls this first. [The guide](crate::guides::observability#metrics) lists them.
     ///
     /// ```
     /// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
