@@ -9,7 +9,7 @@
 //! cargo run --example websocket
 //! ```
 //!
-//! How a proxy carries WebSocket is to be seen in `examples/gateway/upgrade.rs`.
+//! How a proxy carries WebSocket is to be seen in `gateway/src/upgrade.rs`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the layer costs: `cargo bench --bench layer`, or a part of it by name.
+//! What the layer costs: `cargo bench -p tower-key-failover-benches --bench layer`, or a part of it by name.
 
 #![allow(unreachable_pub)]
 #[path = "../paths/mod.rs"]

@@ -1,6 +1,6 @@
 """Drives the gateway's status page in headless Chromium.
 
-    python3 tests/browser/drive.py target/debug/examples/gateway [directory for pictures]
+    python3 tests/browser/drive.py target/debug/key-failover-gateway [directory for pictures]
 
 `tests/browser/run` builds the gateway and installs the browser first. A fake provider on loopback
 answers by the key. Prints a line for each thing that is to hold, and exits with 1 if one does not.

@@ -1,7 +1,7 @@
 """Drives the official SDKs against a gateway that has this crate's layer in it.
 
     pip install -r tests/sdk/requirements.txt
-    python tests/sdk/drive.py target/debug/examples/gateway [further arguments for the gateway]
+    python tests/sdk/drive.py target/debug/key-failover-gateway [further arguments for the gateway]
 
 `tests/sdk/run` does both.
 

@@ -2,7 +2,7 @@
 //! other that refuses, stalls, breaks off and does not end; and at the end nothing is lost.
 //!
 //! ```text
-//! cargo build --example gateway && SOAK_SECONDS=300 cargo run --example soak
+//! cargo build -p key-failover-gateway && SOAK_SECONDS=300 cargo run --bin soak
 //! ```
 //!
 //! Every request carries a number and a checksum of number and body. What must hold, and makes for

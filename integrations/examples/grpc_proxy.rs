@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! GRPC_KEYS=first-key,second-key \
-//! cargo run --features grpc --example grpc_proxy -- http://127.0.0.1:50051 127.0.0.1:8080
+//! cargo run -p tower-key-failover-integrations --example grpc_proxy -- http://127.0.0.1:50051 127.0.0.1:8080
 //! ```
 //!
 //! Without the second address it listens on a port of the system's choice, and prints it. For a

@@ -47,9 +47,9 @@ pub struct Figures {
 
 impl Gateway {
     pub async fn start(upstream: &Upstream, address: &Address) -> Result<Self, BoxError> {
-        let binary = std::env::current_exe()?.with_file_name("gateway");
+        let binary = std::env::current_exe()?.with_file_name("key-failover-gateway");
         if !binary.exists() {
-            return Err("build the gateway first: cargo build --example gateway".into());
+            return Err("build the gateway first: cargo build -p key-failover-gateway".into());
         }
         let name = format!("soak-{}-{}", std::process::id(), upstream.name);
         let files = std::env::temp_dir().join(name);

@@ -5,7 +5,7 @@
 //! none into the request.
 //!
 //! ```sh
-//! cargo run --example bedrock_sigv4
+//! cargo run -p tower-key-failover-integrations --example bedrock_sigv4
 //! ```
 //!
 //! The provider listens on loopback, and checks every signature with code of its own.

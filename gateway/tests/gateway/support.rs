@@ -75,16 +75,7 @@ pub fn gateway(provider: &str, upstream: &str) -> Start {
 
 /// The gateway without a flag.
 pub fn bare() -> Start {
-    // Cargo puts tests into `deps`, and examples beside it.
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let binary = target.join("examples").join("gateway");
-    let binary = binary.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        binary.exists(),
-        "`cargo test` builds the gateway; for this test alone: cargo build --example gateway"
-    );
-    let mut command = Command::new(binary);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_key-failover-gateway"));
     for name in ["KEYS", "CLIENT_TOKEN", "ADMIN_TOKEN"] {
         command.env_remove(format!("GATEWAY_{name}"));
     }

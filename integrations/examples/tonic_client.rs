@@ -6,7 +6,7 @@
 //! an error if a call does not end as it should.
 //!
 //! ```text
-//! cargo run --features grpc --example tonic_client
+//! cargo run -p tower-key-failover-integrations --example tonic_client
 //! ```
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //! one is refused.
 //!
 //! ```text
-//! GATEWAY_KEYS=sk-ant-one,sk-ant-two cargo run --example gateway -- \
+//! GATEWAY_KEYS=sk-ant-one,sk-ant-two key-failover-gateway \
 //!     --provider anthropic --upstream https://api.anthropic.com
 //!
 //! ANTHROPIC_BASE_URL=http://127.0.0.1:8080   # for the official SDKs

@@ -1,6 +1,5 @@
-//! The example gateway as a process of its own, between real clients and a real upstream.
+//! The gateway as a process of its own, between real clients and a real upstream.
 
-#![cfg(feature = "providers")]
 #![allow(unreachable_pub)]
 
 mod support;
