@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use test_support::body::{Source, Step, chunked};
+use test_support::mock::{Body, Handle, Stack, layer, pool, request, response, stack};
+use test_support::policy::TestPolicy;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, Verdict};
-
-use crate::source::{Source, Step, chunked};
-use crate::support::{Body, Handle, Plain, Stack, answer, layer, pool, request, stack};
 
 #[tokio::test]
 async fn before_the_first_poll_and_while_an_attempt_is_under_way_nothing_is_marked() {
@@ -37,7 +37,7 @@ async fn while_the_next_attempt_waits_to_be_ready_the_mark_is_written_already() 
     let mut future = task::spawn(service.call(request("one")));
     assert_pending!(future.poll());
     let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
     assert_pending!(future.poll());
     drop(future);
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
@@ -51,7 +51,7 @@ async fn while_a_later_attempt_is_under_way_only_the_refused_key_is_marked() {
     let mut future = task::spawn(service.call(request("one")));
     assert_pending!(future.poll());
     let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
     assert_pending!(future.poll());
     let _under_way = handle.next_request().await.unwrap();
     drop(future);
@@ -87,10 +87,13 @@ async fn a_caller_that_goes_away_before_anything_came_puts_no_key_out_for_good()
         let pool = KeyPool::builder().key("k0").group("org");
         let pool = Arc::new(pool.key("k1").group("org").build().unwrap());
         // By status, unless the body says to keep the key.
-        let policy = Plain::default().map_verdict(|head, verdict| match (head.status, verdict) {
-            (StatusCode::UNAUTHORIZED, Verdict::Forward) => Verdict::Failover(Mark::permanent()),
-            _ => verdict,
-        });
+        let policy =
+            TestPolicy::default().map_verdict(|head, verdict| match (head.status, verdict) {
+                (StatusCode::UNAUTHORIZED, Verdict::Forward) => {
+                    Verdict::Failover(Mark::permanent())
+                }
+                _ => verdict,
+            });
         let layer = KeyFailoverLayer::new(policy, Arc::clone(&pool));
         let (mut service, mut handle): Stack<_, Body, Source> = stack(&layer);
         assert_ready_ok!(service.poll_ready());
@@ -131,7 +134,7 @@ async fn every_handle_to_the_pool_is_let_go_of() {
     let mut future = task::spawn(service.call(request("one")));
     assert_pending!(future.poll());
     let (sent, reply) = handle.next_request().await.unwrap();
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
     assert_pending!(future.poll());
     let later = handle.next_request().await.unwrap();
     drop((future, sent, later, service, handle, layer));

@@ -3,11 +3,10 @@
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use test_support::mock::{Body, Handle, response, stack};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, policy};
-
-use crate::support::{Body, Handle, answer, stack};
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
@@ -28,7 +27,7 @@ fn key_of<B>(request: &Request<B>) -> String {
 }
 
 fn upstream_answer(case: &Value) -> http::Response<Body> {
-    let mut response = answer(case["status"].as_u64().unwrap() as u16);
+    let mut response = response(case["status"].as_u64().unwrap() as u16);
     for (field, name) in [
         ("retry_after", "retry-after"),
         ("retry_after_ms", "retry-after-ms"),
@@ -139,8 +138,7 @@ async fn run(case: &Value) {
 
 #[tokio::test(start_paused = true)]
 async fn every_failover_case_comes_out_as_it_must() {
-    let cases: Value =
-        serde_json::from_str(include_str!("../conformance/failover_cases.json")).unwrap();
+    let cases: Value = test_support::conformance::failover_cases();
     for case in list(&cases) {
         println!("{} {} {}", case["name"], case["provider"], case["mode"]);
         run(case).await;
@@ -149,8 +147,7 @@ async fn every_failover_case_comes_out_as_it_must() {
 
 #[tokio::test(start_paused = true)]
 async fn every_status_marks_as_the_unit_cases_say() {
-    let cases: Value =
-        serde_json::from_str(include_str!("../conformance/unit_cases.json")).unwrap();
+    let cases: Value = test_support::conformance::unit_cases();
     for case in list(&cases["mark_on_status"]) {
         let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());
         let layer = KeyFailoverLayer::new(policy::Anthropic::new(), std::sync::Arc::clone(&pool));

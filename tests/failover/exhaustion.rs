@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::Full;
+use test_support::mock::{
+    Body, Handle, key_of, layer, pool, request, response, response_with, stack,
+};
+use test_support::policy::TestPolicy;
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{Attempt, FailoverInfo, KeyFailoverLayer, Outcome, Replay, ResponseBody};
 
-use crate::support::{
-    Body, Handle, Plain, answer, answer_with, key_of, layer, pool, request, stack,
-};
-
 /// Runs one request against these answers, and says which keys were seen.
 async fn run(
-    layer: &KeyFailoverLayer<Plain>,
+    layer: &KeyFailoverLayer<TestPolicy>,
     request: Request<Body>,
     answers: impl IntoIterator<Item = http::Response<Body>>,
 ) -> (Vec<String>, http::Response<ResponseBody<Body>>) {
@@ -33,7 +33,7 @@ async fn run(
 }
 
 fn wait(seconds: &'static str) -> http::Response<Body> {
-    answer_with(429, &[("retry-after", seconds)], "")
+    response_with(429, &[("retry-after", seconds)], "")
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +72,7 @@ async fn with_no_usable_key_the_inner_service_is_not_called() {
 async fn when_attempts_are_used_up_the_caller_may_come_again_at_once() {
     let pool = pool(["k0", "k1", "k2"]);
     let layer = layer(&pool).max_attempts(NonZeroUsize::new(2).unwrap());
-    let (seen, response) = run(&layer, request(""), [wait("5"), answer(401)]).await;
+    let (seen, response) = run(&layer, request(""), [wait("5"), response(401)]).await;
     assert_eq!(seen, ["k0", "k1"]);
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers().get("retry-after"), None);
@@ -109,7 +109,7 @@ async fn a_key_that_recovers_meanwhile_does_not_follow_the_last_attempt() {
 #[tokio::test(start_paused = true)]
 async fn keys_that_were_kept_are_left_out_of_this_requests_exhaustion() {
     let pool = pool(["k0", "k1"]);
-    let keep = answer_with(403, &[("x-say", "keep")], "not here");
+    let keep = response_with(403, &[("x-say", "keep")], "not here");
     let (_, response) = run(&layer(&pool), request(""), [keep, wait("7")]).await;
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "7");
@@ -145,7 +145,7 @@ async fn a_request_with_its_own_key_makes_one_attempt_and_marks_nothing() {
     let (sent, reply) = handle.next_request().await.unwrap();
     assert_eq!(key_of(&sent), "theirs");
     assert!(sent.body().attempt().is_none() && sent.extensions().is_empty());
-    reply.send_response(answer_with(401, &[("retry-after", "5")], ""));
+    reply.send_response(response_with(401, &[("retry-after", "5")], ""));
     let response = assert_ready_ok!(future.poll());
     assert_eq!(
         (
@@ -160,7 +160,7 @@ async fn a_request_with_its_own_key_makes_one_attempt_and_marks_nothing() {
 
 #[tokio::test]
 async fn a_disabled_layer_passes_every_request_untouched() {
-    let layer = KeyFailoverLayer::disabled(Plain::default());
+    let layer = KeyFailoverLayer::disabled(TestPolicy::default());
     let (mut service, mut handle) = stack(&layer);
     assert_ready_ok!(service.poll_ready());
     let mut future = task::spawn(service.call(request("")));
@@ -168,7 +168,7 @@ async fn a_disabled_layer_passes_every_request_untouched() {
     let (sent, reply): (Request<tower_key_failover::RequestBody<Body>>, _) =
         handle.next_request().await.unwrap();
     assert!(sent.headers().is_empty());
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_eq!(assert_ready_ok!(future.poll()).status(), 429);
 }
 
@@ -177,7 +177,7 @@ async fn a_connect_is_a_single_attempt() {
     let pool = pool(["k0", "k1"]);
     let mut request = request("");
     *request.method_mut() = Method::CONNECT;
-    let (seen, response) = run(&layer(&pool), request, [answer(401)]).await;
+    let (seen, response) = run(&layer(&pool), request, [response(401)]).await;
     assert_eq!(seen, ["k0"]);
     assert_eq!(response.status(), 429);
 }
@@ -223,7 +223,7 @@ async fn nothing_of_an_attempt_is_seen_in_the_next_and_all_else_is_as_the_caller
         assert_eq!(sent.extensions().get::<Attempt>().unwrap().number(), number);
         sent.extensions_mut()
             .insert("left by an attempt".to_owned());
-        reply.send_response(answer(if number == 1 { 401 } else { 200 }));
+        reply.send_response(response(if number == 1 { 401 } else { 200 }));
     }
     let response: http::Response<ResponseBody<Body>> = assert_ready_ok!(future.poll());
     assert!(response.headers().is_empty());
@@ -235,7 +235,7 @@ async fn extensions_are_always_there_when_asked_for_and_else_when_something_happ
     for (always, refusals, expected) in [(false, 0, false), (true, 0, true), (false, 1, true)] {
         let pool = pool(["k0", "k1"]);
         let layer = layer(&pool).extensions(always);
-        let answers = (0..refusals).map(|_| answer(401)).chain([answer(200)]);
+        let answers = (0..refusals).map(|_| response(401)).chain([response(200)]);
         let (_, response) = run(&layer, request(""), answers).await;
         let info = response.extensions().get::<FailoverInfo>();
         assert_eq!(info.is_some(), expected);

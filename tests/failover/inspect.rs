@@ -7,17 +7,17 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, SizeHint};
 use http_body_util::{BodyExt, Full};
+use test_support::body::{Source, Step, chunked, source};
+use test_support::mock::{Body, Handle, Inner, layer, pool, request, stack};
+use test_support::policy::TestPolicy;
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, Outcome, ResponseBody, ResponseFuture};
 use tower_test::mock::SendResponse;
 
-use crate::source::{Source, Step, chunked, source};
-use crate::support::{Body, Handle, Inner, Plain, layer, pool, request, stack};
-
 struct Call {
-    future: task::Spawn<ResponseFuture<Inner<Body, Source>, Plain, Body, Source>>,
+    future: task::Spawn<ResponseFuture<Inner<Body, Source>, TestPolicy, Body, Source>>,
     handle: Handle<Body, Source>,
 }
 
@@ -26,7 +26,7 @@ impl Call {
         Self::through(&layer(pool))
     }
 
-    fn through(layer: &KeyFailoverLayer<Plain>) -> Self {
+    fn through(layer: &KeyFailoverLayer<TestPolicy>) -> Self {
         let (mut service, handle) = stack(layer);
         assert_ready_ok!(service.poll_ready());
         let future = task::spawn(service.call(request("one")));
@@ -378,9 +378,9 @@ fn a_default_body_is_the_default_of_the_upstreams() {
     assert!(ResponseBody::<Full<Bytes>>::default().is_end_stream());
 }
 
-fn patient(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
+fn patient(pool: &Arc<KeyPool>) -> KeyFailoverLayer<TestPolicy> {
     let peek_timeout = Duration::from_secs(3);
-    KeyFailoverLayer::new(Plain { peek_timeout }, Arc::clone(pool))
+    KeyFailoverLayer::new(TestPolicy { peek_timeout }, Arc::clone(pool))
 }
 
 #[tokio::test(start_paused = true)]
@@ -419,7 +419,7 @@ fn stream(body: Source) -> Response<Source> {
         .unwrap()
 }
 
-fn gated(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
+fn gated(pool: &Arc<KeyPool>) -> KeyFailoverLayer<TestPolicy> {
     layer(pool).commit_gate(40, Duration::from_secs(3))
 }
 

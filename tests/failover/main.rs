@@ -1,10 +1,6 @@
 //! The life of one request: over a mock service, with time paused.
 #![allow(unreachable_pub)]
 
-mod rig;
-mod source;
-mod support;
-
 mod cancel;
 #[cfg(feature = "providers")]
 mod conformance;

@@ -1,11 +1,10 @@
 //! A request survives a refused key.
 
 use http_body_util::BodyExt;
+use test_support::mock::{key_of, layer, pool, request, response, response_with, stack};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{Outcome, Replay};
-
-use crate::support::{answer, answer_with, key_of, layer, pool, request, stack};
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_limited_key_is_followed_by_the_next() {
@@ -21,7 +20,7 @@ async fn a_rate_limited_key_is_followed_by_the_next() {
         sent.into_body().collect().await.unwrap().to_bytes(),
         "hello"
     );
-    reply.send_response(answer_with(429, &[("retry-after", "5")], "slow down"));
+    reply.send_response(response_with(429, &[("retry-after", "5")], "slow down"));
 
     assert_pending!(future.poll());
     let (sent, reply) = handle.next_request().await.unwrap();
@@ -30,7 +29,7 @@ async fn a_rate_limited_key_is_followed_by_the_next() {
         sent.into_body().collect().await.unwrap().to_bytes(),
         "hello"
     );
-    reply.send_response(answer(200));
+    reply.send_response(response(200));
 
     let response = assert_ready_ok!(future.poll());
     assert_eq!(response.status(), 200);

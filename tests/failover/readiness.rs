@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use test_support::mock::{Body, Handle, key_of, layer, pool, request, response, stack};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_key_failover::RequestBody;
-
-use crate::support::{Body, Handle, answer, key_of, layer, pool, request, stack};
 
 #[tokio::test]
 async fn an_inner_service_that_is_not_ready_makes_the_layer_not_ready() {
@@ -43,7 +42,7 @@ async fn a_second_attempt_waits_until_the_inner_service_is_ready() {
     let mut future = task::spawn(service.call(request("one")));
     assert_pending!(future.poll());
     let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
 
     assert!(future.is_woken());
     assert_pending!(future.poll());
@@ -53,7 +52,7 @@ async fn a_second_attempt_waits_until_the_inner_service_is_ready() {
     assert_pending!(future.poll());
     let (sent, reply) = handle.next_request().await.unwrap();
     assert_eq!(key_of(&sent), "k1");
-    reply.send_response(answer(200));
+    reply.send_response(response(200));
     assert_eq!(assert_ready_ok!(future.poll()).status(), 200);
 }
 
@@ -66,7 +65,7 @@ async fn an_error_of_a_later_attempts_readiness_is_returned_as_it_is() {
     let mut future = task::spawn(service.call(request("one")));
     assert_pending!(future.poll());
     let (_, reply) = handle.next_request().await.unwrap();
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_pending!(future.poll());
     handle.send_error("closed");
     assert_eq!(assert_ready_err!(future.poll()).to_string(), "closed");
@@ -118,7 +117,7 @@ fn refuse_all_but(
         async move {
             let status = if key_of(&request) == good { 200 } else { 429 };
             drop(held);
-            Ok(answer(status))
+            Ok(response(status))
         }
     });
     (attempts, service)
@@ -164,7 +163,7 @@ impl Service<Request<RequestBody<Body>>> for Counting {
         );
         self.counts.lock().unwrap().1 += 1;
         let status = if key_of(&request) == "k3" { 200 } else { 401 };
-        std::future::ready(Ok(answer(status)))
+        std::future::ready(Ok(response(status)))
     }
 }
 

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::SizeHint;
 use http_body_util::{Empty, Full};
+use test_support::body::{Read, Reader, Source, Step, chunked, data, source};
+use test_support::mock::{Body, Handle, Inner, layer, pool, response, stack};
+use test_support::policy::TestPolicy;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::{
     KeyFailoverLayer, Outcome, Replay, ReplayBudget, RequestBody, ResponseBody, ResponseFuture,
 };
 use tower_test::mock::SendResponse;
 
-use crate::source::{Read, Reader, Source, Step, chunked, data, source};
-use crate::support::{Body, Handle, Inner, Plain, answer, layer, pool, stack};
-
 /// A call under way, and the attempts that the upstream has seen of it.
 struct Call<B = Source> {
-    future: task::Spawn<ResponseFuture<Inner<B>, Plain, B, Body>>,
+    future: task::Spawn<ResponseFuture<Inner<B>, TestPolicy, B, Body>>,
     handle: Handle<B>,
 }
 
@@ -29,7 +29,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<tower_key_failover::BoxError>,
 {
-    fn start(layer: &KeyFailoverLayer<Plain>, body: B) -> Self {
+    fn start(layer: &KeyFailoverLayer<TestPolicy>, body: B) -> Self {
         let (mut service, handle) = stack(layer);
         assert_ready_ok!(service.poll_ready());
         let future = task::spawn(service.call(Request::new(body)));
@@ -44,12 +44,12 @@ where
     }
 
     /// What the caller is answered.
-    fn answer(&mut self) -> http::Response<ResponseBody<Body>> {
+    fn response(&mut self) -> http::Response<ResponseBody<Body>> {
         assert_ready_ok!(self.future.poll())
     }
 }
 
-fn three_keys() -> KeyFailoverLayer<Plain> {
+fn three_keys() -> KeyFailoverLayer<TestPolicy> {
     layer(&pool(["k0", "k1", "k2"]))
 }
 
@@ -88,7 +88,7 @@ async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_sour
     assert_eq!(first.read(), data("one"));
     assert_eq!(first.read(), data("two"));
     assert_eq!(first.read(), Read::Pending);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
 
     let (mut second, reply) = call.attempt().await;
     assert_eq!(second.read(), data("one"));
@@ -97,7 +97,7 @@ async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_sour
     remote.data("three");
     assert!(second.is_woken());
     assert_eq!(second.read(), data("three"));
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
 
     let (mut third, reply) = call.attempt().await;
     remote.push(Step::End);
@@ -106,8 +106,8 @@ async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_sour
         seen.extend_from_slice(&frame);
     }
     assert_eq!(seen, b"onetwothree");
-    reply.send_response(answer(200));
-    assert_eq!(call.answer().status(), 200);
+    reply.send_response(response(200));
+    assert_eq!(call.response().status(), 200);
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_superseded_view_is_woken_and_fails_and_leaves_the_source_alone() {
     assert_eq!(first.read(), data("one"));
     assert_eq!(first.read(), Read::Pending);
     let polls = remote.polls();
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
 
     let (mut second, _reply) = call.attempt().await;
     assert!(first.is_woken());
@@ -151,7 +151,7 @@ async fn a_refused_attempt_reads_no_more_while_the_next_one_waits_to_be_ready() 
     remote.data("four");
     assert_eq!(first.read(), data("four"));
     call.handle.allow(0);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_pending!(call.future.poll());
 
     // What it read now would be more than can be sent again, and the next attempt would lack it.
@@ -172,7 +172,7 @@ async fn a_call_that_is_cancelled_between_two_attempts_frees_all() {
     remote.data("one");
     assert_eq!(held.read(), data("one"));
     call.handle.allow(0);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_pending!(call.future.poll());
     assert!(budget.held() > 0);
     drop(call);
@@ -189,7 +189,7 @@ async fn a_view_superseded_before_it_was_ever_polled_fails_too() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut second, _reply) = call.attempt().await;
     assert_eq!(first.read(), Read::Superseded);
     assert_eq!(remote.polls(), 0);
@@ -213,7 +213,7 @@ async fn what_comes_while_a_view_is_superseded_goes_to_the_view_after_it() {
             let (call, second) = (Arc::clone(&call), Arc::clone(&second));
             move || {
                 let mut call = call.lock().unwrap();
-                reply.send_response(answer(429));
+                reply.send_response(response(429));
                 let attempt = futures_util::FutureExt::now_or_never(call.attempt());
                 let (mut reader, reply) = attempt.unwrap();
                 assert_eq!(reader.read(), data("one"));
@@ -269,7 +269,7 @@ async fn trailers_come_last_in_each_attempt() {
         assert_eq!(reader.read(), Read::Trailers(trailers()));
         assert!(reader.is_end_stream());
         assert_eq!(reader.read(), Read::End);
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
     assert!(remote.is_dropped());
 }
@@ -283,7 +283,7 @@ async fn a_body_of_trailers_alone_is_replayed() {
         let (mut reader, reply) = call.attempt().await;
         assert_eq!(reader.read(), Read::Trailers(trailers()));
         assert_eq!(reader.read(), Read::End);
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
 }
 
@@ -302,7 +302,7 @@ async fn an_exact_length_is_told_and_true_in_each_attempt() {
         assert_eq!(reader.read(), data("twothr"));
         assert_eq!(reader.hint(), (Some(0), 0));
         assert!(reader.is_end_stream());
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
 }
 
@@ -315,7 +315,7 @@ async fn a_body_that_says_it_ends_is_let_go_with_its_last_frame() {
     assert_eq!(first.read(), data("one"));
     assert!(first.is_end_stream());
     assert!(remote.is_dropped());
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
 
     let (mut second, _reply) = call.attempt().await;
     // It was whole, and stays so.
@@ -339,7 +339,7 @@ async fn a_length_that_was_not_told_stays_untold_when_all_is_recorded() {
         assert_eq!(reader.read(), data("one"));
         assert_eq!(reader.read(), Read::End);
         assert!(reader.is_end_stream());
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
 }
 
@@ -350,7 +350,7 @@ async fn an_empty_body_is_at_its_end_from_the_start_only_if_it_said_so() {
         let (reader, reply) = call.attempt().await;
         assert!(reader.is_end_stream());
         assert_eq!(reader.hint(), (Some(0), 0));
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
 
     let (body, remote) = chunked();
@@ -362,7 +362,7 @@ async fn an_empty_body_is_at_its_end_from_the_start_only_if_it_said_so() {
         assert_eq!(reader.hint().0, None);
         assert_eq!(reader.read(), Read::End);
         assert!(reader.is_end_stream());
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
 }
 
@@ -381,8 +381,8 @@ async fn a_source_that_failed_is_not_sent_again() {
         reader.read(),
         Read::Failed("the caller's request body failed".into())
     );
-    reply.send_response(answer(429));
-    let response = call.answer();
+    reply.send_response(response(429));
+    let response = call.response();
     assert_eq!(response.status(), 429);
     assert_eq!(
         replay_of(&response),
@@ -397,7 +397,7 @@ async fn a_source_that_panics_never_looks_complete() {
     let (mut first, reply) = call.attempt().await;
     remote.data("one");
     assert_eq!(first.read(), data("one"));
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut second, reply) = call.attempt().await;
     assert_eq!(second.read(), data("one"));
     remote.push(Step::Panic);
@@ -406,9 +406,9 @@ async fn a_source_that_panics_never_looks_complete() {
     let text = "the caller's request body panicked while an attempt read it";
     assert_eq!(second.read(), Read::Failed(text.into()));
     assert!(!second.is_end_stream());
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_eq!(
-        replay_of(&call.answer()),
+        replay_of(&call.response()),
         (2, Outcome::Exhausted, Replay::BodyFailed)
     );
 }
@@ -437,20 +437,20 @@ async fn a_body_of_exactly_the_limit_is_sent_again_and_one_byte_more_is_not() {
         }
         remote.push(Step::End);
         assert_eq!(reader.read(), Read::End);
-        reply.send_response(answer(429));
+        reply.send_response(response(429));
 
         if attempts == 2 {
             let (mut reader, reply) = call.attempt().await;
             assert_eq!(reader.read(), data("four"));
             assert_eq!(reader.read(), data("more"));
             assert_eq!(reader.read(), Read::End);
-            reply.send_response(answer(200));
+            reply.send_response(response(200));
             assert_eq!(
-                replay_of(&call.answer()),
+                replay_of(&call.response()),
                 (2, Outcome::Forwarded, Replay::Available)
             );
         } else {
-            let response = call.answer();
+            let response = call.response();
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers().get("retry-after"), None);
             assert_eq!(
@@ -472,9 +472,9 @@ async fn a_body_that_says_it_is_over_the_limit_is_not_recorded_at_all() {
     assert_eq!(reader.hint(), (Some(3), 3));
     assert_eq!(reader.read(), data("one"));
     assert_eq!(budget.held(), 0);
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
     assert_eq!(
-        replay_of(&call.answer()),
+        replay_of(&call.response()),
         (1, Outcome::Exhausted, Replay::TooLarge)
     );
 }
@@ -502,9 +502,9 @@ async fn a_budget_bounds_all_requests_of_the_layers_that_share_it() {
     assert_eq!(reader.read(), Read::Data(frame()));
     assert_eq!(reader.read(), data("more"), "the live attempt streams on");
     assert_eq!(budget.held(), 30_000);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     assert_eq!(
-        replay_of(&second.answer()),
+        replay_of(&second.response()),
         (1, Outcome::Exhausted, Replay::OverBudget)
     );
 
@@ -522,12 +522,12 @@ async fn an_answer_ends_the_recording_and_what_is_recorded_goes_as_it_is_read() 
         remote.data(frame);
         assert_eq!(first.read(), data(frame));
     }
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut second, reply) = call.attempt().await;
     assert_eq!(second.read(), data("one"));
     let held = budget.held();
-    reply.send_response(answer(200));
-    let response = call.answer();
+    reply.send_response(response(200));
+    let response = call.response();
     assert_eq!(
         replay_of(&response),
         (2, Outcome::Forwarded, Replay::Available)
@@ -546,7 +546,7 @@ async fn nothing_is_recorded_where_no_other_key_could_follow() {
     let budget = ReplayBudget::new(1 << 20);
     let one_key = layer(&pool(["k0"]));
     let one_attempt = three_keys().max_attempts(1.try_into().unwrap());
-    let disabled = KeyFailoverLayer::disabled(Plain::default());
+    let disabled = KeyFailoverLayer::disabled(TestPolicy::default());
     for layer in [one_key, one_attempt, disabled] {
         let (body, remote) = chunked();
         let mut call = Call::start(&layer.replay_budget(budget.clone()), body);
@@ -564,7 +564,7 @@ async fn nothing_is_recorded_where_no_other_key_could_follow() {
     remote.data("one");
     assert_eq!(reader.read(), data("one"));
     assert!(budget.held() > 0);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut reader, _reply) = call.attempt().await;
     assert_eq!(reader.read(), data("one"));
     assert_eq!(budget.held(), 0);
@@ -591,7 +591,7 @@ async fn large_frames_and_the_first_are_kept_as_handles_and_small_ones_are_copie
         "{}",
         budget.held()
     );
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
 
     let (mut reader, _reply) = call.attempt().await;
     let mut seen = Vec::new();
@@ -626,7 +626,7 @@ async fn small_frames_between_large_ones_hold_no_more_than_they_are() {
         "{} for {sent}",
         budget.held()
     );
-    reply.send_response(answer(401));
+    reply.send_response(response(401));
     let (mut reader, _reply) = call.attempt().await;
     assert_eq!(budget.held(), sent);
     for _ in 0..COUNT {
@@ -644,7 +644,7 @@ async fn frames_that_are_empty_pass_and_are_not_recorded() {
         remote.data(frame);
         assert_eq!(reader.read(), data(frame));
     }
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut reader, _reply) = call.attempt().await;
     assert_eq!(reader.read(), data("one"));
     assert_eq!(reader.read(), Read::Pending);
@@ -659,7 +659,7 @@ async fn a_view_that_is_dropped_before_the_answer_leaves_the_recording_whole() {
     assert_eq!(first.read(), data("one"));
     assert_eq!(first.read(), Read::Pending);
     drop(first);
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (mut second, _reply) = call.attempt().await;
     assert_eq!(second.read(), data("one"));
     remote.data("two");
@@ -674,10 +674,10 @@ async fn the_source_goes_with_its_last_reader_though_a_superseded_view_is_held()
     let (mut held, reply) = call.attempt().await;
     remote.data("one");
     assert_eq!(held.read(), data("one"));
-    reply.send_response(answer(429));
+    reply.send_response(response(429));
     let (second, reply) = call.attempt().await;
-    reply.send_response(answer(200));
-    call.answer();
+    reply.send_response(response(200));
+    call.response();
     assert!(!remote.is_dropped());
     drop(second);
     assert!(remote.is_dropped());
@@ -714,7 +714,7 @@ async fn each_attempt_tells_its_number_and_its_key() {
             (number, key)
         );
         assert_eq!((attempt.hint(), attempt.label()), ("...", None));
-        reply.send_response(answer(if number == 3 { 200 } else { 429 }));
+        reply.send_response(response(if number == 3 { 200 } else { 429 }));
     }
 }
 
@@ -734,7 +734,7 @@ async fn a_head_of_very_many_values_is_sent_again() {
         assert_pending!(future.poll());
         let (sent, reply) = handle.next_request().await.unwrap();
         assert_eq!(sent.headers().get_all("x-list").iter().count(), VALUES);
-        reply.send_response(answer(status));
+        reply.send_response(response(status));
     }
     assert_eq!(assert_ready_ok!(future.poll()).status(), 200);
 }

@@ -6,14 +6,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::support::{is_refused, layer};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
+use test_support::policy::TestPolicy;
 use tower::{Layer, Service};
 use tower_key_failover::{KeyFailoverLayer, KeyPool};
-
-use crate::support::{Plain, is_refused, layer};
 
 /// A provider that reads each request at once, and allocates nothing.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ where
     measured.count_total
 }
 
-fn through(layer: &KeyFailoverLayer<Plain>) -> u64 {
+fn through(layer: &KeyFailoverLayer<TestPolicy>) -> u64 {
     count(layer.layer(Provider), request())
 }
 
@@ -87,7 +87,10 @@ fn without_the_layer_nothing_is_allocated() {
 
 #[test]
 fn a_disabled_layer_allocates_nothing() {
-    assert_eq!(through(&KeyFailoverLayer::disabled(Plain)), 0);
+    assert_eq!(
+        through(&KeyFailoverLayer::disabled(TestPolicy::default())),
+        0
+    );
 }
 
 #[test]
@@ -109,7 +112,10 @@ fn a_pool_of_one_key_costs_nothing() {
 fn one_key_that_is_left_costs_nothing() {
     let pool = Arc::new(KeyPool::new(["k0", "good"]).unwrap());
     pool.walker().next_key().unwrap().mark_permanent();
-    assert_eq!(through(&KeyFailoverLayer::new(Plain, pool)), 0);
+    assert_eq!(
+        through(&KeyFailoverLayer::new(TestPolicy::default(), pool)),
+        0
+    );
 }
 
 #[test]

@@ -4,10 +4,9 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use test_support::policy::TestPolicy;
 use tower::Service;
 use tower_key_failover::{KeyFailover, RequestBody};
-
-use crate::support::Plain;
 
 type Body = Full<bytes::Bytes>;
 type Inner = Client<HttpConnector, RequestBody<Body>>;
@@ -19,7 +18,7 @@ fn size_of_future<S: Service<Request<B>>, B>() -> usize {
 #[test]
 fn the_future_adds_512_bytes_at_most_to_that_of_hypers_client() {
     let inner = size_of_future::<Inner, RequestBody<Body>>();
-    let outer = size_of_future::<KeyFailover<Inner, Plain>, Body>();
+    let outer = size_of_future::<KeyFailover<Inner, TestPolicy>, Body>();
     println!("the client's future: {inner} bytes; the layer's: {outer}");
     println!("the client itself: {} bytes", size_of::<Inner>());
     assert!(outer - inner <= 512, "{inner} bytes became {outer}");

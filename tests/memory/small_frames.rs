@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use crate::support::{is_refused, layer};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -14,8 +15,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
-
-use crate::support::{is_refused, layer};
 
 const CHUNKS: usize = 20_000;
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::support::{is_refused, layer};
 use allocation_counter::AllocationInfo;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,8 +16,6 @@ use tokio::sync::Barrier;
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::ReplayBudget;
-
-use crate::support::{is_refused, layer};
 
 const UPLOADS: usize = 200;
 const LENGTH: usize = 1 << 20;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
+use test_support::mock::{Body, layer, request};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::pool::{
     ExhaustedKind, KeyPool, KeyState, Marked, PoolEvent, PoolEvents, Reason, ReturnedBy,
 };
-
-use crate::support::{Body, layer, request};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use test_support::harness::{Harness, keep, rate_limited};
+use test_support::mock::{layer, pool, response};
 use tokio::time::advance;
 use tower_key_failover::pool::KeyPool;
 use tower_key_failover::{FailoverInfo, Mark, Outcome, Replay, Verdict};
-
-use crate::rig::{Rig, keep, layer, limited};
-use crate::support::{answer, pool};
 
 fn attempts(info: &FailoverInfo) -> Vec<(String, u16, Verdict)> {
     let history = info.history();
@@ -28,7 +27,7 @@ fn attempts(info: &FailoverInfo) -> Vec<(String, u16, Verdict)> {
 async fn each_attempt_is_told_with_its_key_status_and_verdict() {
     let pool = pool(["k-one", "k-two", "k-333", "k-444"]);
     let (_, response) =
-        Rig::new(&layer(&pool)).run([limited("5"), keep(), answer(401), answer(200)]);
+        Harness::new(&layer(&pool)).run([rate_limited("5"), keep(), response(401), response(200)]);
     let info = response.body().failover().unwrap();
     let five = Some(Duration::from_secs(5));
     assert_eq!(
@@ -56,7 +55,7 @@ async fn each_attempt_is_told_with_its_key_status_and_verdict() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_found_nothing_tells_what_it_tried() {
     let pool = pool(["k0", "k1"]);
-    let (_, response) = Rig::new(&layer(&pool)).run([answer(401), limited("3")]);
+    let (_, response) = Harness::new(&layer(&pool)).run([response(401), rate_limited("3")]);
     let info = response.body().failover().unwrap();
     assert_eq!((info.attempts(), info.outcome()), (2, Outcome::Exhausted));
     let last = info.history().last().unwrap();
@@ -66,7 +65,7 @@ async fn a_request_that_found_nothing_tells_what_it_tried() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_is_forwarded_is_told_once() {
     let pool = pool(["k0"]);
-    let (_, response) = Rig::new(&layer(&pool)).run([keep()]);
+    let (_, response) = Harness::new(&layer(&pool)).run([keep()]);
     let info = response.body().failover().unwrap();
     assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Forwarded));
     assert_eq!(info.replay(), Replay::NotNeeded);
@@ -76,13 +75,13 @@ async fn a_refusal_that_is_forwarded_is_told_once() {
 async fn the_time_of_each_attempt_is_taken_where_it_is_asked_for() {
     for take in [false, true] {
         let pool = pool(["k0", "k1"]);
-        let mut rig = Rig::new(&layer(&pool).timings(take));
+        let mut rig = Harness::new(&layer(&pool).timings(take));
         let mut flight = rig.send();
         advance(Duration::from_millis(30)).await;
-        rig.next().answer(answer(401));
+        rig.next().respond(response(401));
         flight.poll();
         advance(Duration::from_millis(70)).await;
-        rig.next().answer(answer(200));
+        rig.next().respond(response(200));
         let info = flight.info();
         let elapsed: Vec<_> = info.history().map(|attempt| attempt.elapsed()).collect();
         let taken = |millis| take.then_some(Duration::from_millis(millis));
@@ -98,7 +97,7 @@ async fn labels_are_told_and_no_key_is() {
             .build()
             .unwrap(),
     );
-    let (_, response) = Rig::new(&layer(&pool)).run([answer(401), answer(200)]);
+    let (_, response) = Harness::new(&layer(&pool)).run([response(401), response(200)]);
     let info = response.body().failover().unwrap();
     let labels: Vec<_> = info.history().map(|attempt| attempt.label()).collect();
     assert_eq!(labels, [Some("team-a"), Some("team-b")]);
@@ -113,7 +112,7 @@ async fn labels_are_told_and_no_key_is() {
 #[tokio::test(start_paused = true)]
 async fn a_single_attempt_that_was_refused_and_forwarded_is_told_in_the_body_alone() {
     let pool = pool(["k0"]);
-    let (_, response) = Rig::new(&layer(&pool)).run([keep()]);
+    let (_, response) = Harness::new(&layer(&pool)).run([keep()]);
     assert_eq!(response.body().failover().unwrap().attempts(), 1);
     assert!(response.extensions().get::<FailoverInfo>().is_none());
 }

@@ -1,13 +1,6 @@
 //! What can be observed of a pool and of a request: events, metrics, logs, snapshots, usage.
 #![allow(unreachable_pub)]
 
-#[path = "../failover/rig.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod rig;
-#[path = "../failover/support.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod support;
-
 #[cfg(all(
     feature = "events",
     feature = "grpc",

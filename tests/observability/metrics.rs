@@ -9,10 +9,10 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use metrics::Unit;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use test_support::mock::{Body, layer, request};
+use test_support::policy::TestPolicy;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, ReplayBudget, RequestBody};
-
-use crate::support::{Body, Plain, layer, request};
 
 /// A metric by its name and labels, with its value.
 type Metric = (String, String);
@@ -66,9 +66,9 @@ fn counts<F: Future>(work: F) -> Vec<Metric> {
 
 /// Sends a request to a provider that reads it, takes half a second, and answers each key with the
 /// status that it names.
-async fn send(layer: &KeyFailoverLayer<Plain>, body: &'static str) -> u16 {
+async fn send(layer: &KeyFailoverLayer<TestPolicy>, body: &'static str) -> u16 {
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
-        let key = crate::support::key_of(&request)
+        let key = test_support::mock::key_of(&request)
             .split('-')
             .next()
             .unwrap()
@@ -251,7 +251,7 @@ fn every_metric_is_described_with_its_unit() {
             let layer = layer(&pool(["429", "200", "200-2"])).timings(true);
             send(&layer, "hello").await;
             send(&layer.max_replay_bytes(1), "hello").await;
-            send(&crate::support::layer(&pool(["401"])), "").await;
+            send(&test_support::mock::layer(&pool(["401"])), "").await;
         });
         pool(["k0"]).record_metrics();
     });

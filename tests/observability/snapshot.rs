@@ -1,10 +1,9 @@
 //! A pool as it stands.
 
+use test_support::harness::{Harness, SECOND, cooling_down, key, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyState, Reason};
-
-use crate::rig::{Rig, SECOND, key, layer, limited, out_for};
-use crate::support::answer;
 
 #[tokio::test(start_paused = true)]
 async fn each_key_is_shown_in_order_with_its_label_hint_group_and_state() {
@@ -29,7 +28,7 @@ async fn each_key_is_shown_in_order_with_its_label_hint_group_and_state() {
     assert_eq!((&*first.hint, &*second.hint), ("sk...-0", "sk...-1"));
     assert_eq!(
         (first.state, second.state),
-        (out_for(3 * SECOND), KeyState::Valid)
+        (cooling_down(3 * SECOND), KeyState::Valid)
     );
     let printed = format!("{snapshot:?} {snapshot:#?}");
     assert!(!printed.contains("canary"), "{printed}");
@@ -41,8 +40,8 @@ async fn the_remaining_wait_counts_down_and_a_snapshot_stays_as_it_was() {
     key(&pool, 0).mark_temporary(Some(3 * SECOND));
     let before = pool.snapshot();
     advance(SECOND).await;
-    assert_eq!(pool.snapshot().keys[0].state, out_for(2 * SECOND));
-    assert_eq!(before.keys[0].state, out_for(3 * SECOND));
+    assert_eq!(pool.snapshot().keys[0].state, cooling_down(2 * SECOND));
+    assert_eq!(before.keys[0].state, cooling_down(3 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,8 +49,8 @@ async fn the_reason_is_that_of_the_last_mark() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0", "k1"]).unwrap());
     let reason = || pool.snapshot().keys[0].reason;
     assert_eq!(reason(), None);
-    let mut rig = Rig::new(&layer(&pool));
-    rig.keys([limited("1"), answer(200)]);
+    let mut rig = Harness::new(&layer(&pool));
+    rig.keys([rate_limited("1"), response(200)]);
     assert_eq!(reason(), Some(Reason::RateLimited));
     advance(SECOND).await;
     assert_eq!(
@@ -59,7 +58,7 @@ async fn the_reason_is_that_of_the_last_mark() {
         Some(Reason::RateLimited),
         "it is told of the last, though it is over"
     );
-    rig.keys([answer(403), answer(200)]);
+    rig.keys([response(403), response(200)]);
     assert_eq!(reason(), Some(Reason::Forbidden));
     pool.disable(0).unwrap();
     assert_eq!(reason(), Some(Reason::Operator));
@@ -69,10 +68,10 @@ async fn the_reason_is_that_of_the_last_mark() {
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_changed_nothing_gives_no_reason() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());
-    let mut rig = Rig::new(&layer(&pool));
+    let mut rig = Harness::new(&layer(&pool));
     let (mut one, mut two) = (rig.send(), rig.send());
-    rig.next().answer(answer(401));
-    rig.next().answer(limited("5"));
+    rig.next().respond(response(401));
+    rig.next().respond(rate_limited("5"));
     assert_eq!((one.status(), two.status()), (502, 502));
     assert_eq!(pool.snapshot().keys[0].reason, Some(Reason::Unauthorized));
 }
@@ -85,7 +84,7 @@ async fn siblings_show_the_reason_of_their_group() {
         .key("k1")
         .group("org");
     let pool = std::sync::Arc::new(pool.key("k2").build().unwrap());
-    Rig::new(&layer(&pool)).keys([limited("5"), answer(200)]);
+    Harness::new(&layer(&pool)).keys([rate_limited("5"), response(200)]);
     let reasons: Vec<_> = pool.snapshot().keys.iter().map(|key| key.reason).collect();
     assert_eq!(
         reasons,
@@ -98,7 +97,7 @@ async fn they_show_it_when_its_cooldown_is_over_as_well() {
     let pool = KeyPool::builder().key("k0").group("org").build().unwrap();
     let pool = std::sync::Arc::new(pool);
     assert_eq!(pool.snapshot().keys[0].reason, None);
-    Rig::new(&layer(&pool)).keys([limited("5")]);
+    Harness::new(&layer(&pool)).keys([rate_limited("5")]);
     advance(5 * SECOND).await;
     let key = &pool.snapshot().keys[0];
     assert_eq!(

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use test_support::mock::{Body, layer, request};
+use test_support::policy::TestPolicy;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 use tracing::field::{Field, Visit};
@@ -19,8 +21,6 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Instrument, Level, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-
-use crate::support::{Body, Plain, layer, request};
 
 #[derive(Clone, Debug, Default)]
 struct Fields(BTreeMap<&'static str, String>);
@@ -140,10 +140,13 @@ fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
 
 /// Sends a request to a provider that reads it, takes a while, says so, and answers each key with
 /// the status that it begins with. 999 is no answer at all.
-async fn send(layer: &KeyFailoverLayer<Plain>, body: &'static str) -> Result<u16, &'static str> {
+async fn send(
+    layer: &KeyFailoverLayer<TestPolicy>,
+    body: &'static str,
+) -> Result<u16, &'static str> {
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
         tracing::trace!("called");
-        let status = crate::support::key_of(&request)[..3].to_owned();
+        let status = test_support::mock::key_of(&request)[..3].to_owned();
         let _ = request.into_body().collect().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         tracing::trace!(status, "answers");
@@ -177,11 +180,15 @@ async fn a_request_that_the_first_key_answers_is_not_logged_at_any_level() {
     assert_eq!(send(&layer, "hello").await, Ok(200));
     assert_eq!(send(&layer, "").await, Ok(200));
     assert_eq!(
-        send(&crate::support::layer(&crate::support::pool(["500"])), "").await,
+        send(
+            &test_support::mock::layer(&test_support::mock::pool(["500"])),
+            ""
+        )
+        .await,
         Ok(500)
     );
     // Nor one with its caller's own key.
-    let provider = service_fn(|_| async { Ok::<_, Infallible>(crate::support::answer(401)) });
+    let provider = service_fn(|_| async { Ok::<_, Infallible>(test_support::mock::response(401)) });
     let mut own = request("");
     own.headers_mut().insert("x-key", "429".parse().unwrap());
     assert_eq!(
@@ -367,7 +374,7 @@ async fn a_mark_of_a_request_that_is_dropped_stands_in_its_span() {
     let (log, _guard) = Log::start();
     let pool = pool(["429-key-0123456789", "200-key-0123456789"]);
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
-        let status = &crate::support::key_of(&request)[..3];
+        let status = &test_support::mock::key_of(&request)[..3];
         let answer = Response::builder()
             .status(status)
             .header("x-say", "inspect");
@@ -478,7 +485,7 @@ fn who_is_told_of_a_change_may_make_another() {
 async fn replay_given_up_is_told_with_its_reason_and_louder_where_it_was_missed() {
     let (log, _guard) = Log::start();
     let body = "a body of more than four bytes";
-    let layer = |keys| crate::support::layer(&pool(keys)).max_replay_bytes(4);
+    let layer = |keys| test_support::mock::layer(&pool(keys)).max_replay_bytes(4);
     assert_eq!(send(&layer(["200", "201"]), body).await, Ok(200));
     assert_eq!(send(&layer(["429", "200"]), body).await, Ok(429));
     let events = ours(log.events());

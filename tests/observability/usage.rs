@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use test_support::harness::{Harness, SECOND, keep, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyUsage, NewKey, Reason};
-
-use crate::rig::{Rig, SECOND, keep, layer, limited};
-use crate::support::answer;
 
 fn pool() -> Arc<KeyPool> {
     let pool = KeyPool::builder().key("k0").key("k1");
@@ -27,9 +26,9 @@ async fn unless_it_is_asked_for_nothing_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
     let pool = pool();
-    let mut rig = Rig::new(&layer(&pool));
+    let mut rig = Harness::new(&layer(&pool));
     for status in [200, 404, 500] {
-        rig.run([answer(status)]);
+        rig.run([response(status)]);
     }
     assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (3, 0));
     assert!(usage(&pool, 0).refused.is_empty());
@@ -38,9 +37,9 @@ async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_counted_by_their_reasons() {
     let pool = pool();
-    let mut rig = Rig::new(&layer(&pool));
-    for refusal in [keep(), limited("1"), limited("1"), answer(401)] {
-        rig.keys([refusal, answer(200)]);
+    let mut rig = Harness::new(&layer(&pool));
+    for refusal in [keep(), rate_limited("1"), rate_limited("1"), response(401)] {
+        rig.keys([refusal, response(200)]);
         advance(SECOND).await;
     }
     assert_eq!(
@@ -57,12 +56,12 @@ async fn refusals_are_counted_by_their_reasons() {
 #[tokio::test(start_paused = true)]
 async fn it_is_told_how_long_ago_a_key_was_answered_last() {
     let pool = pool();
-    let mut rig = Rig::new(&layer(&pool));
+    let mut rig = Harness::new(&layer(&pool));
     assert_eq!(usage(&pool, 0).last_used, None);
-    rig.run([answer(200)]);
+    rig.run([response(200)]);
     advance(3 * SECOND).await;
     assert_eq!(usage(&pool, 0).last_used, Some(3 * SECOND));
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     assert_eq!(usage(&pool, 0).last_used, Some(Duration::ZERO));
     assert_eq!(usage(&pool, 1).last_used, Some(Duration::ZERO));
 }
@@ -70,7 +69,7 @@ async fn it_is_told_how_long_ago_a_key_was_answered_last() {
 #[tokio::test(start_paused = true)]
 async fn counts_stay_with_the_key_when_the_list_changes() {
     let pool = pool();
-    Rig::new(&layer(&pool)).run([answer(200)]);
+    Harness::new(&layer(&pool)).run([response(200)]);
     pool.replace_keys([NewKey::new("k1"), NewKey::new("k0").label("moved")])
         .unwrap();
     assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (0, 1));
@@ -79,7 +78,7 @@ async fn counts_stay_with_the_key_when_the_list_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_transport_error_and_a_request_that_is_dropped_count_for_nothing() {
     let pool = pool();
-    let mut rig = Rig::new(&layer(&pool));
+    let mut rig = Harness::new(&layer(&pool));
     let mut failing = rig.send();
     rig.next().fail("connection reset");
     assert!(failing.result().is_err());

@@ -23,8 +23,7 @@ fn is_byok(provider: &str, headers: &[(&str, &str)]) -> bool {
 
 #[test]
 fn a_credential_is_found_as_the_conformance_cases_say() {
-    let cases: Value =
-        serde_json::from_str(include_str!("../conformance/unit_cases.json")).unwrap();
+    let cases: Value = test_support::conformance::unit_cases();
     for (provider, cases) in cases["is_byok"].as_object().unwrap() {
         for case in cases.as_array().unwrap() {
             let headers: Vec<_> = case[0]

@@ -1,9 +1,8 @@
 //! What refusals say beyond their status: cases that the vectors do not hold.
 
 use serde_json::{Value, json};
+use test_support::verdict::{Does, head, judge_json};
 use tower_key_failover::policy::{self, ProviderPolicy, Verdict};
-
-use crate::answers::{Does, head, judge_json};
 
 const QUOTA: Does = Does::Temporary(Some(std::time::Duration::from_secs(3600)));
 const LIMIT: Does = Does::Temporary(None);

@@ -41,8 +41,7 @@ fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
 
 #[test]
 fn retry_after_is_rounded_up_as_the_conformance_cases_say() {
-    let cases: Value =
-        serde_json::from_str(include_str!("../conformance/unit_cases.json")).unwrap();
+    let cases: Value = test_support::conformance::unit_cases();
     for case in cases["json_error_response"].as_array().unwrap() {
         let millis = case["retry_after_ms"].as_i64().unwrap();
         let wait = u64::try_from(millis).ok().map(Duration::from_millis);

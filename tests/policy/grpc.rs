@@ -14,14 +14,13 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use prost::Message;
+use test_support::verdict::{Does, head};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::{
     BodyEvidence, Byok, Grpc, Mark, ProviderPolicy, Reason, Verdict, for_name,
 };
 use tower_key_failover::pool::{Exhausted, KeyState};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
-
-use crate::answers::{Does, head};
 
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 

@@ -1,9 +1,8 @@
 //! Bodies that say nothing, or are made to do harm: the status decides.
 
 use proptest::prelude::*;
+use test_support::verdict::{Does, head, judge, judge_evidence};
 use tower_key_failover::policy::{self, BodyEvidence, ProviderPolicy, Verdict};
-
-use crate::answers::{Does, head, judge, judge_evidence};
 
 const PROVIDERS: [&str; 16] = [
     "anthropic",

@@ -2,8 +2,6 @@
 #![cfg(feature = "providers")]
 #![allow(unreachable_pub)]
 
-mod answers;
-
 mod byok;
 mod evidence;
 mod exhausted_response;

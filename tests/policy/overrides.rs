@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use http::{Response, StatusCode, request, response};
 use serde_json::json;
+use test_support::verdict::{Does, head, judge, judge_evidence, judge_json};
 use tower_key_failover::policy::{
     self, Anthropic, Bearer, BodyEvidence, Mark, OpenAi, ProviderPolicy, Verdict,
 };
 use tower_key_failover::pool::{Exhausted, Key};
-
-use crate::answers::{Does, head, judge, judge_evidence, judge_json};
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
@@ -173,7 +172,7 @@ fn a_rule_goes_on_top_of_any_policy() {
     let boxed: Box<dyn ProviderPolicy> = Box::new(Bearer::new());
     let (policy, seen) = noting(Arc::new(boxed), Verdict::Forward);
     assert_eq!(
-        policy.classify(&crate::answers::head(429, &[])),
+        policy.classify(&test_support::verdict::head(429, &[])),
         Verdict::Forward
     );
     assert_eq!(seen.lock().unwrap().len(), 1);

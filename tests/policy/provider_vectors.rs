@@ -12,12 +12,11 @@ use flate2::read::{GzEncoder, ZlibEncoder};
 use http::{HeaderValue, Request, Response, response};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use test_support::verdict::{Does, head, judge};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::{self, ProviderPolicy, Verdict};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
-
-use crate::answers::{Does, head, judge};
 
 const VECTORS: &str = include_str!("../conformance/provider_vectors.json");
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use test_support::verdict::{Does, head, judge, judge_json};
 use tower_key_failover::policy::{self, Bearer, ProviderPolicy};
-
-use crate::answers::{Does, head, judge, judge_json};
 
 const DATE: (&str, &str) = ("date", "Fri, 20 Nov 2026 20:00:00 GMT");
 
@@ -39,8 +38,7 @@ fn message(text: &str) -> Value {
 
 #[test]
 fn retry_after_is_read_as_the_conformance_cases_say() {
-    let cases: Value =
-        serde_json::from_str(include_str!("../conformance/unit_cases.json")).unwrap();
+    let cases: Value = test_support::conformance::unit_cases();
     for case in cases["parse_retry_after"].as_array().unwrap() {
         let headers: Vec<_> = [("retry-after-ms", "ms"), ("retry-after", "sec")]
             .into_iter()

@@ -22,7 +22,7 @@ fn key(pool: &KeyPool, index: usize) -> Key {
 }
 
 fn cases() -> Value {
-    serde_json::from_str(include_str!("../conformance/unit_cases.json")).unwrap()
+    test_support::conformance::unit_cases()
 }
 
 fn list(value: &Value) -> &[Value] {

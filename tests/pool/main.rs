@@ -1,13 +1,6 @@
 //! The pool: which key is usable and until when, and changes of its keys while it is in use.
 #![allow(unreachable_pub)]
 
-#[path = "../failover/rig.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod rig;
-#[path = "../failover/support.rs"]
-#[allow(dead_code, reason = "each test binary uses its own part")]
-mod support;
-
 mod availability;
 mod reload;
 #[cfg(feature = "serde")]

@@ -8,11 +8,10 @@ use std::time::{Duration, SystemTime};
 use http::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use test_support::mock::Body;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::pool::{Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Reason, SavedPool};
-
-use crate::support::Body;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -65,12 +64,12 @@ fn assert_about(state: KeyState, wait: Duration) {
 /// The key that a request comes to. It succeeds there.
 async fn first_used(pool: &Arc<KeyPool>) -> String {
     let provider = service_fn(|request| async move {
-        let used = crate::support::key_of(&request).to_owned();
+        let used = test_support::mock::key_of(&request).to_owned();
         Ok::<_, Infallible>(Response::new(Body::from(used)))
     });
-    let answer = crate::support::layer(pool)
+    let answer = test_support::mock::layer(pool)
         .layer(provider)
-        .oneshot(crate::support::request(""))
+        .oneshot(test_support::mock::request(""))
         .await;
     let used = answer.unwrap().into_body().collect().await.unwrap();
     String::from_utf8(used.to_bytes().to_vec()).unwrap()
@@ -351,10 +350,10 @@ async fn who_waits_for_a_key_that_is_restored_as_out_for_good_is_told_at_once() 
     key(&after, 0).mark_temporary(Some(SECOND));
     let provider =
         service_fn(|_| async { Ok::<_, Infallible>(Response::new(Body::from(String::new()))) });
-    let service = crate::support::layer(&after)
+    let service = test_support::mock::layer(&after)
         .wait_for_key(MINUTE)
         .layer(provider);
-    let mut waiting = tokio_test::task::spawn(service.oneshot(crate::support::request("")));
+    let mut waiting = tokio_test::task::spawn(service.oneshot(test_support::mock::request("")));
     assert!(waiting.poll().is_pending());
     assert_eq!(restore(&after, &saved), 1);
     assert!(waiting.is_woken());

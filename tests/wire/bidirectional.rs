@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt;
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Protocol, Server, call, read_all, stack};
 use tower_key_failover::ReplayBudget;
-
-use crate::support::{
-    Fed, Protocol, Server, call, layer, on_both_protocols, pool, read_all, stack, within,
-};
 
 on_both_protocols! {
     async fn holds_nothing_once_the_answer_has_begun(protocol: Protocol) {
@@ -23,12 +22,12 @@ on_both_protocols! {
         feed.send(frame.clone());
         refused.read(frame.len()).await;
         assert_eq!(budget.held(), frame.len());
-        refused.answer(401);
+        refused.respond(401);
 
         let mut exchange = server.next().await;
         exchange.read(frame.len()).await;
         let (echo, body) = Fed::of_unknown_length();
-        let mut upload = exchange.answer_and_keep_body(Response::new(body));
+        let mut upload = exchange.respond_and_keep_body(Response::new(body));
         let mut answer = answered.await.unwrap().unwrap().into_body();
         for _ in 0..100 {
             feed.send(frame.clone());

@@ -4,13 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Response};
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Protocol, Server, call, read_all, response_with, stack};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::support::{
-    Fed, Protocol, Server, answer_with, call, layer, on_both_protocols, pool, read_all, stack,
-    within,
-};
 
 const ERROR: &str = r#"{"type":"error","error":{"type":"authentication_error","message":"no"}}"#;
 
@@ -23,30 +21,30 @@ async fn refuse_after_the_upload(protocol: Protocol, refusal: Response<Fed>) -> 
 
     let mut refused = server.next().await;
     assert_eq!(read_all(&mut refused.body).await.unwrap().data, "hello");
-    refused.answer_with(refusal);
+    refused.respond_with(refusal);
 
     let mut accepting = server.next().await;
     assert_eq!(read_all(&mut accepting.body).await.unwrap().data, "hello");
     let connection = accepting.connection;
-    accepting.answer(200);
+    accepting.respond(200);
     assert_eq!(answered.await.unwrap().unwrap().status(), 200);
     (connection, server.connections())
 }
 
 on_both_protocols! {
     async fn a_refusal_without_a_body_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
-        let used = refuse_after_the_upload(protocol, answer_with(401, "")).await;
+        let used = refuse_after_the_upload(protocol, response_with(401, "")).await;
         assert_eq!(used, (1, 1));
     }
 
     async fn a_refusal_with_a_short_body_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
-        let used = refuse_after_the_upload(protocol, answer_with(401, ERROR)).await;
+        let used = refuse_after_the_upload(protocol, response_with(401, ERROR)).await;
         assert_eq!(used, (1, 1));
     }
 
     async fn an_inspected_refusal_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
-        let mut refusal = answer_with(401, ERROR);
-        refusal.headers_mut().insert("x-say", HeaderValue::from_static("inspect"));
+        let mut refusal = response_with(401, ERROR);
+        refusal.headers_mut().insert("x-say", HeaderValue::from_static("inspect, status"));
         let used = refuse_after_the_upload(protocol, refusal).await;
         assert_eq!(used, (1, 1));
     }
@@ -71,7 +69,7 @@ on_both_protocols! {
         let mut refused = server.next().await;
         feed.send("hel");
         refused.read(3).await;
-        let unfinished = refused.answer_and_keep_body(answer_with(401, "no"));
+        let unfinished = refused.respond_and_keep_body(response_with(401, "no"));
         let cut = read_all(unfinished).await;
         assert!(cut.is_err(), "looks complete: {cut:?}");
 
@@ -84,7 +82,7 @@ on_both_protocols! {
             Protocol::Http2 => 1,
         };
         assert_eq!(accepting.connection, connections);
-        accepting.answer(200);
+        accepting.respond(200);
         assert_eq!(answered.await.unwrap().unwrap().status(), 200);
     }
 
@@ -106,10 +104,10 @@ on_both_protocols! {
         let mut refused = server.next().await;
         feed.send("hel");
         refused.read(3).await;
-        let unfinished = refused.answer_and_keep_body(answer_with(401, ERROR));
+        let unfinished = refused.respond_and_keep_body(response_with(401, ERROR));
         let accepting = server.next().await;
         drop(feed);
-        accepting.answer(200);
+        accepting.respond(200);
         assert_eq!(answered.await.unwrap().unwrap().status(), 200);
         read_all(unfinished).await.unwrap_err();
         drop(subscribed);

@@ -3,13 +3,11 @@
 use std::error::Error;
 
 use hyper_util::client::legacy;
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Feed, Protocol, Server, all_valid, call, client, read_all, stack};
 use tokio::task::JoinHandle;
 use tower_key_failover::pool::KeyState;
-
-use crate::support::{
-    Fed, Feed, Protocol, Server, all_valid, call, client, layer, on_both_protocols, pool, read_all,
-    stack, within,
-};
 
 /// Sends half of the body, and has the caller get an error for an answer.
 async fn fail_half_way<T>(
@@ -59,7 +57,7 @@ on_both_protocols! {
         let (feed, body) = Fed::of_unknown_length();
         let answered = call(&service, server.post(body));
 
-        server.next().await.answer(401);
+        server.next().await.respond(401);
         fail_half_way(&mut server, feed, answered).await;
         assert_eq!(pool.states()[..], [KeyState::Permanent, KeyState::Valid, KeyState::Valid]);
     }

@@ -1,18 +1,18 @@
 //! What is held of an upload is bounded, and given back.
 
 use bytes::Bytes;
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::policy::TestPolicy;
+use test_support::wire::{Fed, Protocol, Server, call, read_all, stack};
 use tower_key_failover::{FailoverInfo, KeyFailoverLayer, Outcome, Replay, ReplayBudget};
-
-use crate::support::{
-    Fed, Plain, Protocol, Server, call, layer, on_both_protocols, pool, read_all, stack, within,
-};
 
 const LIMIT: usize = 100_000;
 
 /// Refuses the first key once `length` bytes of the body have arrived, which goes on. Returns the
 /// answer's status and how it came about.
 async fn refuse_after(
-    layer: KeyFailoverLayer<Plain>,
+    layer: KeyFailoverLayer<TestPolicy>,
     protocol: Protocol,
     length: usize,
 ) -> (u16, FailoverInfo) {
@@ -26,7 +26,7 @@ async fn refuse_after(
         .for_each(|chunk| feed.send(sent.slice_ref(chunk)));
     let mut refused = server.next().await;
     assert!(refused.read(length).await == sent, "the attempt was harmed");
-    refused.answer(401);
+    refused.respond(401);
 
     let mut answered = answered;
     let answer = tokio::select! {
@@ -34,7 +34,7 @@ async fn refuse_after(
         mut accepting = server.next() => {
             assert!(accepting.read(length).await == sent, "not what was sent");
             drop(feed);
-            accepting.answer(200);
+            accepting.respond(200);
             answered.await
         }
     };
@@ -46,7 +46,7 @@ async fn refuse_after(
 }
 
 /// Accepts an upload of `length` bytes.
-async fn accept(layer: KeyFailoverLayer<Plain>, protocol: Protocol, length: usize) -> Replay {
+async fn accept(layer: KeyFailoverLayer<TestPolicy>, protocol: Protocol, length: usize) -> Replay {
     let mut server = Server::start(protocol).await;
     let service = stack(&layer, protocol);
     let (feed, body) = Fed::of_unknown_length();
@@ -59,7 +59,7 @@ async fn accept(layer: KeyFailoverLayer<Plain>, protocol: Protocol, length: usiz
     let mut exchange = server.next().await;
     let got = read_all(&mut exchange.body).await.unwrap();
     assert!(got.data == sent, "the attempt was harmed");
-    exchange.answer(200);
+    exchange.respond(200);
     let answer = answered.await.unwrap().unwrap();
     assert_eq!(answer.status(), 200);
     answer.body().failover().unwrap().replay()
@@ -122,7 +122,7 @@ on_both_protocols! {
         feed.send("01234");
         exchange.read(5).await;
         assert_eq!(budget.held(), 0);
-        exchange.answer(401);
+        exchange.respond(401);
         let answer = answered.await.unwrap().unwrap();
         assert_eq!(answer.status(), 429);
         assert_eq!(answer.body().failover().unwrap().replay(), Replay::TooLarge);
@@ -159,7 +159,7 @@ on_both_protocols! {
         sent.chunks(64 << 10).for_each(|chunk| feed.send(sent.slice_ref(chunk)));
         refused.read(sent.len()).await;
         assert_eq!(budget.held(), sent.len());
-        refused.answer(401);
+        refused.respond(401);
         let unread = server.next().await;
         assert!(budget.held() > 0);
         answered.abort();

@@ -1,7 +1,6 @@
 //! The layer between real peers over loopback, on HTTP/1.1 and HTTP/2.
 
 #![allow(unreachable_pub)]
-mod support;
 
 mod bidirectional;
 mod connections;

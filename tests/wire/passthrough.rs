@@ -3,11 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-
-use crate::support::{
-    Fed, Protocol, Raw, Server, call, layer, on_both_protocols, pool, proxy, read_all, stack,
-    within,
-};
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Protocol, Raw, Server, call, proxy, read_all, stack, within};
 
 fn trailers() -> HeaderMap {
     let name = HeaderName::from_static("x-sum");
@@ -22,13 +20,13 @@ on_both_protocols! {
         request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
         let answered = call(&service, request);
 
-        server.next().await.answer(401);
+        server.next().await.respond(401);
         let (feed, body) = Fed::of_unknown_length();
         feed.send("hi");
         feed.send_trailers(trailers());
         drop(feed);
         let answer = Response::builder().header("trailer", "x-sum").body(body);
-        server.next().await.answer_with(answer.unwrap());
+        server.next().await.respond_with(answer.unwrap());
 
         let answer = answered.await.unwrap().unwrap();
         let whole = read_all(answer.into_body()).await.unwrap();
@@ -74,12 +72,12 @@ async fn a_client_that_expects_100_continue_is_told_to_go_on() {
             .write("content-length: 5\r\nexpect: 100-continue\r\n\r\n")
             .await;
         client.read_until("HTTP/1.1 100 Continue\r\n\r\n").await;
-        server.next().await.answer(401);
+        server.next().await.respond(401);
         let mut accepting = server.next().await;
         assert_eq!(accepting.head.headers["expect"], "100-continue");
         client.write("hello").await;
         assert_eq!(read_all(&mut accepting.body).await.unwrap().data, "hello");
-        accepting.answer(200);
+        accepting.respond(200);
         let head = client.read_until("\r\n\r\n").await;
         assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{head:?}");
     })

@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
-use tokio::task::JoinHandle;
-
-use crate::support::{
-    Exchange, Fed, Feed, Protocol, Server, Whole, answer, answer_with, call, layer, pool, read_all,
-    stack, within,
+use test_support::mock::{layer, pool};
+use test_support::wire::{
+    Exchange, Fed, Feed, Protocol, Server, Whole, call, read_all, response, response_with, stack,
+    within,
 };
+use tokio::task::JoinHandle;
 
 /// When a server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +234,7 @@ impl Case {
         let Exchange { body, reply, .. } = accepting;
         let got = read_all(body).await.unwrap();
         assert!(got == self.whole(), "{self:?}: not what was sent");
-        reply.send(answer(200)).unwrap();
+        reply.send(response(200)).unwrap();
         let answer = answered.await.unwrap().unwrap();
         assert_eq!(answer.status(), 200, "{self:?}");
         assert_eq!(answer.body().failover().unwrap().attempts(), 2, "{self:?}");
@@ -257,7 +257,7 @@ impl Case {
                 assert!(got == self.whole(), "{self:?}: not what was sent");
             }
         }
-        let body = refused.answer_and_keep_body(answer_with(401, "no"));
+        let body = refused.respond_and_keep_body(response_with(401, "no"));
         match self.then {
             Then::Drains => Refused::Draining(tokio::spawn(read_all(body))),
             Then::DoesNotRead => Refused::Held(body),

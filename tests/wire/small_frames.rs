@@ -1,8 +1,8 @@
 //! A small frame that hyper hands on pins the whole read buffer that it was cut from.
 
+use test_support::mock::{layer, pool};
+use test_support::wire::{Protocol, Raw, Server, proxy, read_all, within};
 use tower_key_failover::ReplayBudget;
-
-use crate::support::{Protocol, Raw, Server, layer, pool, proxy, read_all, within};
 
 #[tokio::test]
 async fn twenty_thousand_one_byte_chunks_are_sent_again_and_hold_little() {
@@ -32,12 +32,12 @@ async fn twenty_thousand_one_byte_chunks_are_sent_again_and_hold_little() {
             (CHUNKS..4 * CHUNKS).contains(&held),
             "{held} bytes are held"
         );
-        refused.answer(401);
+        refused.respond(401);
 
         let mut accepting = server.next().await;
         client.write("0\r\n\r\n").await;
         assert_eq!(read_all(&mut accepting.body).await.unwrap().data, bytes);
-        accepting.answer(200);
+        accepting.respond(200);
         client.read_until("HTTP/1.1 200 OK\r\n").await;
         assert_eq!(budget.held(), 0);
     })

@@ -2,10 +2,9 @@
 
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
-
-use crate::support::{
-    Fed, Protocol, Server, all_valid, call, layer, on_both_protocols, pool, read_all, stack, within,
-};
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Protocol, Server, all_valid, call, read_all, stack};
 
 on_both_protocols! {
     async fn the_upload_arrives_while_it_is_being_sent(protocol: Protocol) {
@@ -22,7 +21,7 @@ on_both_protocols! {
         assert_eq!(exchange.read(6).await, "second");
         drop(feed);
         assert_eq!(read_all(&mut exchange.body).await.unwrap().data, "");
-        exchange.answer(200);
+        exchange.respond(200);
         assert_eq!(answered.await.unwrap().unwrap().status(), 200);
     }
 
@@ -31,10 +30,10 @@ on_both_protocols! {
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let answered = call(&service, server.post(Fed::full("hello")));
 
-        server.next().await.answer(401);
+        server.next().await.respond(401);
         let (events, body) = Fed::of_unknown_length();
         let stream = Response::builder().header("content-type", "text/event-stream");
-        server.next().await.answer_with(stream.body(body).unwrap());
+        server.next().await.respond_with(stream.body(body).unwrap());
 
         let mut answer = answered.await.unwrap().unwrap().into_body();
         for event in ["data: 1\n\n", "data: 2\n\n"] {
@@ -53,7 +52,7 @@ on_both_protocols! {
         let answered = call(&service, server.post(Fed::full("hello")));
 
         let (events, body) = Fed::of_unknown_length();
-        server.next().await.answer_with(Response::new(body));
+        server.next().await.respond_with(Response::new(body));
         let answer = answered.await.unwrap().unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let mut answer = answer.into_body();

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Request;
+use test_support::mock::{layer, pool};
+use test_support::on_both_protocols;
+use test_support::wire::{Fed, Protocol, Server, all_valid, call, client, stack};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_key_failover::RequestBody;
-
-use crate::support::{
-    Fed, Protocol, Server, all_valid, call, client, layer, on_both_protocols, pool, stack, within,
-};
 
 on_both_protocols! {
     async fn a_refused_connection_is_returned_at_once(protocol: Protocol) {

@@ -7,13 +7,13 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use test_support::mock::{layer, pool};
+use test_support::wire::{Fed, Protocol, Raw, call, stack, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 use tower_key_failover::RequestBody;
 use tower_key_failover::pool::KeyState;
-
-use crate::support::{Fed, Protocol, Raw, call, layer, pool, stack, within};
 
 fn switch(listener: &TcpListener) -> Request<Fed> {
     let uri = format!("http://{}/v1/realtime", listener.local_addr().unwrap());

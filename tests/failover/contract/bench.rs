@@ -15,9 +15,10 @@ use tower_key_failover::{BoxError, KeyFailover, KeyFailoverLayer, KeyPool, Respo
 use crate::contract::inner::{Inner, Make};
 use crate::contract::provider::{Does, Provider, Ready, Reply, Upload};
 use crate::contract::strict::Strict;
-use crate::support::{Plain, layer};
+use test_support::mock::layer;
+use test_support::policy::TestPolicy;
 
-pub type Stack = KeyFailover<Strict<Inner>, Plain>;
+pub type Stack = KeyFailover<Strict<Inner>, TestPolicy>;
 pub type Answer = Result<Response<ResponseBody<Reply>>, BoxError>;
 pub type Call = Pin<Box<<Stack as Service<Request<Upload>>>::Future>>;
 
@@ -48,7 +49,7 @@ impl Bench {
         make: Make,
         script: &[Does],
         readiness: &[Ready],
-        configure: fn(KeyFailoverLayer<Plain>) -> KeyFailoverLayer<Plain>,
+        configure: fn(KeyFailoverLayer<TestPolicy>) -> KeyFailoverLayer<TestPolicy>,
     ) -> Self {
         let provider = Provider::new(script, readiness);
         let keys = (0..script.len()).map(|position| format!("k{position}"));

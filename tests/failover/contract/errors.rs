@@ -15,7 +15,7 @@ use crate::contract::over;
 use crate::contract::provider::Does::{Answers, Fails, Refuses};
 use crate::contract::provider::Fault;
 use crate::contract::provider::Ready::{self as Readiness, Yes};
-use crate::support::{Body, layer, pool, request};
+use test_support::mock::{Body, layer, pool, request};
 
 over!(
     [

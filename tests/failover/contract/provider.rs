@@ -12,10 +12,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
+use test_support::mock::key_of;
 use tower::Service;
 use tower_key_failover::{BoxError, RequestBody};
-
-use crate::support::key_of;
 
 /// What comes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use test_support::harness::{Harness, SECOND, cooling_down, key, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyPoolBuilder, KeyState};
-
-use crate::rig::{Rig, SECOND, key, layer, limited, out_for};
-use crate::support::answer;
 
 const BOUND: Duration = Duration::from_secs(35);
 
@@ -17,15 +16,15 @@ fn builder() -> KeyPoolBuilder {
         .exponential_cooldown(10 * SECOND..=BOUND)
 }
 
-fn rig(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Rig) {
+fn rig(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
     let pool = Arc::new(builder.build().unwrap());
-    let rig = Rig::new(&layer(&pool));
+    let rig = Harness::new(&layer(&pool));
     (pool, rig)
 }
 
 /// For how long the key is out after a 429 without a wait; then that is over.
-async fn cooldown(pool: &KeyPool, rig: &mut Rig) -> u64 {
-    rig.run([answer(429)]);
+async fn cooldown(pool: &KeyPool, rig: &mut Harness) -> u64 {
+    rig.run([response(429)]);
     let KeyState::Temporary { retry_after } = pool.states()[0] else {
         panic!("the key is out");
     };
@@ -54,7 +53,7 @@ async fn a_success_begins_anew() {
     for status in [200, 101] {
         let (pool, mut rig) = rig(builder());
         cooldown(&pool, &mut rig).await;
-        assert_eq!(rig.keys([answer(status)]), ["k0"]);
+        assert_eq!(rig.keys([response(status)]), ["k0"]);
         assert_eq!(cooldown(&pool, &mut rig).await, 10, "after a {status}");
     }
 }
@@ -63,7 +62,7 @@ async fn a_success_begins_anew() {
 async fn an_answer_that_is_no_success_does_not() {
     let (pool, mut rig) = rig(builder());
     cooldown(&pool, &mut rig).await;
-    rig.run([answer(500)]);
+    rig.run([response(500)]);
     assert_eq!(cooldown(&pool, &mut rig).await, 20);
 }
 
@@ -71,8 +70,8 @@ async fn an_answer_that_is_no_success_does_not() {
 async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
     let (pool, mut rig) = rig(builder());
     cooldown(&pool, &mut rig).await;
-    rig.run([limited("3")]);
-    assert_eq!(pool.states()[0], out_for(3 * SECOND));
+    rig.run([rate_limited("3")]);
+    assert_eq!(pool.states()[0], cooling_down(3 * SECOND));
     advance(3 * SECOND).await;
     assert_eq!(cooldown(&pool, &mut rig).await, 20);
 }
@@ -82,10 +81,10 @@ async fn a_burst_of_refusals_is_one() {
     let (pool, mut rig) = rig(builder());
     let mut flights: Vec<_> = (0..3).map(|_| rig.send()).collect();
     for flight in &mut flights {
-        rig.next().answer(answer(429));
+        rig.next().respond(response(429));
         assert_eq!(flight.status(), 429);
     }
-    assert_eq!(pool.states()[0], out_for(10 * SECOND));
+    assert_eq!(pool.states()[0], cooling_down(10 * SECOND));
     advance(10 * SECOND).await;
     assert_eq!(cooldown(&pool, &mut rig).await, 20);
 }
@@ -95,8 +94,8 @@ async fn a_success_of_a_request_that_began_before_the_cooldown_does_not_begin_an
     let (pool, mut rig) = rig(builder());
     let mut early = rig.send();
     let seen = rig.next();
-    rig.run([answer(429)]);
-    seen.answer(answer(200));
+    rig.run([response(429)]);
+    seen.respond(response(200));
     assert_eq!(early.status(), 200);
     advance(10 * SECOND).await;
     assert_eq!(cooldown(&pool, &mut rig).await, 20);
@@ -115,17 +114,17 @@ async fn keys_of_a_group_grow_as_one() {
     let (pool, mut rig) = rig(builder().group("org").key("k1").group("org"));
     assert_eq!(cooldown(&pool, &mut rig).await, 10);
     key(&pool, 1).mark_temporary(None);
-    assert_eq!(pool.states(), [out_for(20 * SECOND); 2]);
+    assert_eq!(pool.states(), [cooling_down(20 * SECOND); 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_succeeds_begins_anew() {
     let (pool, mut rig) = rig(builder().probe_after(5 * SECOND));
     cooldown(&pool, &mut rig).await;
-    rig.run([answer(429)]);
-    assert_eq!(pool.states()[0], out_for(20 * SECOND));
+    rig.run([response(429)]);
+    assert_eq!(pool.states()[0], cooling_down(20 * SECOND));
     advance(5 * SECOND).await;
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
     assert_eq!(cooldown(&pool, &mut rig).await, 10);
 }
 
@@ -133,7 +132,7 @@ async fn a_trial_that_succeeds_begins_anew() {
 async fn a_return_by_hand_begins_anew() {
     let (pool, mut rig) = rig(builder());
     cooldown(&pool, &mut rig).await;
-    rig.run([answer(429)]);
+    rig.run([response(429)]);
     pool.reinstate(0).unwrap();
     assert_eq!(cooldown(&pool, &mut rig).await, 10);
 }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use test_support::body::{Source, Step, chunked};
+use test_support::harness::key;
+use test_support::mock::{Handle, layer, request, response, stack};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower_key_failover::pool::{KeyPool, KeyState};
-
-use crate::rig::key;
-use crate::source::{Source, Step, chunked};
-use crate::support::{Handle, answer, layer, request, stack};
 
 const TIME: Duration = Duration::from_secs(600);
 
@@ -38,7 +37,7 @@ async fn a_request_that_is_dropped_while_its_answer_is_read_does_not_return_the_
         assert_pending!(future.poll());
         let (sent, reply) = handle.next_request().await.unwrap();
         assert_eq!(
-            crate::support::key_of(&sent),
+            test_support::mock::key_of(&sent),
             "k0",
             "it was given back at once"
         );
@@ -60,7 +59,7 @@ async fn nor_does_it_put_out_for_good_what_was_refused_before() {
     let (_, reply) = handle.next_request().await.unwrap();
     let (body, remote) = chunked();
     remote.push(Step::End);
-    reply.send_response(answer(401).map(|_| body));
+    reply.send_response(response(401).map(|_| body));
     assert_pending!(future.poll());
     let (_, reply) = handle.next_request().await.unwrap();
     reply.send_response(unread());

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use test_support::harness::{Harness, SECOND, cooling_down, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyState};
 
-use crate::rig::{Rig, SECOND, layer, limited, out_for};
-use crate::support::answer;
-
 const TIME: Duration = Duration::from_secs(600);
 
-fn rig() -> (Arc<KeyPool>, Rig) {
+fn rig() -> (Arc<KeyPool>, Harness) {
     let pool = KeyPool::builder().key("k0").key("k1").probe_after(TIME);
     let pool = Arc::new(pool.build().unwrap());
-    let rig = Rig::new(&layer(&pool));
+    let rig = Harness::new(&layer(&pool));
     (pool, rig)
 }
 
@@ -23,11 +22,11 @@ async fn a_refusal_of_an_attempt_that_began_before_a_reinstatement_does_not_undo
     let (pool, mut rig) = rig();
     let mut early = rig.send();
     let seen = rig.next();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     assert!(pool.reinstate(0).unwrap());
-    seen.answer(answer(401));
+    seen.respond(response(401));
     early.poll();
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(early.status(), 200);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
@@ -37,12 +36,12 @@ async fn a_refusal_of_an_attempt_that_began_before_a_trial_succeeded_does_not_un
     let (pool, mut rig) = rig();
     let mut early = rig.send();
     let seen = rig.next();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     advance(TIME).await;
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
-    seen.answer(limited("5"));
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    seen.respond(rate_limited("5"));
     early.poll();
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(early.status(), 200);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
@@ -50,9 +49,9 @@ async fn a_refusal_of_an_attempt_that_began_before_a_trial_succeeded_does_not_un
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_an_attempt_that_began_after_a_return_counts() {
     let (pool, mut rig) = rig();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     pool.reinstate(0).unwrap();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
 }
 
@@ -61,38 +60,38 @@ async fn a_late_success_does_not_clear_a_cooldown() {
     let (pool, mut rig) = rig();
     let mut early = rig.send();
     let seen = rig.next();
-    rig.keys([limited("9"), answer(200)]);
-    seen.answer(answer(200));
+    rig.keys([rate_limited("9"), response(200)]);
+    seen.respond(response(200));
     assert_eq!(early.status(), 200);
-    assert_eq!(pool.states()[0], out_for(9 * SECOND));
+    assert_eq!(pool.states()[0], cooling_down(9 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_success_of_a_trial_does_not_clear_what_came_after_a_reinstatement() {
     let (pool, mut rig) = rig();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     advance(TIME).await;
     let mut trying = rig.send();
     let seen = rig.next();
     assert_eq!(seen.key, "k0");
     pool.reinstate(0).unwrap();
-    rig.keys([limited("9"), answer(200)]);
-    seen.answer(answer(200));
+    rig.keys([rate_limited("9"), response(200)]);
+    seen.respond(response(200));
     assert_eq!(trying.status(), 200);
-    assert_eq!(pool.states()[0], out_for(9 * SECOND));
+    assert_eq!(pool.states()[0], cooling_down(9 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_failure_of_a_trial_does_not_undo_a_reinstatement() {
     let (pool, mut rig) = rig();
-    rig.keys([answer(401), answer(200)]);
+    rig.keys([response(401), response(200)]);
     advance(TIME).await;
     let mut trying = rig.send();
     let seen = rig.next();
     pool.reinstate(0).unwrap();
-    seen.answer(answer(401));
+    seen.respond(response(401));
     trying.poll();
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(trying.status(), 200);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }

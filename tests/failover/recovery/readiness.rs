@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use test_support::harness::{SECOND, key};
+use test_support::mock::{Body, layer, pool, request, response};
 use tokio::time::{Instant, sleep, timeout};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::RequestBody;
 use tower_key_failover::pool::KeyState;
-
-use crate::rig::{SECOND, key};
-use crate::support::{Body, answer, layer, pool, request};
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_holds_no_permit() {
@@ -22,7 +21,7 @@ async fn a_request_that_waits_holds_no_permit() {
     key(&pool, 0).mark_temporary(Some(3 * SECOND));
     let inner = service_fn(|_: Request<RequestBody<Body>>| async {
         sleep(SECOND).await;
-        Ok::<_, Infallible>(answer(200))
+        Ok::<_, Infallible>(response(200))
     });
     let limited = ConcurrencyLimit::new(inner, 1);
     let mut other = limited.clone();
@@ -44,7 +43,7 @@ async fn after_the_wait_it_takes_its_turn_for_a_permit() {
     let pool = pool(["k0"]);
     key(&pool, 0).mark_temporary(Some(SECOND));
     let inner =
-        service_fn(|_: Request<RequestBody<Body>>| async { Ok::<_, Infallible>(answer(200)) });
+        service_fn(|_: Request<RequestBody<Body>>| async { Ok::<_, Infallible>(response(200)) });
     let limited = ConcurrencyLimit::new(inner, 1);
     let mut other = limited.clone();
     let began = Instant::now();

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use test_support::harness::{Harness, MILLI, SECOND, key, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyPoolBuilder};
-
-use crate::rig::{MILLI, Rig, SECOND, key, layer, limited};
-use crate::support::answer;
 
 const RAMP: Duration = Duration::from_secs(60);
 
@@ -16,16 +15,16 @@ fn builder() -> KeyPoolBuilder {
 }
 
 /// A pool whose first key has just returned.
-async fn returned(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Rig) {
+async fn returned(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
     let pool = Arc::new(builder.build().unwrap());
     key(&pool, 0).mark_temporary(Some(SECOND));
     advance(SECOND).await;
-    let rig = Rig::new(&layer(&pool));
+    let rig = Harness::new(&layer(&pool));
     (pool, rig)
 }
 
 /// The keys of so many requests at once, none of which is answered.
-fn storm(rig: &mut Rig, requests: usize) -> Vec<String> {
+fn storm(rig: &mut Harness, requests: usize) -> Vec<String> {
     let _flights: Vec<_> = (0..requests).map(|_| rig.send()).collect();
     (0..requests).map(|_| rig.next().key).collect()
 }
@@ -45,14 +44,14 @@ async fn unless_it_is_asked_for_all_have_it_at_once() {
 #[tokio::test(start_paused = true)]
 async fn once_it_has_succeeded_all_have_it() {
     let (_, mut rig) = returned(builder()).await;
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
     assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_it_is_refused_again_the_one_request_goes_on() {
     let (_, mut rig) = returned(builder()).await;
-    assert_eq!(rig.keys([limited("1"), answer(200)]), ["k0", "k1"]);
+    assert_eq!(rig.keys([rate_limited("1"), response(200)]), ["k0", "k1"]);
     assert_eq!(storm(&mut rig, 2), ["k1", "k1"]);
     advance(SECOND).await;
     assert_eq!(storm(&mut rig, 2), ["k0", "k1"]);
@@ -66,7 +65,7 @@ async fn after_a_request_that_was_dropped_or_failed_or_told_nothing_the_next_one
     let mut failing = rig.send();
     rig.next().fail("connection reset");
     assert!(failing.result().is_err());
-    assert_eq!(rig.keys([answer(500)]), ["k0"]);
+    assert_eq!(rig.keys([response(500)]), ["k0"]);
     assert_eq!(storm(&mut rig, 2), ["k0", "k1"]);
 }
 
@@ -76,7 +75,7 @@ async fn after_the_time_all_have_it_though_nothing_has_succeeded() {
     advance(RAMP - MILLI).await;
     let trying = rig.send();
     assert_eq!(rig.next().key, "k0");
-    assert_eq!(rig.keys([answer(200)]), ["k1"]);
+    assert_eq!(rig.keys([response(200)]), ["k1"]);
     advance(MILLI).await;
     assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);
     drop(trying);
@@ -104,7 +103,7 @@ async fn of_a_group_one_key_is_tried() {
         .group("org");
     let (_, mut rig) = returned(builder.key("k2").slow_start(RAMP)).await;
     assert_eq!(storm(&mut rig, 3), ["k0", "k2", "k2"]);
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
     assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);
 }
 
@@ -120,7 +119,7 @@ async fn a_key_that_a_person_returned_is_everyones_at_once() {
 async fn a_late_mark_of_an_attempt_that_began_before_the_proof_changes_nothing() {
     let (pool, mut rig) = returned(builder()).await;
     let early = key(&pool, 0);
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
     early.mark_permanent();
-    assert_eq!(rig.keys([answer(200)]), ["k0"]);
+    assert_eq!(rig.keys([response(200)]), ["k0"]);
 }

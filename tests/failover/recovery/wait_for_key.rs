@@ -7,15 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
+use test_support::harness::{
+    Harness, InFlight, MILLI, MockResponse, SECOND, keep, key, rate_limited,
+};
+use test_support::mock::{pool, request, response};
+use test_support::policy::TestPolicy;
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyState, NewKey};
 use tower_key_failover::{FailoverInfo, KeyFailoverLayer, Outcome, Replay};
 
-use crate::rig::{Answer, Flight, MILLI, Rig, SECOND, keep, key, limited};
-use crate::support::{Plain, answer, pool, request};
-
-fn layer(pool: &Arc<KeyPool>, seconds: u64) -> KeyFailoverLayer<Plain> {
-    crate::rig::layer(pool).wait_for_key(Duration::from_secs(seconds))
+fn layer(pool: &Arc<KeyPool>, seconds: u64) -> KeyFailoverLayer<TestPolicy> {
+    test_support::mock::layer(pool).wait_for_key(Duration::from_secs(seconds))
 }
 
 fn out(pool: &KeyPool, at: usize, wait: Duration) {
@@ -23,21 +25,21 @@ fn out(pool: &KeyPool, at: usize, wait: Duration) {
 }
 
 /// A pool of one key that is out for three seconds, and requests that wait for it.
-fn line<const N: usize>() -> (Arc<KeyPool>, Rig, [Flight; N]) {
+fn line<const N: usize>() -> (Arc<KeyPool>, Harness, [InFlight; N]) {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let flights = std::array::from_fn(|_| rig.send());
     assert!(rig.seen().is_none());
     (pool, rig, flights)
 }
 
 /// Has those poll that were woken, until there are none.
-fn settle(flights: &mut [Flight]) {
+fn settle(flights: &mut [InFlight]) {
     settle_all(&mut flights.iter_mut().collect::<Vec<_>>());
 }
 
-fn settle_all(flights: &mut [&mut Flight]) {
+fn settle_all(flights: &mut [&mut InFlight]) {
     for _ in 0..100 {
         if !flights.iter().any(|flight| flight.is_woken()) {
             return;
@@ -56,7 +58,7 @@ async fn a_request_waits_until_the_soonest_key_returns_and_no_longer() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, 9 * SECOND);
     out(&pool, 1, 3 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 3));
+    let mut rig = Harness::new(&layer(&pool, 3));
     let mut flight = rig.send();
     advance(3 * SECOND - MILLI).await;
     assert!(!flight.is_woken() && flight.is_pending());
@@ -65,21 +67,21 @@ async fn a_request_waits_until_the_soonest_key_returns_and_no_longer() {
     assert!(flight.is_woken() && flight.is_pending());
     let seen = rig.next();
     assert_eq!(seen.key, "k1");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     assert_eq!(flight.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_refused_waits_as_well() {
     let pool = pool(["k0"]);
-    let mut rig = Rig::new(&layer(&pool, 5));
+    let mut rig = Harness::new(&layer(&pool, 5));
     let mut flight = rig.send();
-    rig.next().answer(limited("5"));
+    rig.next().respond(rate_limited("5"));
     assert!(flight.is_pending());
     assert!(rig.seen().is_none());
     advance(5 * SECOND).await;
     assert!(flight.is_pending());
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     let info = flight.info();
     assert_eq!((info.attempts(), info.waited()), (2, 5 * SECOND));
     assert_eq!(info.outcome(), Outcome::Forwarded);
@@ -89,7 +91,12 @@ async fn a_request_that_was_refused_waits_as_well() {
 async fn unless_it_is_asked_for_no_request_waits() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
-    assert_eq!(Rig::new(&crate::rig::layer(&pool)).send().status(), 429);
+    assert_eq!(
+        Harness::new(&test_support::mock::layer(&pool))
+            .send()
+            .status(),
+        429
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +104,7 @@ async fn a_wait_is_told_in_the_extensions() {
     let (_, mut rig, [mut flight]) = line();
     advance(3 * SECOND).await;
     flight.poll();
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     let response = flight.response();
     let info = response.extensions().get::<FailoverInfo>().unwrap();
     assert_eq!((info.attempts(), info.waited()), (1, 3 * SECOND));
@@ -107,7 +114,7 @@ async fn a_wait_is_told_in_the_extensions() {
 async fn a_request_that_would_wait_for_longer_is_told_so_at_once() {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND + MILLI);
-    let response = Rig::new(&layer(&pool, 3)).send().response();
+    let response = Harness::new(&layer(&pool, 3)).send().response();
     assert_eq!(
         (
             response.status().as_u16(),
@@ -123,13 +130,13 @@ async fn where_all_keys_are_out_for_good_no_request_waits() {
     for key in pool.keys() {
         key.mark_permanent();
     }
-    assert_eq!(Rig::new(&layer(&pool, 3)).send().status(), 502);
+    assert_eq!(Harness::new(&layer(&pool, 3)).send().status(), 502);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_body_is_recorded_and_sent_again_after_the_wait() {
     let pool = pool(["k0"]);
-    let mut rig = Rig::new(&layer(&pool, 3));
+    let mut rig = Harness::new(&layer(&pool, 3));
     let mut flight = rig.send();
     for wait in [false, true] {
         if wait {
@@ -139,7 +146,11 @@ async fn the_body_is_recorded_and_sent_again_after_the_wait() {
         let mut seen = rig.next();
         let body = seen.request.body_mut().collect().await.unwrap().to_bytes();
         assert_eq!(body, Bytes::from_static(b"body"));
-        seen.answer(if wait { answer(200) } else { limited("3") });
+        seen.respond(if wait {
+            response(200)
+        } else {
+            rate_limited("3")
+        });
         flight.poll();
     }
     assert_eq!(flight.status(), 200);
@@ -159,11 +170,11 @@ async fn the_body_of_a_request_that_waits_first_is_whole() {
 async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_not_after() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(3));
-    let mut flight = rig.send_this(request("long"));
+    let mut rig = Harness::new(&layer(&pool, 5).max_replay_bytes(3));
+    let mut flight = rig.send_request(request("long"));
     advance(SECOND).await;
     flight.poll();
-    rig.next().answer(limited("1"));
+    rig.next().respond(rate_limited("1"));
     let info = flight.info();
     assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Exhausted));
     assert_eq!(info.replay(), Replay::TooLarge);
@@ -174,8 +185,8 @@ async fn nor_is_it_said_to_be_repeatable_where_it_waited_in_vain() {
     for (bytes, replay) in [(3, Replay::TooLarge), (4, Replay::Available)] {
         let pool = pool(["k0"]);
         out(&pool, 0, SECOND);
-        let mut rig = Rig::new(&layer(&pool, 5).max_replay_bytes(bytes));
-        let mut flight = rig.send_this(request("long"));
+        let mut rig = Harness::new(&layer(&pool, 5).max_replay_bytes(bytes));
+        let mut flight = rig.send_request(request("long"));
         key(&pool, 0).mark_permanent();
         advance(5 * SECOND).await;
         let info = flight.info();
@@ -190,24 +201,29 @@ async fn a_connect_does_not_wait() {
     out(&pool, 0, SECOND);
     let mut connect = request("");
     *connect.method_mut() = Method::CONNECT;
-    assert_eq!(Rig::new(&layer(&pool, 5)).send_this(connect).status(), 429);
+    assert_eq!(
+        Harness::new(&layer(&pool, 5))
+            .send_request(connect)
+            .status(),
+        429
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_keeps_the_key_is_forwarded_and_not_waited_over() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 1, SECOND);
-    assert_eq!(Rig::new(&layer(&pool, 5)).run([keep()]).1.status(), 403);
+    assert_eq!(Harness::new(&layer(&pool, 5)).run([keep()]).1.status(), 403);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Rig::new(&layer(&pool, 5));
+    let mut rig = Harness::new(&layer(&pool, 5));
     let mut flight = rig.send();
-    rig.next().answer(keep());
+    rig.next().respond(keep());
     flight.poll();
-    rig.next().answer(limited("2"));
+    rig.next().respond(rate_limited("2"));
     assert!(flight.is_pending());
     advance(2 * SECOND).await;
     assert!(flight.is_pending());
@@ -218,15 +234,15 @@ async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
 async fn all_waits_together_are_within_the_time() {
     let pool = pool(["k0"]);
     let layer = layer(&pool, 5).max_attempts(NonZeroUsize::new(9).unwrap());
-    let mut rig = Rig::new(&layer);
+    let mut rig = Harness::new(&layer);
     let mut flight = rig.send();
     for _ in 0..2 {
-        rig.next().answer(limited("2"));
+        rig.next().respond(rate_limited("2"));
         assert!(flight.is_pending());
         advance(2 * SECOND).await;
         assert!(flight.is_pending());
     }
-    rig.next().answer(limited("2"));
+    rig.next().respond(rate_limited("2"));
     let response = flight.response();
     assert_eq!(&response.headers()["retry-after"], "2");
     assert_eq!(response.body().failover().unwrap().waited(), 4 * SECOND);
@@ -235,12 +251,12 @@ async fn all_waits_together_are_within_the_time() {
 #[tokio::test(start_paused = true)]
 async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Rig::new(&layer(&pool, 60));
+    let mut rig = Harness::new(&layer(&pool, 60));
     let mut flight = rig.send();
     for (expected, wait) in [("k0", false), ("k1", true), ("k0", false), ("k1", false)] {
         let seen = rig.next();
         assert_eq!(seen.key, expected);
-        seen.answer(limited("1"));
+        seen.respond(rate_limited("1"));
         flight.poll();
         if wait {
             advance(SECOND).await;
@@ -254,7 +270,7 @@ async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
 async fn or_as_many_as_it_is_allowed() {
     let pool = pool(["k0"]);
     let two = layer(&pool, 60).max_attempts(NonZeroUsize::new(1).unwrap());
-    let (keys, response) = Rig::new(&two).run([limited("1")]);
+    let (keys, response) = Harness::new(&two).run([rate_limited("1")]);
     assert_eq!((keys.len(), response.status().as_u16()), (1, 429));
 }
 
@@ -265,12 +281,12 @@ async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered
     settle(&mut flights);
     let seen = rig.next();
     assert!(rig.seen().is_none(), "one at a time");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     assert_eq!(flights[0].status(), 200, "the first that came");
     settle(&mut flights);
     // It has succeeded: now all have it.
     for flight in &mut flights[1..] {
-        rig.next().answer(answer(200));
+        rig.next().respond(response(200));
         assert_eq!(flight.status(), 200);
     }
 }
@@ -280,20 +296,20 @@ async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_agai
     let (_, mut rig, mut flights) = line::<2>();
     advance(3 * SECOND).await;
     settle(&mut flights);
-    rig.next().answer(limited("4"));
+    rig.next().respond(rate_limited("4"));
     flights[0].poll();
     settle(&mut flights);
     assert!(rig.seen().is_none());
     advance(4 * SECOND).await;
     settle(&mut flights);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(
         flights[1].status(),
         200,
         "the second had come before the first came back"
     );
     settle(&mut flights);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(flights[0].status(), 200);
 }
 
@@ -302,13 +318,13 @@ async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
     let (_, mut rig, mut flights) = line::<3>();
     advance(3 * SECOND).await;
     settle(&mut flights);
-    rig.next().answer(answer(500));
+    rig.next().respond(response(500));
     assert_eq!(flights[0].status(), 500);
     settle(&mut flights);
     rig.next().fail("connection reset");
     assert!(flights[1].result().is_err());
     settle(&mut flights);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(flights[2].status(), 200);
 }
 
@@ -322,7 +338,7 @@ async fn who_is_behind_another_does_not_spin() {
         assert!(flights[1].is_pending());
         assert!(!flights[1].is_woken());
     }
-    seen.answer(answer(200));
+    seen.respond(response(200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +346,7 @@ async fn each_key_that_returns_admits_one() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, 2 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flights = [rig.send(), rig.send(), rig.send()];
     advance(SECOND).await;
     settle(&mut flights);
@@ -353,13 +369,13 @@ async fn of_a_group_that_returns_one_is_admitted() {
         .group("org");
     let pool = Arc::new(pool.build().unwrap());
     out(&pool, 1, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flights = [rig.send(), rig.send(), rig.send()];
     advance(SECOND).await;
     settle(&mut flights);
     let seen = rig.next();
     assert!(rig.seen().is_none());
-    seen.answer(answer(200));
+    seen.respond(response(200));
     flights[0].poll();
     settle(&mut flights);
     rig.next();
@@ -371,10 +387,10 @@ async fn the_one_too_many_is_told_at_once() {
     let pool = KeyPool::builder().key("k0").max_waiters(2).build().unwrap();
     let pool = Arc::new(pool);
     out(&pool, 0, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut waiting = [rig.send(), rig.send()];
     assert_eq!(rig.send().status(), 429);
-    assert!(waiting.iter_mut().all(Flight::is_pending));
+    assert!(waiting.iter_mut().all(InFlight::is_pending));
     drop(waiting);
     assert!(rig.send().is_pending());
 }
@@ -388,7 +404,7 @@ async fn who_gives_up_leaves_the_line_in_order() {
         advance(3 * SECOND).await;
         for flight in 0..3 {
             settle(&mut flights);
-            rig.next().answer(answer(200));
+            rig.next().respond(response(200));
             assert_eq!(flights[flight].status(), 200, "{flight} without {leaves}");
         }
     }
@@ -438,7 +454,7 @@ async fn a_reinstatement_wakes_all_who_wait() {
     pool.reinstate(0).unwrap();
     settle(&mut flights);
     for flight in &mut flights {
-        rig.next().answer(answer(200));
+        rig.next().respond(response(200));
         assert_eq!(flight.status(), 200);
     }
 }
@@ -503,14 +519,14 @@ async fn a_newcomer_does_not_overtake_those_who_wait() {
     let mut newcomer = rig.send();
     assert!(rig.seen().is_none());
     settle(&mut flights);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(flights[0].status(), 200);
     assert!(newcomer.is_pending());
     settle(&mut flights);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(flights[1].status(), 200);
     assert!(newcomer.is_pending());
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(newcomer.status(), 200);
 }
 
@@ -518,7 +534,7 @@ async fn a_newcomer_does_not_overtake_those_who_wait() {
 async fn a_newcomer_takes_a_key_that_was_never_out() {
     let (pool, mut rig, _flights) = line::<2>();
     pool.add_key("k1").unwrap();
-    assert_eq!(rig.keys([answer(200)]), ["k1"]);
+    assert_eq!(rig.keys([response(200)]), ["k1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -526,20 +542,20 @@ async fn a_request_whose_key_is_refused_waits_where_another_tries_the_only_other
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flights = [rig.send(), rig.send()];
     advance(SECOND).await;
     settle(&mut flights);
     let (one, two) = (rig.next(), rig.next());
     assert_eq!((&*one.key, &*two.key), ("k0", "k1"));
-    one.answer(limited("5"));
+    one.respond(rate_limited("5"));
     assert!(flights[0].is_pending(), "the second key may come free");
-    two.answer(answer(200));
+    two.respond(response(200));
     assert_eq!(flights[1].status(), 200);
     settle(&mut flights);
     let seen = rig.next();
     assert_eq!(seen.key, "k1");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     assert_eq!(flights[0].status(), 200);
 }
 
@@ -573,13 +589,13 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, 3 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flight = rig.send();
     assert!(rig.seen().is_none());
     drop(flight);
     advance(SECOND).await;
     flight = rig.send();
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(flight.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Valid);
 }
@@ -590,8 +606,8 @@ async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_vali
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10).max_replay_bytes(3));
-    let mut flight = rig.send_this(request("long"));
+    let mut rig = Harness::new(&layer(&pool, 10).max_replay_bytes(3));
+    let mut flight = rig.send_request(request("long"));
     assert!(rig.seen().is_none());
     advance(SECOND).await;
     flight.poll();
@@ -607,8 +623,8 @@ async fn labels_and_groups_may_change_under_those_who_wait() {
     assert!(rig.seen().is_none());
     advance(3 * SECOND).await;
     settle(&mut flights);
-    let answered: Answer = answer(200);
-    rig.next().answer(answered);
+    let answered: MockResponse = response(200);
+    rig.next().respond(answered);
     let info = flights[0].info();
     assert_eq!(info.label(), Some("renamed"));
 }
@@ -617,8 +633,8 @@ async fn labels_and_groups_may_change_under_those_who_wait() {
 async fn the_longest_of_times_is_long() {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND);
-    let layer = crate::rig::layer(&pool).wait_for_key(Duration::MAX);
-    let mut rig = Rig::new(&layer);
+    let layer = test_support::mock::layer(&pool).wait_for_key(Duration::MAX);
+    let mut rig = Harness::new(&layer);
     let mut flight = rig.send();
     assert!(flight.is_pending());
     advance(3 * SECOND).await;
@@ -635,7 +651,7 @@ async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
     assert_eq!(pool.reinstate(0), Ok(false), "it was not out");
     settle(&mut flights);
     for flight in &mut flights[1..] {
-        rig.next().answer(answer(200));
+        rig.next().respond(response(200));
         assert_eq!(flight.status(), 200);
     }
 }
@@ -656,18 +672,18 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     advance(SECOND).await;
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut picky = rig.send();
-    rig.next().answer(keep());
+    rig.next().respond(keep());
     picky.poll();
-    rig.next().answer(limited("5"));
+    rig.next().respond(rate_limited("5"));
     assert!(picky.is_pending());
 
     let mut other = rig.send();
     let seen = rig.next();
     assert_eq!(seen.key, "k0", "it is valid");
     // Now there is none for those who come, either.
-    seen.answer(limited("2"));
+    seen.respond(rate_limited("2"));
     assert!(other.is_pending());
     let mut third = rig.send();
     assert!(third.is_pending() && rig.seen().is_none());
@@ -676,10 +692,10 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
     let seen = rig.next();
     assert_eq!(seen.key, "k0");
     assert!(rig.seen().is_none(), "one tries it first");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     settle_all(&mut [&mut picky, &mut other, &mut third]);
     assert_eq!(other.status(), 200);
-    rig.next().answer(answer(200));
+    rig.next().respond(response(200));
     assert_eq!(third.status(), 200);
 
     assert!(picky.is_pending());
@@ -687,7 +703,7 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
     picky.poll();
     let seen = rig.next();
     assert_eq!(seen.key, "k1");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     assert_eq!(picky.status(), 200);
 }
 
@@ -716,12 +732,12 @@ async fn so_they_are_when_a_mark_puts_its_return_off_beyond_the_time() {
 #[tokio::test(start_paused = true)]
 async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
     let pool = pool(["k0"]);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut before = rig.send();
     let seen = rig.next();
     out(&pool, 0, 3 * SECOND);
     let mut waiting = rig.send();
-    seen.answer(answer(401));
+    seen.respond(response(401));
     assert_eq!(before.status(), 502);
     assert!(waiting.is_woken());
     assert_eq!(waiting.status(), 502);
@@ -730,11 +746,11 @@ async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_out_a_key_learns_of_marks_as_well() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut picky = rig.send();
-    rig.next().answer(keep());
+    rig.next().respond(keep());
     picky.poll();
-    rig.next().answer(limited("5"));
+    rig.next().respond(rate_limited("5"));
     assert!(picky.is_pending());
     key(&pool, 1).mark_permanent();
     assert!(picky.is_woken());
@@ -748,7 +764,7 @@ async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
     assert!(flights[0].is_woken());
     settle(&mut flights);
     advance(5 * SECOND - MILLI).await;
-    assert!(!flights.iter().any(Flight::is_woken));
+    assert!(!flights.iter().any(InFlight::is_woken));
     advance(MILLI).await;
     settle(&mut flights);
     assert_eq!(rig.next().key, "k0");
@@ -759,7 +775,7 @@ async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
 async fn a_mark_that_changes_nothing_wakes_nobody() {
     let (pool, _, flights) = line::<2>();
     out(&pool, 0, SECOND);
-    assert!(!flights.iter().any(Flight::is_woken));
+    assert!(!flights.iter().any(InFlight::is_woken));
 }
 
 #[tokio::test(start_paused = true)]
@@ -767,7 +783,7 @@ async fn who_waits_after_a_refusal_is_not_woken_by_its_own_mark() {
     let (_, mut rig, [mut flight]) = line();
     advance(3 * SECOND).await;
     flight.poll();
-    rig.next().answer(limited("3"));
+    rig.next().respond(rate_limited("3"));
     assert!(flight.is_pending());
     assert!(!flight.is_woken());
 }
@@ -786,7 +802,7 @@ fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
 async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
     let pool = revalidating(2 * SECOND, &["k0", "k1"]);
     out(&pool, 1, 5 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flight = rig.send();
     advance(2 * SECOND - MILLI).await;
     assert!(!flight.is_woken());
@@ -794,7 +810,7 @@ async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
     assert!(flight.is_woken() && flight.is_pending());
     let seen = rig.next();
     assert_eq!(seen.key, "k0");
-    seen.answer(answer(200));
+    seen.respond(response(200));
     assert_eq!(flight.info().waited(), 2 * SECOND);
 }
 
@@ -802,7 +818,7 @@ async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
 async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
     let pool = revalidating(5 * SECOND, &["k0", "k1"]);
     out(&pool, 1, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flights = [rig.send(), rig.send()];
     advance(SECOND).await;
     settle(&mut flights);
@@ -825,7 +841,7 @@ async fn a_key_of_a_group_is_due_when_its_group_is_too() {
     key(&pool, 0).mark_permanent();
     advance(SECOND).await;
     out(&pool, 1, 9 * SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flight = rig.send();
     advance(2 * SECOND - MILLI).await;
     assert!(!flight.is_woken());
@@ -839,7 +855,7 @@ async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
     let pool = revalidating(5 * SECOND, &["k1", "k0"]);
     pool.replace_keys(["k0", "k1"]).unwrap();
     out(&pool, 0, SECOND);
-    let mut rig = Rig::new(&layer(&pool, 10));
+    let mut rig = Harness::new(&layer(&pool, 10));
     let mut flights = [rig.send(), rig.send()];
     advance(SECOND).await;
     settle(&mut flights);
@@ -856,5 +872,5 @@ async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
 #[tokio::test(start_paused = true)]
 async fn where_all_keys_are_out_for_good_no_request_waits_for_one_to_be_due() {
     let pool = revalidating(2 * SECOND, &["k0"]);
-    assert_eq!(Rig::new(&layer(&pool, 10)).send().status(), 502);
+    assert_eq!(Harness::new(&layer(&pool, 10)).send().status(), 502);
 }

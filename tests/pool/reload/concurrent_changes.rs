@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
+use test_support::mock::{Body, key_of, layer, request, response};
 use tokio::time::timeout;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_key_failover::pool::{KeyPool, KeyState, NewKey};
 use tower_key_failover::{RequestBody, ResponseBody};
-
-use crate::support::{Body, answer, key_of, layer, request};
 
 const REQUESTS: usize = 200;
 
@@ -29,7 +28,7 @@ async fn each_request_has_its_answer_and_no_removed_key_is_used() {
             seen.lock().unwrap().push(key);
             async move {
                 tokio::task::yield_now().await;
-                Ok::<_, Infallible>(answer(status))
+                Ok::<_, Infallible>(response(status))
             }
         })
     };

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use test_support::harness::{Harness, SECOND, cooling_down, key, rate_limited};
+use test_support::mock::{layer, response};
 use tokio::time::advance;
 use tower_key_failover::pool::{BuildError, KeyPool, KeyState, Marked, NewKey};
-
-use crate::rig::{Rig, SECOND, key, layer, limited, out_for};
-use crate::support::answer;
 
 /// Two keys of one organisation, and one of another.
 fn pool() -> Arc<KeyPool> {
@@ -24,7 +23,7 @@ async fn a_cooldown_of_one_key_is_that_of_its_group() {
     );
     assert_eq!(
         pool.states(),
-        [out_for(SECOND), out_for(SECOND), KeyState::Valid]
+        [cooling_down(SECOND), cooling_down(SECOND), KeyState::Valid]
     );
     advance(SECOND).await;
     assert_eq!(pool.states(), [KeyState::Valid; 3]);
@@ -32,9 +31,9 @@ async fn a_cooldown_of_one_key_is_that_of_its_group() {
 
 #[tokio::test(start_paused = true)]
 async fn siblings_are_not_tried_in_vain() {
-    let mut rig = Rig::new(&layer(&pool()));
-    assert_eq!(rig.keys([limited("5"), answer(200)]), ["k0", "k2"]);
-    assert_eq!(rig.keys([answer(200)]), ["k2"]);
+    let mut rig = Harness::new(&layer(&pool()));
+    assert_eq!(rig.keys([rate_limited("5"), response(200)]), ["k0", "k2"]);
+    assert_eq!(rig.keys([response(200)]), ["k2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,8 +44,8 @@ async fn a_mark_for_good_stays_with_the_key() {
         pool.states(),
         [KeyState::Permanent, KeyState::Valid, KeyState::Valid]
     );
-    let mut rig = Rig::new(&layer(&pool));
-    assert_eq!(rig.keys([answer(401), answer(200)]), ["k1", "k2"]);
+    let mut rig = Harness::new(&layer(&pool));
+    assert_eq!(rig.keys([response(401), response(200)]), ["k1", "k2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,14 +56,17 @@ async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
     let grouped = |key| NewKey::new(key).group("org");
     pool.replace_keys([grouped("k0"), grouped("k1"), NewKey::from("k2")])
         .unwrap();
-    assert_eq!(pool.states()[..2], [out_for(5 * SECOND), KeyState::Valid]);
+    assert_eq!(
+        pool.states()[..2],
+        [cooling_down(5 * SECOND), KeyState::Valid]
+    );
     assert_eq!(
         key(&pool, 1).mark_temporary(Some(3 * SECOND)),
         Marked::Transitioned
     );
     assert_eq!(
         pool.states()[..2],
-        [out_for(5 * SECOND), out_for(3 * SECOND)]
+        [cooling_down(5 * SECOND), cooling_down(3 * SECOND)]
     );
     assert_eq!(
         key(&pool, 1).mark_temporary(Some(9 * SECOND)),
@@ -72,7 +74,7 @@ async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
     );
     assert_eq!(
         pool.states()[..2],
-        [out_for(9 * SECOND), out_for(9 * SECOND)]
+        [cooling_down(9 * SECOND), cooling_down(9 * SECOND)]
     );
 }
 
@@ -90,7 +92,10 @@ async fn what_a_mark_changed_is_told_of_the_key_that_was_marked() {
         key(&pool, 0).mark_temporary(Some(3 * SECOND)),
         Marked::Unchanged
     );
-    assert_eq!(pool.states(), [out_for(5 * SECOND), out_for(3 * SECOND)]);
+    assert_eq!(
+        pool.states(),
+        [cooling_down(5 * SECOND), cooling_down(3 * SECOND)]
+    );
     assert_eq!(
         key(&pool, 0).mark_temporary(Some(9 * SECOND)),
         Marked::Extended
@@ -100,7 +105,10 @@ async fn what_a_mark_changed_is_told_of_the_key_that_was_marked() {
         key(&pool, 0).mark_temporary(Some(20 * SECOND)),
         Marked::Unchanged
     );
-    assert_eq!(pool.states(), [KeyState::Permanent, out_for(20 * SECOND)]);
+    assert_eq!(
+        pool.states(),
+        [KeyState::Permanent, cooling_down(20 * SECOND)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,9 +140,9 @@ async fn a_group_that_stays_keeps_its_state_and_newcomers_share_it() {
         NewKey::new("k1").group("org"),
     ])
     .unwrap();
-    assert_eq!(pool.states(), [out_for(9 * SECOND); 2]);
+    assert_eq!(pool.states(), [cooling_down(9 * SECOND); 2]);
     pool.add_key(NewKey::new("k8").group("org")).unwrap();
-    assert_eq!(pool.states()[2], out_for(9 * SECOND));
+    assert_eq!(pool.states()[2], cooling_down(9 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +165,7 @@ async fn a_key_keeps_its_state_when_it_changes_its_group() {
         };
         pool.replace_keys([moved("k0"), moved("k1"), moved("k2")])
             .unwrap();
-        let out = out_for(9 * SECOND);
+        let out = cooling_down(9 * SECOND);
         assert_eq!(pool.states(), [out, out, KeyState::Valid], "{group:?}");
         advance(9 * SECOND).await;
         assert_eq!(pool.states(), [KeyState::Valid; 3]);

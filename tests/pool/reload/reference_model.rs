@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use test_support::harness::key;
 use tokio::time::advance;
 use tower_key_failover::pool::{Key, KeyPool, KeyState, Marked};
-
-use crate::rig::key;
 
 const KEYS: usize = 3;
 

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use test_support::harness::{SECOND, cooling_down, key};
 use tokio::time::advance;
 use tower_key_failover::pool::{BuildError, Exhausted, ExhaustedKind, KeyPool, KeyState, NewKey};
-
-use crate::rig::{SECOND, key, out_for};
 
 fn pool() -> KeyPool {
     KeyPool::builder()
@@ -43,7 +42,11 @@ async fn a_key_that_stays_keeps_its_state_wherever_it_stands_and_whatever_it_is_
         .unwrap();
     assert_eq!(
         pool.states(),
-        [KeyState::Valid, out_for(9 * SECOND), KeyState::Permanent]
+        [
+            KeyState::Valid,
+            cooling_down(9 * SECOND),
+            KeyState::Permanent
+        ]
     );
     assert_eq!(key(&pool, 2).label(), Some("z"));
     assert_eq!(key(&pool, 1).label(), None);

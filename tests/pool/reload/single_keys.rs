@@ -1,9 +1,8 @@
 //! Adding, removing, reinstating and disabling one key.
 
+use test_support::harness::{SECOND, cooling_down, key};
 use tokio::time::advance;
 use tower_key_failover::pool::{BuildError, ChangeError, KeyPool, KeyState, Marked, NewKey};
-
-use crate::rig::{SECOND, key, out_for};
 
 fn pool() -> KeyPool {
     KeyPool::builder()
@@ -20,7 +19,7 @@ async fn a_key_is_added_behind_the_others_and_they_stay_as_they_are() {
     pool.add_key(NewKey::new("k2").label("c")).unwrap();
     assert_eq!(
         pool.states(),
-        [out_for(SECOND), KeyState::Valid, KeyState::Valid]
+        [cooling_down(SECOND), KeyState::Valid, KeyState::Valid]
     );
     let labels: Vec<_> = pool
         .keys()

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
 
 /// An answer's head. Header names may be in any case.
-pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
+pub fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
     let mut answer = Response::new(());
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
@@ -18,11 +18,11 @@ pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
 }
 
 /// What the policy says at last, as the layer asks it.
-pub(crate) fn judge(policy: &dyn ProviderPolicy, head: &response::Parts, body: &[u8]) -> Verdict {
+pub fn judge(policy: &dyn ProviderPolicy, head: &response::Parts, body: &[u8]) -> Verdict {
     judge_evidence(policy, head, &BodyEvidence::new(body))
 }
 
-pub(crate) fn judge_evidence(
+pub fn judge_evidence(
     policy: &dyn ProviderPolicy,
     head: &response::Parts,
     body: &BodyEvidence<'_>,
@@ -34,7 +34,7 @@ pub(crate) fn judge_evidence(
 }
 
 /// Judges an answer with a JSON body.
-pub(crate) fn judge_json(
+pub fn judge_json(
     policy: &dyn ProviderPolicy,
     status: u16,
     headers: &[(&str, &str)],
@@ -45,7 +45,7 @@ pub(crate) fn judge_json(
 
 /// What a verdict does, whatever reason it gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Does {
+pub enum Does {
     Forward,
     Keep,
     /// With the pool's default cooldown where there is no wait.
@@ -54,12 +54,12 @@ pub(crate) enum Does {
 }
 
 impl Does {
-    pub(crate) fn millis(millis: u64) -> Self {
+    pub fn millis(millis: u64) -> Self {
         Self::Temporary(Some(Duration::from_millis(millis)))
     }
 
     /// Whether this is what `verdict` does.
-    pub(crate) fn is(self, verdict: Verdict) -> bool {
+    pub fn is(self, verdict: Verdict) -> bool {
         let mark = match self {
             Self::Forward => return verdict == Verdict::Forward,
             Self::Keep => Mark::keep(),

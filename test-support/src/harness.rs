@@ -1,6 +1,5 @@
-//! Requests on their way, and a provider whose answers the test gives by hand.
+//! Requests on their way, and a provider whose responses the test gives by hand.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,56 +11,57 @@ use tower_key_failover::{
 };
 use tower_test::mock::{self, SendResponse};
 
-use crate::support::{Body, Handle, Inner, Plain, Service, answer_with, key_of, request, stack};
+use crate::mock::{Body, Handle, Inner, Service, key_of, request, response_with, stack};
+use crate::policy::TestPolicy;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MILLI: Duration = Duration::from_millis(1);
 
-pub type Answer = Response<Body>;
+pub type MockResponse = Response<Body>;
 
 /// The layer over a provider.
-pub struct Rig {
+pub struct Harness {
     service: mock::Spawn<Service>,
     pub provider: Handle,
 }
 
 /// A request on its way, polled whenever it is asked something.
-pub struct Flight {
-    future: Option<task::Spawn<ResponseFuture<Inner, Plain, Body, Body>>>,
+pub struct InFlight {
+    future: Option<task::Spawn<ResponseFuture<Inner, TestPolicy, Body, Body>>>,
     result: Option<Result<Response<ResponseBody<Body>>, BoxError>>,
 }
 
 /// An attempt that the provider has seen.
-pub struct Seen {
+pub struct SentAttempt {
     pub key: String,
     pub request: Request<RequestBody<Body>>,
-    reply: SendResponse<Answer>,
+    reply: SendResponse<MockResponse>,
 }
 
-impl Rig {
-    pub fn new(layer: &KeyFailoverLayer<Plain>) -> Self {
+impl Harness {
+    pub fn new(layer: &KeyFailoverLayer<TestPolicy>) -> Self {
         let (service, provider) = stack(layer);
         Self { service, provider }
     }
 
-    pub fn send(&mut self) -> Flight {
-        self.send_this(request("body"))
+    pub fn send(&mut self) -> InFlight {
+        self.send_request(request("body"))
     }
 
-    pub fn send_this(&mut self, request: Request<Body>) -> Flight {
+    pub fn send_request(&mut self, request: Request<Body>) -> InFlight {
         assert_ready_ok!(self.service.poll_ready());
-        let mut flight = Flight {
+        let mut in_flight = InFlight {
             future: Some(task::spawn(self.service.call(request))),
             result: None,
         };
-        flight.poll();
-        flight
+        in_flight.poll();
+        in_flight
     }
 
     /// The next attempt, if there is one.
-    pub fn seen(&mut self) -> Option<Seen> {
+    pub fn seen(&mut self) -> Option<SentAttempt> {
         match self.provider.poll_request() {
-            Poll::Ready(Some((request, reply))) => Some(Seen {
+            Poll::Ready(Some((request, reply))) => Some(SentAttempt {
                 key: key_of(&request).to_owned(),
                 request,
                 reply,
@@ -70,44 +70,44 @@ impl Rig {
         }
     }
 
-    pub fn next(&mut self) -> Seen {
+    pub fn next(&mut self) -> SentAttempt {
         self.seen().expect("the provider is sent an attempt")
     }
 
-    /// Runs one request against these answers, and says which keys were seen.
+    /// Runs one request against these responses, and says which keys were seen.
     pub fn run(
         &mut self,
-        answers: impl IntoIterator<Item = Answer>,
+        responses: impl IntoIterator<Item = MockResponse>,
     ) -> (Vec<String>, Response<ResponseBody<Body>>) {
-        self.run_this(request("body"), answers)
+        self.run_request(request("body"), responses)
     }
 
-    pub fn run_this(
+    pub fn run_request(
         &mut self,
         request: Request<Body>,
-        answers: impl IntoIterator<Item = Answer>,
+        responses: impl IntoIterator<Item = MockResponse>,
     ) -> (Vec<String>, Response<ResponseBody<Body>>) {
-        let mut flight = self.send_this(request);
-        let keys = answers
+        let mut in_flight = self.send_request(request);
+        let keys = responses
             .into_iter()
-            .map(|answer| {
+            .map(|respond| {
                 let seen = self.next();
                 let key = seen.key.clone();
-                seen.answer(answer);
-                flight.poll();
+                seen.respond(respond);
+                in_flight.poll();
                 key
             })
             .collect();
-        (keys, flight.response())
+        (keys, in_flight.response())
     }
 
-    /// The keys of a request that gets these answers.
-    pub fn keys(&mut self, answers: impl IntoIterator<Item = Answer>) -> Vec<String> {
-        self.run(answers).0
+    /// The keys of a request that gets these responses.
+    pub fn keys(&mut self, responses: impl IntoIterator<Item = MockResponse>) -> Vec<String> {
+        self.run(responses).0
     }
 }
 
-impl Flight {
+impl InFlight {
     pub fn poll(&mut self) {
         if let Some(future) = &mut self.future {
             if let Poll::Ready(result) = future.poll() {
@@ -129,7 +129,7 @@ impl Flight {
 
     pub fn result(&mut self) -> Result<Response<ResponseBody<Body>>, BoxError> {
         self.poll();
-        self.result.take().expect("the request has its answer")
+        self.result.take().expect("the request has its respond")
     }
 
     pub fn response(&mut self) -> Response<ResponseBody<Body>> {
@@ -145,9 +145,9 @@ impl Flight {
     }
 }
 
-impl Seen {
-    pub fn answer(self, answer: Answer) {
-        self.reply.send_response(answer);
+impl SentAttempt {
+    pub fn respond(self, respond: MockResponse) {
+        self.reply.send_response(respond);
     }
 
     pub fn fail(self, error: &'static str) {
@@ -156,23 +156,19 @@ impl Seen {
 }
 
 /// A 429 that names a wait.
-pub fn limited(seconds: &'static str) -> Answer {
-    answer_with(429, &[("retry-after", seconds)], "")
+pub fn rate_limited(seconds: &'static str) -> MockResponse {
+    response_with(429, &[("retry-after", seconds)], "")
 }
 
 /// A refusal that says nothing of the key.
-pub fn keep() -> Answer {
-    answer_with(403, &[("x-say", "keep")], "not here")
+pub fn keep() -> MockResponse {
+    response_with(403, &[("x-say", "keep")], "not here")
 }
 
 pub fn key(pool: &KeyPool, at: usize) -> Key {
     pool.keys().nth(at).unwrap()
 }
 
-pub fn out_for(retry_after: Duration) -> KeyState {
+pub fn cooling_down(retry_after: Duration) -> KeyState {
     KeyState::Temporary { retry_after }
-}
-
-pub fn layer(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
-    crate::support::layer(pool)
 }

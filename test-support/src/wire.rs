@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, request, response};
+use http::{HeaderMap, Request, Response, request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,11 +24,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::BodyEvidence;
-use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key, KeyState};
+use tower_key_failover::pool::{KeyPool, KeyState};
 use tower_key_failover::{
-    BoxError, KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody, Verdict,
+    BoxError, KeyFailover, KeyFailoverLayer, RequestBody,
 };
+
+use crate::policy::TestPolicy;
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Makes two tests of one that takes the protocol.
+#[macro_export]
 macro_rules! on_both_protocols {
     ($($(#[$attribute:meta])* async fn $name:ident($protocol:ident: Protocol) $body:block)*) => {$(
         mod $name {
@@ -50,77 +52,21 @@ macro_rules! on_both_protocols {
             $(#[$attribute])*
             #[tokio::test]
             async fn over_http1() {
-                within(run(Protocol::Http1)).await;
+                $crate::wire::within(run(Protocol::Http1)).await;
             }
 
             $(#[$attribute])*
             #[tokio::test]
             async fn over_http2() {
-                within(run(Protocol::Http2)).await;
+                $crate::wire::within(run(Protocol::Http2)).await;
             }
         }
     )*};
 }
-pub(crate) use on_both_protocols;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
     Http2,
-}
-
-/// Keys in `x-key`; 429 marks for a while, 401 and 403 for good. With `x-say: inspect` the answer's
-/// body is read first.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain;
-
-impl ProviderPolicy for Plain {
-    fn is_byok(&self, request: &request::Parts) -> bool {
-        request.headers.contains_key("x-key")
-    }
-
-    fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-        let replaced = request.headers.insert("x-key", key.header_value());
-        assert!(replaced.is_none(), "the kept head holds a key of ours");
-    }
-
-    fn classify(&self, response: &response::Parts) -> Verdict {
-        match response.headers.get("x-say") {
-            Some(say) if say == "inspect" => Verdict::Inspect,
-            _ => Self::by_status(response),
-        }
-    }
-
-    fn classify_body(&self, response: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
-        Self::by_status(response)
-    }
-
-    fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-        let status = match exhausted.kind {
-            ExhaustedKind::RateLimited => 429,
-            _ => 502,
-        };
-        let body = exhausted.to_string().into();
-        Response::builder().status(status).body(body).unwrap()
-    }
-}
-
-impl Plain {
-    fn by_status(response: &response::Parts) -> Verdict {
-        match response.status.as_u16() {
-            429 => Verdict::Failover(Mark::temporary(None)),
-            401 | 403 => Verdict::Failover(Mark::permanent()),
-            _ => Verdict::Forward,
-        }
-    }
-}
-
-pub fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
-    Arc::new(KeyPool::new(keys).unwrap())
-}
-
-pub fn layer(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Plain> {
-    KeyFailoverLayer::new(Plain, Arc::clone(pool))
 }
 
 pub fn all_valid(pool: &KeyPool) -> bool {
@@ -220,9 +166,9 @@ where
 
 /// The layer over a client of its own.
 pub fn stack(
-    layer: &KeyFailoverLayer<Plain>,
+    layer: &KeyFailoverLayer<TestPolicy>,
     protocol: Protocol,
-) -> KeyFailover<HttpClient, Plain> {
+) -> KeyFailover<HttpClient, TestPolicy> {
     layer.layer(client(protocol))
 }
 
@@ -400,28 +346,28 @@ impl Exchange {
     }
 
     /// Answers, and lets go of the request's body.
-    pub fn answer(self, status: u16) {
-        self.answer_with(answer(status));
+    pub fn respond(self, status: u16) {
+        self.respond_with(response(status));
     }
 
-    pub fn answer_with(self, response: Response<Fed>) {
+    pub fn respond_with(self, response: Response<Fed>) {
         // Gone already where the client hung up.
         let _ = self.reply.send(response);
     }
 
     /// Answers, and leaves the request's body to the test.
-    pub fn answer_and_keep_body(self, response: Response<Fed>) -> Incoming {
+    pub fn respond_and_keep_body(self, response: Response<Fed>) -> Incoming {
         let _ = self.reply.send(response);
         self.body
     }
 }
 
 /// An answer without a body.
-pub fn answer(status: u16) -> Response<Fed> {
-    answer_with(status, "")
+pub fn response(status: u16) -> Response<Fed> {
+    response_with(status, "")
 }
 
-pub fn answer_with(status: u16, body: &'static str) -> Response<Fed> {
+pub fn response_with(status: u16, body: &'static str) -> Response<Fed> {
     let response = Response::builder().status(status);
     response.body(Fed::full(body)).unwrap()
 }
@@ -488,7 +434,7 @@ impl Raw {
 }
 
 /// A gateway on HTTP/1.1: the layer between a server and a client of hyper's.
-pub async fn proxy(layer: &KeyFailoverLayer<Plain>, upstream: &Server) -> SocketAddr {
+pub async fn proxy(layer: &KeyFailoverLayer<TestPolicy>, upstream: &Server) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let authority = upstream.address;

@@ -1,0 +1,10 @@
+//! What the tests of this workspace share: a policy, mock services, request bodies, servers and
+//! clients, and the conformance cases.
+
+pub mod body;
+pub mod conformance;
+pub mod harness;
+pub mod mock;
+pub mod policy;
+pub mod verdict;
+pub mod wire;
