@@ -14,7 +14,9 @@ pub fn failover_cases() -> Value {
 
 /// Responses of real providers, and what each means for the key.
 pub fn provider_vectors() -> Value {
-    parse(include_str!("../../tests/conformance/provider_vectors.json"))
+    parse(include_str!(
+        "../../tests/conformance/provider_vectors.json"
+    ))
 }
 
 fn parse(json: &str) -> Value {

@@ -48,7 +48,11 @@ impl ProviderPolicy for TestPolicy {
     }
 
     fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
-        if response.headers.get("x-say").is_some_and(|say| say == "inspect, status") {
+        if response
+            .headers
+            .get("x-say")
+            .is_some_and(|say| say == "inspect, status")
+        {
             return by_status(response);
         }
         let grpc_status = body

@@ -25,9 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_key_failover::pool::{KeyPool, KeyState};
-use tower_key_failover::{
-    BoxError, KeyFailover, KeyFailoverLayer, RequestBody,
-};
+use tower_key_failover::{BoxError, KeyFailover, KeyFailoverLayer, RequestBody};
 
 use crate::policy::TestPolicy;
 

@@ -20,7 +20,6 @@ use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, request, response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
-use metrics_util::debugging::DebuggingRecorder;
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
@@ -32,6 +31,8 @@ use tower_key_failover::{
 };
 use tracing::Level;
 use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::recorder::TestRecorder;
 
 type Body = Full<Bytes>;
 
@@ -180,14 +181,15 @@ fn listen<F: Future>(work: F) -> F::Output {
         .with_writer(|| Emitted)
         .finish();
     let _logs = tracing::subscriber::set_default(subscriber);
-    let recorder = DebuggingRecorder::new();
+    let recorder = TestRecorder::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     let output = metrics::with_local_recorder(&recorder, || runtime.block_on(work));
-    emit_debug(recorder.snapshotter().snapshot().into_vec());
+    emit_debug(recorder.take());
+    emit_debug(&recorder);
     output
 }
 

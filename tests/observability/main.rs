@@ -14,6 +14,8 @@ mod events;
 mod failover_info;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "metrics")]
+mod recorder;
 mod snapshot;
 #[cfg(feature = "tracing")]
 mod tracing;

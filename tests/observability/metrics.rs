@@ -1,5 +1,6 @@
 //! What is counted, and when nothing is.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use metrics::Unit;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use test_support::mock::{Body, layer, request};
 use test_support::policy::TestPolicy;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, ReplayBudget, RequestBody};
+
+use crate::recorder::{TestRecorder, Value};
 
 /// A metric by its name and labels, with its value.
 type Metric = (String, String);
@@ -28,24 +30,17 @@ fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
 }
 
 /// All that was counted since the last time, in order.
-fn counted(snapshotter: &Snapshotter) -> Vec<Metric> {
-    let mut metrics: Vec<_> = snapshotter
-        .snapshot()
-        .into_vec()
-        .into_iter()
-        .filter(|(.., value)| *value != DebugValue::Counter(0))
-        .map(|(key, .., value)| {
-            let (_, key) = key.into_parts();
-            let labels: Vec<_> = key
-                .labels()
-                .map(|label| format!("{}={}", label.key(), label.value()))
-                .collect();
+fn counted(recorder: &TestRecorder) -> Vec<Metric> {
+    let metrics = recorder.take().into_iter();
+    let metrics = metrics.filter(|(_, value)| *value != Value::Counter(0));
+    let mut metrics: Vec<_> = metrics
+        .map(|(metric, value)| {
             let value = match value {
-                DebugValue::Counter(count) => count.to_string(),
-                DebugValue::Gauge(value) => value.to_string(),
-                DebugValue::Histogram(values) => format!("{values:?}").replace("OrderedFloat", ""),
+                Value::Counter(count) => count.to_string(),
+                Value::Gauge(value) => value.to_string(),
+                Value::Histogram(values) => format!("{values:?}"),
             };
-            (format!("{} {}", key.name(), labels.join(" ")), value)
+            (format!("{} {}", metric.name, metric.labels), value)
         })
         .collect();
     metrics.sort();
@@ -54,14 +49,14 @@ fn counted(snapshotter: &Snapshotter) -> Vec<Metric> {
 
 /// What is counted while `work` is done.
 fn counts<F: Future>(work: F) -> Vec<Metric> {
-    let recorder = DebuggingRecorder::new();
+    let recorder = TestRecorder::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     metrics::with_local_recorder(&recorder, || runtime.block_on(work));
-    counted(&recorder.snapshotter())
+    counted(&recorder)
 }
 
 /// Sends a request to a provider that reads it, takes half a second, and answers each key with the
@@ -223,10 +218,10 @@ fn the_gauges_say_what_is_whenever_they_are_written() {
         ])
     };
     let pool = pool(["k0", "k1", "k2", "k3"]);
-    let recorder = DebuggingRecorder::new();
+    let recorder = TestRecorder::default();
     let render = || {
         metrics::with_local_recorder(&recorder, || pool.record_metrics());
-        counted(&recorder.snapshotter())
+        counted(&recorder)
     };
     assert_eq!(render(), gauges("4", "0", "0"));
     pool.disable(0).unwrap();
@@ -240,7 +235,7 @@ fn the_gauges_say_what_is_whenever_they_are_written() {
 
 #[test]
 fn every_metric_is_described_with_its_unit() {
-    let recorder = DebuggingRecorder::new();
+    let recorder = TestRecorder::default();
     metrics::with_local_recorder(&recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -255,18 +250,16 @@ fn every_metric_is_described_with_its_unit() {
         });
         pool(["k0"]).record_metrics();
     });
-    let metrics = recorder.snapshotter().snapshot().into_vec();
-    let mut names: Vec<_> = metrics.iter().map(|(key, ..)| key.key().name()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let metrics = recorder.take().into_iter();
+    let names: BTreeSet<_> = metrics.map(|(metric, _)| metric.name).collect();
     assert_eq!(names.len(), 6, "{names:?}");
-    for (key, unit, description, _) in metrics {
-        let name = key.key().name();
-        let expected = match name {
+    for name in names {
+        let expected = match &*name {
             "key_pool_refused_attempt_seconds" => Unit::Seconds,
             _ => Unit::Count,
         };
+        let (unit, description) = recorder.description(&name).expect(&name);
         assert_eq!(unit, Some(expected), "{name}");
-        assert!(description.is_some(), "{name}");
+        assert!(!description.is_empty(), "{name}");
     }
 }

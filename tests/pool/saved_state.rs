@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use test_support::mock::Body;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
@@ -275,10 +276,7 @@ fn what_is_damaged_is_an_error_and_what_is_newer_too() {
 #[test]
 fn the_file_stays_readable_for_later_versions() {
     let salt: Vec<u8> = (0..16).collect();
-    let fingerprint = ring::digest::digest(
-        &ring::digest::SHA256,
-        &[&salt[..], KEYS[1].as_bytes()].concat(),
-    );
+    let fingerprint = Sha256::digest([&salt[..], KEYS[1].as_bytes()].concat());
     let hex = |bytes: &[u8]| {
         bytes
             .iter()
@@ -289,7 +287,7 @@ fn the_file_stays_readable_for_later_versions() {
         "version": 1,
         "salt": hex(&salt),
         "keys": [{
-            "fingerprint": hex(&fingerprint.as_ref()[..16]),
+            "fingerprint": hex(&fingerprint[..16]),
             "state": "permanent",
             "reason": "unauthorized",
         }],

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 #[allow(dead_code)]
-#[path = "../../../examples/reqwest_client.rs"]
+#[path = "../../examples/reqwest_client.rs"]
 mod example;
 
 /// A client past any proxy, that follows no redirects.

@@ -3,7 +3,7 @@
 //! [`Reqwest`] is the whole adapter. Bodies stream through it both ways, with their trailers.
 //!
 //! ```sh
-//! cargo run --example reqwest_client
+//! cargo run -p tower-key-failover-integrations --example reqwest_client
 //! ```
 //!
 //! The provider listens on loopback.
