@@ -147,5 +147,8 @@ pub use self::pool::{
 };
 pub use self::replay::{ReplayBudget, RequestBodyError};
 
+// What pools and exchanges report to. They know only the traits that it implements.
+type Observer = telemetry::Telemetry;
+
 /// Any error, as tower boxes it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

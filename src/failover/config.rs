@@ -10,29 +10,29 @@ use crate::replay::ReplayBudget;
 /// What a layer is set to; its services and their futures share it.
 // Aligned, so that counting references to it, as each request does, is no change of what it holds.
 #[repr(align(64))]
-pub(crate) struct Config<P> {
-    pub(crate) policy: Arc<P>,
+pub(super) struct Config<P> {
+    pub(super) policy: Arc<P>,
     /// `None`: the inner service is used as it is.
-    pub(crate) pool: Option<Arc<KeyPool>>,
+    pub(super) pool: Option<Arc<KeyPool>>,
     /// `None`: each usable key once.
-    pub(crate) max_attempts: Option<NonZeroUsize>,
-    pub(crate) max_replay_bytes: usize,
-    pub(crate) replay_budget: ReplayBudget,
+    pub(super) max_attempts: Option<NonZeroUsize>,
+    pub(super) max_replay_bytes: usize,
+    pub(super) replay_budget: ReplayBudget,
     /// How far a stream that may fail late is read before it is handed over.
-    pub(crate) commit_gate: Option<ReadLimit>,
-    pub(crate) extensions: bool,
-    pub(crate) timings: bool,
+    pub(super) commit_gate: Option<ReadLimit>,
+    pub(super) extensions: bool,
+    pub(super) timings: bool,
     /// For how long in all a request waits for a key to return.
-    pub(crate) wait_for_key: Option<Duration>,
+    pub(super) wait_for_key: Option<Duration>,
     /// How many keys in a row refused for good, and alike, are the fault of none of them.
-    pub(crate) common_cause: Option<NonZeroUsize>,
+    pub(super) common_cause: Option<NonZeroUsize>,
 }
 
 impl<P> Config<P> {
     const MAX_REPLAY_BYTES: usize = 32 << 20;
     const REPLAY_BUDGET: usize = 1 << 30;
 
-    pub(crate) fn new(policy: P, pool: Option<Arc<KeyPool>>) -> Self {
+    pub(super) fn new(policy: P, pool: Option<Arc<KeyPool>>) -> Self {
         Self {
             policy: Arc::new(policy),
             pool,
@@ -47,7 +47,7 @@ impl<P> Config<P> {
         }
     }
 
-    pub(crate) fn debug<'a, 'b>(
+    pub(super) fn debug<'a, 'b>(
         &self,
         name: &str,
         f: &'a mut fmt::Formatter<'b>,

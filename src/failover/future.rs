@@ -89,21 +89,21 @@ where
     P: ProviderPolicy,
     R: Body<Data = Bytes>,
 {
-    pub(crate) fn passthrough(future: S::Future) -> Self {
+    pub(super) fn untouched(future: S::Future) -> Self {
         Self {
             state: State::Attempt { future },
             exchange: None,
         }
     }
 
-    pub(crate) fn playing(future: S::Future, exchange: Exchange<S, P, B>) -> Self {
+    pub(super) fn attempting(future: S::Future, exchange: Exchange<S, P, B>) -> Self {
         Self {
             state: State::Attempt { future },
             exchange: Some(exchange),
         }
     }
 
-    pub(crate) fn waiting(place: Place, exchange: Exchange<S, P, B>) -> Self {
+    pub(super) fn waiting(place: Place, exchange: Exchange<S, P, B>) -> Self {
         let place = Some(place);
         Self {
             state: State::Queued { place },
@@ -111,7 +111,7 @@ where
         }
     }
 
-    pub(crate) fn exhausted(exchange: Exchange<S, P, B>) -> Self {
+    pub(super) fn exhausted(exchange: Exchange<S, P, B>) -> Self {
         Self {
             state: State::Exhausted,
             exchange: Some(exchange),
@@ -180,7 +180,8 @@ where
                         continue;
                     }
                     (StateProj::Waiting { wait }, Some(exchange)) => {
-                        let (found, took) = ready!(wait.as_mut().poll(cx, || exchange.look()));
+                        let (found, took) =
+                            ready!(wait.as_mut().poll(cx, || exchange.take_key_or_wait()));
                         exchange.end_wait(took);
                         let next = if found {
                             State::Readying

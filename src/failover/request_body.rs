@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::info::Attempt;
+use super::attempt::Attempt;
 use crate::BoxError;
 use crate::replay::{Reader, RequestBodyError};
 
@@ -31,7 +31,7 @@ enum Kind<B> {
 
 impl<B> RequestBody<B> {
     /// The caller's own request: no key of ours.
-    pub(crate) fn untouched(body: B) -> Self {
+    pub(super) fn untouched(body: B) -> Self {
         Self {
             kind: Kind::Direct(body),
             attempt: None,
@@ -39,14 +39,14 @@ impl<B> RequestBody<B> {
     }
 
     /// The only attempt, or the last that was foreseen.
-    pub(crate) fn direct(body: B, attempt: Attempt) -> Self {
+    pub(super) fn direct(body: B, attempt: Attempt) -> Self {
         Self {
             kind: Kind::Direct(body),
             attempt: Some(attempt),
         }
     }
 
-    pub(crate) fn recorded(reader: Reader<B>, attempt: Attempt) -> Self {
+    pub(super) fn recorded(reader: Reader<B>, attempt: Attempt) -> Self {
         Self {
             kind: Kind::Recorded(reader),
             attempt: Some(attempt),

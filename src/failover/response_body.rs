@@ -29,7 +29,7 @@ pin_project! {
 pin_project! {
     /// An answer's body, before anything is said of how it came about.
     #[project = BodyKindProj]
-    pub(crate) enum BodyKind<R>
+    pub(super) enum BodyKind<R>
     where
         R: Body,
     {
@@ -43,7 +43,7 @@ pin_project! {
 
 impl<R: Body> ResponseBody<R> {
     /// The answer of a request that was not ours to exchange.
-    pub(crate) fn untouched(body: R) -> Self {
+    pub(super) fn untouched(body: R) -> Self {
         Self {
             answer: BodyKind::Upstream { body },
             failover: None,
@@ -58,7 +58,7 @@ impl<R: Body> ResponseBody<R> {
 }
 
 impl<R: Body> BodyKind<R> {
-    pub(crate) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
+    pub(super) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
         ResponseBody {
             answer: self,
             failover: Some(failover),
@@ -69,7 +69,7 @@ impl<R: Body> BodyKind<R> {
 impl<R: Body<Data = Bytes>> BodyKind<R> {
     /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
     #[must_use]
-    pub(crate) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
+    pub(super) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
         match self {
             Self::Inspected { body } => body.as_mut().redact(headers, secret, is_refusal),
             Self::Upstream { .. } | Self::Own { .. } => true,
@@ -77,7 +77,7 @@ impl<R: Body<Data = Bytes>> BodyKind<R> {
     }
 
     /// Reads off what has already arrived, so that the connection can be used again. Never waits.
-    pub(crate) fn drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+    pub(super) fn drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
         const MAX_BYTES: usize = 64 * 1024;
         const MAX_FRAMES: usize = 1024;
 

@@ -7,6 +7,7 @@ use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::byok_passthrough;
 use super::config::Config;
 use super::exchange::Exchange;
 use super::future::ResponseFuture;
@@ -38,7 +39,7 @@ pub struct KeyFailover<S, P> {
 }
 
 impl<S, P> KeyFailover<S, P> {
-    pub(crate) fn new(inner: S, config: Arc<Config<P>>) -> Self {
+    pub(super) fn new(inner: S, config: Arc<Config<P>>) -> Self {
         Self { inner, config }
     }
 
@@ -76,20 +77,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
-        if self.config.pool.is_none() || self.config.policy.is_byok(&head) {
-            let body = RequestBody::untouched(body);
-            let future = self.inner.call(Request::from_parts(head, body));
-            return ResponseFuture::passthrough(future);
+        if byok_passthrough::applies_to(&self.config, &head) {
+            return byok_passthrough::call(&mut self.inner, head, body);
         }
         let mut exchange = Exchange::new(&self.config);
-        let repeatable = exchange.is_repeatable(&head, &body);
-        if exchange.take_key(repeatable.is_ok()) {
-            let future = exchange.first(&mut self.inner, head, body, repeatable);
-            return ResponseFuture::playing(future, exchange);
+        let replayable = exchange.is_replayable(&head, &body);
+        if exchange.take_key(replayable.is_ok()) {
+            let future = exchange.first_attempt(&mut self.inner, head, body, replayable);
+            return ResponseFuture::attempting(future, exchange);
         }
         if head.method != Method::CONNECT {
-            if let Some(place) = exchange.queue() {
-                exchange.keep(&mut self.inner, &head, body, repeatable);
+            if let Some(place) = exchange.join_queue() {
+                exchange.record_for_later(&mut self.inner, &head, body, replayable);
                 return ResponseFuture::waiting(place, exchange);
             }
         }

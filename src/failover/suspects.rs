@@ -6,13 +6,13 @@ use crate::pool::{Cause, Key};
 /// The keys that this request put out for a while only, though they were refused for good: no other
 /// key has told yet whether it was the key.
 #[derive(Default)]
-pub(crate) struct Suspects {
+pub(super) struct Suspects {
     keys: Vec<(Key, Cause)>,
 }
 
 impl Suspects {
     /// One more refusal for good. Those that were refused otherwise before it are convicted.
-    pub(crate) fn add(&mut self, key: Key, cause: Cause) {
+    pub(super) fn add(&mut self, key: Key, cause: Cause) {
         if self.keys.last().is_some_and(|(_, last)| *last != cause) {
             self.convict(&key);
         }
@@ -23,14 +23,14 @@ impl Suspects {
     }
 
     /// A key was answered otherwise: it was the others.
-    pub(crate) fn convict(&mut self, by: &Key) {
+    pub(super) fn convict(&mut self, by: &Key) {
         for (key, cause) in self.keys.drain(..).filter(|(key, _)| !key.is_same(by)) {
             key.put_out_for_good(cause);
         }
     }
 
     /// How many keys in a row were refused alike.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 }

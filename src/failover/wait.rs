@@ -17,7 +17,7 @@ const GRID: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pin_project! {
-    pub(crate) struct Wait {
+    pub(super) struct Wait {
         place: Place,
         since: Instant,
         deadline: Instant,
@@ -27,7 +27,7 @@ pin_project! {
 }
 
 /// What there is for the request at the front.
-pub(crate) enum Found {
+pub(super) enum Found {
     /// A key, which was taken.
     Key,
     Nothing(Outlook),
@@ -39,7 +39,7 @@ impl Wait {
     /// # Panics
     ///
     /// Outside a tokio runtime with time enabled.
-    pub(crate) fn new(place: Place, time: Duration) -> Self {
+    pub(super) fn new(place: Place, time: Duration) -> Self {
         let since = Instant::now();
         let deadline = since + time.min(LONGEST);
         Self {
@@ -51,7 +51,7 @@ impl Wait {
     }
 
     /// Whether a key was found, and how long that took.
-    pub(crate) fn poll(
+    pub(super) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut look: impl FnMut() -> Found,

@@ -8,7 +8,7 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
+use crate::failover::{AttemptRecord, ExchangeSpan, FailoverInfo, Outcome};
 use crate::policy::Verdict;
 use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
 
@@ -23,9 +23,11 @@ pub(crate) struct Trace {
 
 pub(crate) type Entered = EnteredSpan;
 
-impl Trace {
+impl ExchangeSpan for Trace {
+    type Entered = Entered;
+
     /// A key was refused: the first time this begins the span, and enters it.
-    pub(crate) fn begin(&mut self, pool: &str) -> Option<Entered> {
+    fn begin(&mut self, pool: &str) -> Option<Entered> {
         if self.span.is_some() {
             return None;
         }
@@ -41,17 +43,17 @@ impl Trace {
         self.enter()
     }
 
-    pub(crate) fn enter(&self) -> Option<Entered> {
+    fn enter(&self) -> Option<Entered> {
         Some(self.span.clone()?.entered())
     }
 
     /// The n-th attempt is made.
-    pub(crate) fn attempt(&mut self, number: usize) {
+    fn on_attempt(&mut self, number: usize) {
         self.attempts = number;
     }
 
     /// The request has its answer.
-    pub(crate) fn end(self, status: StatusCode, outcome: Outcome) {
+    fn end(self, status: StatusCode, outcome: Outcome) {
         if let Some(span) = &self.span {
             span.record("http.response.status_code", status.as_u16());
             if outcome == Outcome::Exhausted {

@@ -10,14 +10,14 @@ mod names;
 #[cfg(not(feature = "tracing"))]
 mod silence;
 
-use crate::failover::{AttemptRecord, FailoverInfo};
+use crate::failover::{AttemptRecord, ExchangeObserver, FailoverInfo};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 use crate::pool::PoolEvent;
 
 #[cfg(feature = "tracing")]
-pub(crate) use self::log::{Entered, Trace};
+use self::log::Trace;
 #[cfg(not(feature = "tracing"))]
-pub(crate) use self::silence::{Entered, Trace};
+use self::silence::Trace;
 
 /// Something has happened to a pool.
 #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -28,18 +28,23 @@ pub(crate) fn told(pool: &str, event: &PoolEvent) {
     meter::told(pool, event);
 }
 
-/// An attempt was refused.
-#[inline]
-pub(crate) fn refused(_pool: &str, _attempted: &AttemptRecord) {
-    #[cfg(feature = "metrics")]
-    meter::refused(_pool, _attempted);
-}
+/// Writes logs and metrics, each where its feature is enabled.
+pub(crate) struct Telemetry;
 
-/// A request has its answer.
-#[inline]
-pub(crate) fn answered(_pool: &str, _info: &FailoverInfo) {
-    #[cfg(feature = "tracing")]
-    log::answered(_pool, _info);
-    #[cfg(feature = "metrics")]
-    meter::answered(_pool, _info);
+impl ExchangeObserver for Telemetry {
+    type Span = Trace;
+
+    #[inline]
+    fn on_refused(_pool: &str, _attempt: &AttemptRecord) {
+        #[cfg(feature = "metrics")]
+        meter::refused(_pool, _attempt);
+    }
+
+    #[inline]
+    fn on_response(_pool: &str, _info: &FailoverInfo) {
+        #[cfg(feature = "tracing")]
+        log::answered(_pool, _info);
+        #[cfg(feature = "metrics")]
+        meter::answered(_pool, _info);
+    }
 }

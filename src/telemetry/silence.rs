@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::failover::Outcome;
+use crate::failover::{ExchangeSpan, Outcome};
 
 #[derive(Default)]
 pub(crate) struct Trace;
@@ -10,20 +10,22 @@ pub(crate) struct Trace;
 pub(crate) struct Entered;
 
 #[allow(clippy::unused_self)]
-impl Trace {
+impl ExchangeSpan for Trace {
+    type Entered = Entered;
+
     #[inline]
-    pub(crate) fn begin(&mut self, _pool: &str) -> Option<Entered> {
+    fn begin(&mut self, _pool: &str) -> Option<Entered> {
         None
     }
 
     #[inline]
-    pub(crate) fn enter(&self) -> Option<Entered> {
+    fn enter(&self) -> Option<Entered> {
         None
     }
 
     #[inline]
-    pub(crate) fn attempt(&mut self, _number: usize) {}
+    fn on_attempt(&mut self, _number: usize) {}
 
     #[inline]
-    pub(crate) fn end(self, _status: StatusCode, _outcome: Outcome) {}
+    fn end(self, _status: StatusCode, _outcome: Outcome) {}
 }

@@ -1,0 +1,24 @@
+//! The response to a request for which no key is left, with its `retry-after`.
+
+use http::Response;
+use http_body::Body;
+
+use super::Exchange;
+use crate::failover::info::Outcome;
+use crate::failover::response_body::{BodyKind, ResponseBody};
+use crate::policy::ProviderPolicy;
+
+impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
+    /// Responds to the caller in the provider's shape.
+    ///
+    /// `retry-after` is when the first key returns, without the keys that refused this request and
+    /// were not marked: they would refuse it again.
+    pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
+        let exhausted = self.pool().exhausted(self.kept());
+        self.pool().tell_exhausted(exhausted);
+        let mut response = self.config.policy.exhausted_response(&exhausted);
+        let info = self.finish(None, Outcome::Exhausted, response.status());
+        response.extensions_mut().insert(info.clone());
+        response.map(|data| BodyKind::Own { data }.with_failover(info))
+    }
+}

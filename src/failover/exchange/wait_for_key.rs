@@ -1,0 +1,54 @@
+//! A request waits for a key to return, where the layer lets it.
+
+use std::time::Duration;
+
+use super::{Exchange, Progress};
+use crate::failover::wait::Found;
+use crate::pool::{Outlook, Place};
+
+impl<S, P, B> Exchange<S, P, B> {
+    pub(super) fn may_still_wait(&self) -> bool {
+        self.wait_left().is_some_and(|left| !left.is_zero())
+    }
+
+    /// How much longer the request may wait.
+    pub(crate) fn wait_left(&self) -> Option<Duration> {
+        let progress = self.progress.as_deref();
+        let waited = progress.map_or(Duration::ZERO, |progress| progress.history.waited());
+        Some(self.config.wait_for_key?.saturating_sub(waited))
+    }
+
+    /// Joins the wait queue if a key can return in time. All keys may then be tried again.
+    pub(crate) fn join_queue(&mut self) -> Option<Place> {
+        let left = self.wait_left().filter(|left| !left.is_zero())?;
+        match self.pool().outlook(self.kept()) {
+            Outlook::Hopeless => return None,
+            Outlook::Out { returns, .. } if returns > left => return None,
+            Outlook::Out { .. } | Outlook::Taken(_) => {}
+        }
+        if !self.has_attempts(1) {
+            return None;
+        }
+        let place = self.pool().queue(self.kept().next().is_none())?;
+        let Progress { history, tried, .. } = self.progress_mut();
+        tried.begin_wait(history.refused());
+        Some(place)
+    }
+
+    /// Takes a key for the waiter at the front of the queue, or says what to wait for.
+    pub(crate) fn take_key_or_wait(&mut self) -> Found {
+        let asking = self.asking(self.is_replayable_so_far());
+        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        match pick {
+            Ok(pick) => {
+                self.current = Some(pick.into());
+                Found::Key
+            }
+            Err(outlook) => Found::Nothing(outlook),
+        }
+    }
+
+    pub(crate) fn end_wait(&mut self, took: Duration) {
+        self.progress_mut().history.add_wait(took);
+    }
+}
