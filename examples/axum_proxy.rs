@@ -29,7 +29,7 @@ use tower::ServiceBuilder;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use tower_key_failover::policy::Anthropic;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool};
 
@@ -41,7 +41,7 @@ fn gateway(provider: SocketAddr, pool: Arc<KeyPool>) -> Router {
             Duration::from_secs(60),
         ))
         .layer(RequestBodyLimitLayer::new(8 << 20))
-        .layer(KeyFailoverLayer::new(Anthropic::new(), pool))
+        .layer(KeyFailoverLayer::new(Provider::anthropic(), pool))
         // Beneath: for each attempt.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,

@@ -28,7 +28,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, service_fn};
-use tower_key_failover::policy::Anthropic;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool, RequestBody};
 
@@ -166,7 +166,7 @@ fn gateway(upstream: String, pool: Arc<KeyPool>, attempts: Attempts) -> Router {
             request.headers_mut().remove("host");
             request
         })
-        .layer(KeyFailoverLayer::new(Anthropic::new(), pool))
+        .layer(KeyFailoverLayer::new(Provider::anthropic(), pool))
         .service(inner);
     Router::new().fallback_service(service)
 }

@@ -23,7 +23,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::OpenAi;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool};
 
 #[tokio::main]
@@ -42,7 +42,7 @@ async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
         .http2_only(http2)
         .build_http();
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(OpenAi::new(), pool))
+        .layer(KeyFailoverLayer::new(Provider::openai(), pool))
         .service(client);
 
     let (mut upload, body) = Channel::<Bytes>::new(1);

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use tower::{Layer, ServiceExt};
-use tower_key_failover::policy::OpenAi;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::{
     BoxError, FailoverInfo, KeyFailover, KeyFailoverLayer, KeyPool, KeyState, RequestBody,
 };
@@ -38,7 +38,7 @@ const REVOKED: &str = "sk-demo-revoked-1111";
 const GOOD: &str = "sk-demo-good-2222";
 
 /// What sends requests, with the layer over it.
-type Provider = KeyFailover<Client<HttpConnector, RequestBody<Empty<Bytes>>>, OpenAi>;
+type Service = KeyFailover<Client<HttpConnector, RequestBody<Empty<Bytes>>>, Provider>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -49,7 +49,7 @@ async fn main() -> Result<(), BoxError> {
     let pool = Arc::new(KeyPool::new([REVOKED, GOOD])?);
     // Against a provider behind TLS: a client that offers HTTP/1.1 alone, as HTTP/2 cannot switch.
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let service = KeyFailoverLayer::new(OpenAi::new(), Arc::clone(&pool)).layer(client);
+    let service = KeyFailoverLayer::new(Provider::openai(), Arc::clone(&pool)).layer(client);
 
     println!("handshake");
     let mut socket = connect(service, &url).await?;
@@ -70,7 +70,7 @@ async fn main() -> Result<(), BoxError> {
 
 /// Opens a WebSocket.
 async fn connect(
-    service: Provider,
+    service: Service,
     url: &str,
 ) -> Result<WebSocketStream<TokioIo<Upgraded>>, BoxError> {
     let challenge = generate_key();

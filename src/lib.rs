@@ -13,7 +13,7 @@
 //! use std::{sync::Arc, time::Duration};
 //! use http::Request;
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use tower_key_failover::{KeyFailoverLayer, KeyPool, policy::Anthropic};
+//! use tower_key_failover::{KeyFailoverLayer, KeyPool, policy::Provider};
 //! # type Body = http_body_util::Full<bytes::Bytes>;
 //! # // Refuses the first key.
 //! # let client = tower::service_fn(|request: Request<tower_key_failover::RequestBody<Body>>| async move {
@@ -34,7 +34,7 @@
 //!     .build()?;
 //!
 //! let service = ServiceBuilder::new()
-//!     .layer(KeyFailoverLayer::new(Anthropic::new(), Arc::new(pool)))
+//!     .layer(KeyFailoverLayer::new(Provider::anthropic(), Arc::new(pool)))
 //!     .service(client); // for example hyper-util's `Client`
 //!
 //! // The provider responds to the first key with 429, and to the second with 200.

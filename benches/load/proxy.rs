@@ -18,7 +18,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder};
-use tower_key_failover::policy::{Anthropic, ProviderPolicy};
+use tower_key_failover::policy::{Provider, ProviderPolicy};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, Mark, RequestBody, Verdict};
 
 use crate::keys::key;
@@ -45,7 +45,7 @@ pub async fn layer(upstream: SocketAddr, keys: usize, out: usize) {
         key.mark_permanent();
     }
     // A refusal leaves no mark, so that the first key is tried, and refused, again and again.
-    let policy = Anthropic::new().map_verdict(without_mark);
+    let policy = Provider::anthropic().map_verdict(without_mark);
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(policy, Arc::new(pool)))
         .service(client::<RequestBody<Body>>(upstream));

@@ -15,8 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service};
-use tower_key_failover::policy::{Anthropic, OpenAi};
-use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy};
+use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy, policy};
 
 pub use self::peers::cloning;
 pub use self::provider::{Plain, Provider, X_KEY};
@@ -140,17 +139,17 @@ pub fn all(requests: Requests) -> Vec<Path> {
         telling("first of 3, extensions", good_first(3)),
         with(
             "one key, Anthropic",
-            KeyFailoverLayer::new(Anthropic::new(), good_first(1)),
+            KeyFailoverLayer::new(policy::Provider::anthropic(), good_first(1)),
             plain,
         ),
         with(
             "first of 3, Anthropic",
-            KeyFailoverLayer::new(Anthropic::new(), good_first(3)),
+            KeyFailoverLayer::new(policy::Provider::anthropic(), good_first(3)),
             plain,
         ),
         with(
             "first of 3, OpenAi",
-            KeyFailoverLayer::new(OpenAi::new(), good_first(3)),
+            KeyFailoverLayer::new(policy::Provider::openai(), good_first(3)),
             plain,
         ),
         retried("retry, one refused", 1),

@@ -9,8 +9,10 @@
 //!
 //! Headers that begin with `trailer:` come behind the body.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
-use tower_key_failover::policy::{self, Provider};
+use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy};
 
 pub(crate) const PROVIDERS: [&str; 17] = [
     "anthropic",
@@ -33,7 +35,8 @@ pub(crate) const PROVIDERS: [&str; 17] = [
 ];
 
 pub(crate) struct Answer<'a> {
-    pub(crate) policy: Provider,
+    pub(crate) provider: &'static str,
+    pub(crate) policy: Arc<dyn ProviderPolicy>,
     pub(crate) head: response::Parts,
     pub(crate) body: &'a [u8],
     pub(crate) trailers: Option<HeaderMap>,
@@ -44,7 +47,7 @@ impl<'a> Answer<'a> {
     pub(crate) fn parse(mut text: &'a [u8]) -> Option<Self> {
         let first = line(&mut text)?;
         let mut words = first.split(|byte| *byte == b' ');
-        let policy = provider(words.next()?)?;
+        let provider = provider(words.next()?)?;
         let status = words
             .next()
             .and_then(|it| StatusCode::from_bytes(it).ok())?;
@@ -61,7 +64,8 @@ impl<'a> Answer<'a> {
             }
         }
         Some(Self {
-            policy,
+            provider,
+            policy: policy(provider),
             head,
             body: text,
             trailers,
@@ -69,11 +73,17 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn provider(name: &[u8]) -> Option<Provider> {
-    policy::for_name(std::str::from_utf8(name).ok()?).or_else(|| {
-        let at = usize::from(*name.first()?);
-        policy::for_name(PROVIDERS[at % PROVIDERS.len()])
-    })
+fn provider(name: &[u8]) -> Option<&'static str> {
+    let named = PROVIDERS.iter().find(|it| it.as_bytes() == name);
+    let at = usize::from(*name.first()?);
+    Some(named.unwrap_or(&PROVIDERS[at % PROVIDERS.len()]))
+}
+
+fn policy(name: &str) -> Arc<dyn ProviderPolicy> {
+    match name {
+        "grpc" => Arc::new(Grpc::new()),
+        _ => Arc::new(Provider::named(name).unwrap()),
+    }
 }
 
 fn line<'a>(text: &mut &'a [u8]) -> Option<&'a [u8]> {

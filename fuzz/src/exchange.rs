@@ -16,7 +16,7 @@ use flate2::read::{GzDecoder, GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tower_key_failover::policy::{self, Grpc, Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy, Verdict};
 use tower_key_failover::{
     FailoverInfo, KeyFailoverLayer, KeyPool, KeyState, Mark, Outcome, ReplayBudget, RequestBody,
     ResponseBody,
@@ -196,22 +196,30 @@ fn key(at: usize) -> String {
 }
 
 impl Case {
-    fn policy(&self) -> Provider {
-        let name = PROVIDERS[usize::from(self.provider) % PROVIDERS.len()];
-        let mut policy = match (name, self.peek) {
-            ("grpc", Some(time)) => {
-                let time = Duration::from_millis(10 * u64::from(time));
-                Grpc::new().wait_for_first_frame(time).into()
+    fn provider(&self) -> &'static str {
+        PROVIDERS[usize::from(self.provider) % PROVIDERS.len()]
+    }
+
+    fn policy(&self) -> Arc<dyn ProviderPolicy> {
+        macro_rules! with_overrides {
+            ($policy:expr) => {{
+                let mut policy = $policy;
+                if let Some(verdict) = self.on_unauthorized {
+                    policy = policy.on_unauthorized(verdict.verdict());
+                }
+                if let Some(verdict) = self.on_forbidden {
+                    policy = policy.on_forbidden(verdict.verdict());
+                }
+                Arc::new(policy)
+            }};
+        }
+        match self.provider() {
+            "grpc" => {
+                let time = Duration::from_millis(10 * u64::from(self.peek.unwrap_or(0)));
+                with_overrides!(Grpc::new().wait_for_first_frame(time))
             }
-            _ => policy::for_name(name).unwrap(),
-        };
-        if let Some(verdict) = self.on_unauthorized {
-            policy = policy.on_unauthorized(verdict.verdict());
+            name => with_overrides!(Provider::named(name).unwrap()),
         }
-        if let Some(verdict) = self.on_forbidden {
-            policy = policy.on_forbidden(verdict.verdict());
-        }
-        policy
     }
 
     fn pool(&self) -> Arc<KeyPool> {
@@ -377,7 +385,7 @@ impl Case {
         answer: Response<ResponseBody<Scripted>>,
         last: Option<(&Seen, Verdict)>,
         attempts: usize,
-        policy: &Provider,
+        policy: &dyn ProviderPolicy,
         is_byok: bool,
     ) {
         let (head, mut body) = answer.into_parts();
@@ -395,7 +403,7 @@ impl Case {
             assert_eq!(head.extensions.get::<FailoverInfo>().is_some(), is_told);
         }
         if is_own {
-            assert!(matches!(head.status.as_u16(), 429 | 502) || policy.name() == "grpc");
+            assert!(matches!(head.status.as_u16(), 429 | 502) || self.provider() == "grpc");
             for at in 0..6 {
                 let key = key(at);
                 assert!(!contains(&received.data, key.as_bytes()));

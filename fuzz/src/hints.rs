@@ -75,7 +75,7 @@ impl Answer<'_> {
     fn told_in_headers(&self) -> Option<Duration> {
         // In gRPC they stand beside the status.
         let in_trailers = self.trailers.as_ref().filter(|_| {
-            self.policy.name() == "grpc" && self.policy.classify(&self.head) == Verdict::Peek
+            self.provider == "grpc" && self.policy.classify(&self.head) == Verdict::Peek
         });
         let headers = in_trailers.unwrap_or(&self.head.headers);
         let millis = text(headers, "retry-after-ms").and_then(|text| text.parse::<f64>().ok());

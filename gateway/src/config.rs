@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderName;
 use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::KeyPool;
-use tower_key_failover::policy::{self, Byok, Header, Provider};
+use tower_key_failover::policy::Byok;
 use tower_key_failover::pool::KeyPoolBuilder;
 
+use crate::policy::Policy;
 use crate::upstream::Upstream;
 use crate::{duration, keys};
 
@@ -45,8 +45,8 @@ a position, from 0. Times are written 500ms, 30s, 10m, 2h or 1d.";
 struct Flags {
     /// anthropic, openai, copilot or another provider's name; grpc for a gRPC service; for what has
     /// no name, bearer or header:NAME
-    #[arg(long, value_parser = provider)]
-    provider: Provider,
+    #[arg(long, value_parser = Policy::named)]
+    provider: Policy,
 
     /// Where requests go: scheme, host and optionally a path that is put before theirs
     #[arg(long, value_name = "URL")]
@@ -144,7 +144,7 @@ struct Cooldowns {
 }
 
 pub struct Config {
-    pub policy: Provider,
+    pub policy: Policy,
     pub upstream: Upstream,
     pub listen: String,
     pub admin: Option<String>,
@@ -269,16 +269,6 @@ fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
             bad(format!("{name} is empty: unset it, or give it a value"))
         }
         _ => Ok(token),
-    }
-}
-
-fn provider(name: &str) -> Result<Provider, String> {
-    match name.split_once(':') {
-        Some(("header", header)) => HeaderName::from_bytes(header.as_bytes())
-            .map(|header| Header::new(header).into())
-            .map_err(|error| error.to_string()),
-        _ => policy::for_name(name)
-            .ok_or_else(|| "no such provider; try bearer or header:NAME".to_owned()),
     }
 }
 

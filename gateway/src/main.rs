@@ -34,6 +34,7 @@ mod failovers;
 mod headers;
 mod keys;
 mod own;
+mod policy;
 mod proxy;
 mod reload;
 mod server;

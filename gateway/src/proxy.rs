@@ -18,13 +18,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tower::{Layer, ServiceExt};
-use tower_key_failover::policy::{Provider, ProviderPolicy};
+use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{
     FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody,
 };
 
 use crate::config::{Config, unless_zero};
 use crate::failovers::{Asked, Failovers};
+use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
 use crate::{headers, own, timing};
@@ -35,11 +36,11 @@ type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 type Answer = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
 
 pub struct Proxy {
-    service: KeyFailover<Upstreams, Provider>,
+    service: KeyFailover<Upstreams, Policy>,
     /// The same over HTTP/1.1 alone, as WebSocket needs it.
-    http1: KeyFailover<Upstreams, Provider>,
+    http1: KeyFailover<Upstreams, Policy>,
     pub tunnels: Tunnels,
-    policy: Provider,
+    policy: Policy,
     upstream: Upstream,
     client_token: Option<SecretString>,
     failovers: Arc<Failovers>,

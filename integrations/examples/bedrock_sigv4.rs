@@ -35,7 +35,7 @@ use ring::{digest, hmac};
 use tokio::net::TcpListener;
 use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::{Bedrock, BodyEvidence};
+use tower_key_failover::policy::{BodyEvidence, Provider};
 use tower_key_failover::pool::{Exhausted, Key, KeyState};
 use tower_key_failover::{
     BoxError, KeyFailoverLayer, KeyPool, ProviderPolicy, RequestBody, Verdict,
@@ -96,7 +96,7 @@ pub(crate) fn sign(
 /// Bedrock's dialect, for keys that are credentials to sign with: what a caller signed is taken off
 /// as for any key, and nothing is put in its place.
 #[derive(Debug)]
-struct Signed(Bedrock);
+struct Signed(Provider);
 
 impl ProviderPolicy for Signed {
     fn is_byok(&self, request: &request::Parts) -> bool {
@@ -185,7 +185,10 @@ async fn main() -> Result<(), BoxError> {
         "AKIDGOOD:another-secret",
     ])?);
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(Signed(Bedrock::new()), pool.clone()))
+        .layer(KeyFailoverLayer::new(
+            Signed(Provider::bedrock()),
+            pool.clone(),
+        ))
         .layer(layer_fn(|inner| Signer {
             inner,
             scope: SCOPE,

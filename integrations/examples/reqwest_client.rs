@@ -21,7 +21,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::OpenAi;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool};
 
 /// A reqwest client as a service for requests of the `http` crate.
@@ -62,7 +62,7 @@ async fn main() -> Result<(), BoxError> {
         .build()?;
     let pool = Arc::new(KeyPool::new(["sk-first", "sk-second"])?);
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(OpenAi::new(), pool))
+        .layer(KeyFailoverLayer::new(Provider::openai(), pool))
         .service(Reqwest(client));
 
     let request = Request::post(format!("http://{provider}/v1/responses"));

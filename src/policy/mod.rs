@@ -14,24 +14,24 @@
 //!
 //! | Policy | Key travels in | The key's failure, beyond the status | Kept or forwarded, against the status | Wait, beyond the headers |
 //! |---|---|---|---|---|
-//! | `OpenAi` | bearer | 429 of type `insufficient_quota`: quota | 401 for a missing scope or network: kept; 403 for a model: kept; 403 for a country: forwarded | message |
-//! | `Anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: for good | 403 `permission_error`: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
-//! | `AzureOpenAi` | `api-key` | 403 for a blocked resource: quota | 401 `PermissionDenied`, 403 of a network rule: kept; 429 for high demand: forwarded | message |
-//! | `Gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`: for good; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
-//! | `Vertex` | bearer | as `Gemini`, but for the 402 | as `Gemini` | as `Gemini` |
-//! | `Bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota | 403 `AccessDenied`: kept; a signature, `ModelNotReady`: forwarded | none |
-//! | `Mistral` | bearer | 402: quota | 403 for a model: kept; 429 for a tier's capacity: forwarded | message |
-//! | `Groq` | bearer | as `OpenAi`; 400 `organization_restricted`: for good | 403 for a model: kept | message |
-//! | `DeepSeek` | bearer | as `OpenAi`; 402: quota | as `OpenAi` | message |
-//! | `OpenRouter` | bearer | 402, 403 with a budget: quota, or a short wait | 403 of moderation, 402 for the request, 429 of the provider behind it: forwarded | `resets_at`, the limit's headers in the body |
-//! | `Cohere` | bearer | 402, a trial's 429 per month: quota | | message |
-//! | `Xai` | bearer | 400 for an incorrect key: for good; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
-//! | `Together` | bearer | as `OpenAi`; 402: quota | 403 for the context's length: forwarded | message |
-//! | `Perplexity` | bearer | as `OpenAi` | as `OpenAi` | message |
-//! | `Copilot` | | its clients bring their own token: never asked | | |
+//! | `openai` | bearer | 429 of type `insufficient_quota`: quota | 401 for a missing scope or network: kept; 403 for a model: kept; 403 for a country: forwarded | message |
+//! | `anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: for good | 403 `permission_error`: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
+//! | `azure_openai` | `api-key` | 403 for a blocked resource: quota | 401 `PermissionDenied`, 403 of a network rule: kept; 429 for high demand: forwarded | message |
+//! | `gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`: for good; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
+//! | `vertex` | bearer | as `gemini`, but for the 402 | as `gemini` | as `gemini` |
+//! | `bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota | 403 `AccessDenied`: kept; a signature, `ModelNotReady`: forwarded | none |
+//! | `mistral` | bearer | 402: quota | 403 for a model: kept; 429 for a tier's capacity: forwarded | message |
+//! | `groq` | bearer | as `openai`; 400 `organization_restricted`: for good | 403 for a model: kept | message |
+//! | `deepseek` | bearer | as `openai`; 402: quota | as `openai` | message |
+//! | `openrouter` | bearer | 402, 403 with a budget: quota, or a short wait | 403 of moderation, 402 for the request, 429 of the provider behind it: forwarded | `resets_at`, the limit's headers in the body |
+//! | `cohere` | bearer | 402, a trial's 429 per month: quota | | message |
+//! | `xai` | bearer | 400 for an incorrect key: for good; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
+//! | `together` | bearer | as `openai`; 402: quota | 403 for the context's length: forwarded | message |
+//! | `perplexity` | bearer | as `openai` | as `openai` | message |
+//! | `copilot` | | its clients bring their own token: never asked | | |
 //! | `Grpc` | bearer, in metadata | status 16; 7 and 3 of a dead key: for good; 8: its wait | status 7: kept; 8 that forbids to try again: forwarded | pushback, `RetryInfo`; midnight in Los Angeles for a quota per day |
-//! | `Bearer` | bearer | | | none |
-//! | `Header` | any header | | | none |
+//! | `bearer` | bearer | | | none |
+//! | `header` | any header | | | none |
 //!
 //! "Bearer" is `authorization: Bearer <key>`. "Quota" is credit, plan or budget that is used up:
 //! the key is out until the reset that the answer names, else for
@@ -49,10 +49,10 @@
 //! # #[cfg(feature = "providers")] {
 //! use std::time::Duration;
 //! use http::{Response, StatusCode};
-//! use tower_key_failover::policy::{Anthropic, Byok, Mark, ProviderPolicy, Verdict};
+//! use tower_key_failover::policy::{Byok, Mark, Provider, ProviderPolicy, Verdict};
 //!
 //! // A burst of 401s is to cost no key, and some clients send `Bearer dummy`.
-//! let policy = Anthropic::new()
+//! let policy = Provider::anthropic()
 //!     .on_unauthorized(Verdict::Failover(Mark::temporary(Some(Duration::from_secs(300)))))
 //!     .byok(Byok::prefixes(["sk-ant-"]));
 //!
@@ -66,14 +66,32 @@
 //! ```
 //!
 //! [`map_verdict`](ProviderPolicy::map_verdict) puts a rule of one's own on top of any policy, and
-//! [`for_name`] finds one by its name in a configuration file.
+//! [`Provider::named`] finds one by its name in a configuration file.
 
 mod evidence;
 mod map_verdict;
 mod verdict;
 
 #[cfg(feature = "providers")]
+mod byok;
+#[cfg(feature = "providers")]
+mod credentials;
+#[cfg(feature = "providers")]
+mod dialect;
+#[cfg(feature = "providers")]
+mod error_response;
+#[cfg(feature = "providers")]
+mod exhausted_response;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "providers")]
+mod judge;
+#[cfg(feature = "providers")]
+mod provider;
+#[cfg(feature = "providers")]
 mod providers;
+#[cfg(feature = "providers")]
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,10 +99,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, request, response};
 
+#[cfg(feature = "providers")]
+pub use self::byok::Byok;
 pub use self::evidence::BodyEvidence;
+#[cfg(feature = "grpc")]
+pub use self::grpc::Grpc;
 pub use self::map_verdict::MapVerdict;
 #[cfg(feature = "providers")]
-pub use self::providers::*;
+pub use self::provider::Provider;
 pub(crate) use self::verdict::MarkKind;
 pub use self::verdict::{Mark, Verdict};
 #[doc(no_inline)]
@@ -156,10 +178,10 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// ```
     /// # #[cfg(feature = "providers")] {
     /// use http::{Response, StatusCode};
-    /// use tower_key_failover::policy::{Bearer, Mark, ProviderPolicy, Verdict};
+    /// use tower_key_failover::policy::{Mark, Provider, ProviderPolicy, Verdict};
     ///
     /// // This upstream says 503 when a key's share of it is used up.
-    /// let policy = Bearer::new().map_verdict(|head, verdict| match head.status {
+    /// let policy = Provider::bearer().map_verdict(|head, verdict| match head.status {
     ///     StatusCode::SERVICE_UNAVAILABLE => Verdict::Failover(Mark::temporary(None)),
     ///     _ => verdict,
     /// });

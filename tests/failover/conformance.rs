@@ -5,8 +5,9 @@ use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use test_support::mock::{Body, Handle, response, stack};
 use tokio_test::{assert_pending, assert_ready_ok, task};
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
-use tower_key_failover::{KeyFailoverLayer, KeyPool, policy};
+use tower_key_failover::{KeyFailoverLayer, KeyPool};
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
@@ -45,7 +46,7 @@ fn upstream_answer(case: &Value) -> http::Response<Body> {
 
 async fn run(case: &Value) {
     let provider = text(&case["provider"]);
-    let policy = policy::for_name(provider).unwrap();
+    let policy = Provider::named(provider).unwrap();
     let keys: Vec<_> = list(&case["keys"]).iter().map(text).collect();
     let pool = KeyPool::new(keys).ok().map(std::sync::Arc::new);
     let layer = match &pool {
@@ -150,7 +151,7 @@ async fn every_status_marks_as_the_unit_cases_say() {
     let cases: Value = test_support::conformance::unit_cases();
     for case in list(&cases["mark_on_status"]) {
         let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());
-        let layer = KeyFailoverLayer::new(policy::Anthropic::new(), std::sync::Arc::clone(&pool));
+        let layer = KeyFailoverLayer::new(Provider::anthropic(), std::sync::Arc::clone(&pool));
         let (mut service, mut handle): (_, Handle) = stack(&layer);
         assert_ready_ok!(service.poll_ready());
         let mut future = task::spawn(service.call(Request::new(Full::default())));

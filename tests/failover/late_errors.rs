@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Response, response};
-use tower_key_failover::policy::{self, BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Reason, Verdict};
 
 fn head() -> response::Parts {
     let response = Response::builder().header("content-type", "text/event-stream");
@@ -11,7 +11,7 @@ fn head() -> response::Parts {
 }
 
 fn judge(provider: &str, stream: &str) -> Verdict {
-    let policy = policy::for_name(provider).unwrap();
+    let policy = Provider::named(provider).unwrap();
     assert_eq!(policy.classify(&head()), Verdict::Forward);
     assert!(policy.may_fail_late(&head()));
     policy.classify_body(&head(), &BodyEvidence::new(stream.as_bytes()))
@@ -83,6 +83,6 @@ fn an_event_that_is_no_error_and_one_that_cannot_be_read_are_forwarded() {
 #[test]
 fn other_providers_streams_are_not_asked_about() {
     for provider in ["openai", "gemini", "bearer"] {
-        assert!(!policy::for_name(provider).unwrap().may_fail_late(&head()));
+        assert!(!Provider::named(provider).unwrap().may_fail_late(&head()));
     }
 }

@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
-use tower_key_failover::policy::{self, BodyEvidence, Provider};
+use tower_key_failover::policy::{BodyEvidence, Grpc, Provider};
 use tower_key_failover::pool::{Exhausted, Key, NewKey};
 use tower_key_failover::{
     BoxError, KeyFailoverLayer, KeyPool, KeyPoolBuilder, Mark, Outcome, ProviderPolicy,
@@ -71,6 +71,12 @@ fn emit(text: impl fmt::Display) {
 
 fn emit_debug(value: impl fmt::Debug) {
     emit(format_args!("{value:?}\n{value:#?}"));
+}
+
+/// The policy, once its `Debug` is in the log.
+fn shown(policy: impl ProviderPolicy + fmt::Debug) -> Arc<dyn ProviderPolicy> {
+    emit_debug(&policy);
+    Arc::new(policy)
 }
 
 fn emit_error(error: &(dyn Error + 'static)) {
@@ -370,8 +376,10 @@ fn refusals_of_every_provider_that_say_the_key_back() {
         for name in names {
             for status in [200, 400, 401, 402, 403, 404, 429, 500, 529] {
                 for (is_plain, is_compressed) in [(true, false), (false, false), (true, true)] {
-                    let policy: Provider = policy::for_name(name).unwrap();
-                    emit_debug(&policy);
+                    let policy: Arc<dyn ProviderPolicy> = match name {
+                        "grpc" => shown(Grpc::new()),
+                        _ => shown(Provider::named(name).unwrap()),
+                    };
                     let pool = pool(3);
                     let provider =
                         service_fn(move |request: Request<RequestBody<Body>>| async move {

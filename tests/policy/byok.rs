@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Request, request};
 use serde_json::Value;
-use tower_key_failover::policy::{self, Byok, Copilot, Header, OpenAi, ProviderPolicy};
+use tower_key_failover::policy::{Byok, Provider, ProviderPolicy};
 
 fn request(uri: &str, headers: &[(&str, &str)]) -> request::Parts {
     let mut request = Request::builder().uri(uri).body(()).unwrap();
@@ -16,7 +16,7 @@ fn request(uri: &str, headers: &[(&str, &str)]) -> request::Parts {
 }
 
 fn is_byok(provider: &str, headers: &[(&str, &str)]) -> bool {
-    policy::for_name(provider)
+    Provider::named(provider)
         .unwrap()
         .is_byok(&request("/v1", headers))
 }
@@ -70,11 +70,11 @@ fn a_credential_counts_wherever_the_provider_accepts_one() {
 
 #[test]
 fn a_key_in_googles_query_is_the_callers_own() {
-    let gemini = policy::Gemini::new();
+    let gemini = Provider::gemini();
     assert!(gemini.is_byok(&request("/v1?alt=sse&key=theirs", &[])));
     assert!(!gemini.is_byok(&request("/v1?key=", &[])));
     assert!(!gemini.is_byok(&request("/v1?monkey=1", &[])));
-    assert!(!OpenAi::new().is_byok(&request("/v1?key=theirs", &[])));
+    assert!(!Provider::openai().is_byok(&request("/v1?key=theirs", &[])));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn an_empty_credential_is_none() {
 
 #[test]
 fn a_header_policy_looks_at_its_own_header() {
-    let policy = Header::new(HeaderName::from_static("x-token"));
+    let policy = Provider::header(HeaderName::from_static("x-token"));
     assert!(policy.is_byok(&request("/", &[("x-token", "theirs")])));
     assert!(!policy.is_byok(&request("/", &[("authorization", "Bearer theirs")])));
     assert!(!policy.is_byok(&request("/", &[])));
@@ -103,13 +103,13 @@ fn a_header_policy_looks_at_its_own_header() {
 
 #[test]
 fn it_can_be_switched_off() {
-    let policy = OpenAi::new().byok(Byok::Never);
+    let policy = Provider::openai().byok(Byok::Never);
     assert!(!policy.is_byok(&request("/", &[("authorization", "Bearer sk-theirs")])));
 }
 
 #[test]
 fn placeholders_are_told_from_keys_by_what_keys_begin_with() {
-    let policy = OpenAi::new().byok(Byok::prefixes(["sk-", "eyJ"]));
+    let policy = Provider::openai().byok(Byok::prefixes(["sk-", "eyJ"]));
     for (value, expected) in [
         ("Bearer sk-theirs", true),
         ("bearer  sk-theirs", true),
@@ -124,7 +124,7 @@ fn placeholders_are_told_from_keys_by_what_keys_begin_with() {
         let request = request("/", &[("authorization", value)]);
         assert_eq!(policy.is_byok(&request), expected, "{value}");
     }
-    let policy = policy::for_name("gemini")
+    let policy = Provider::named("gemini")
         .unwrap()
         .byok(Byok::prefixes(["AIza"]));
     assert!(policy.is_byok(&request("/v1?key=AIzaTheirs", &[])));
@@ -133,7 +133,11 @@ fn placeholders_are_told_from_keys_by_what_keys_begin_with() {
 
 #[test]
 fn copilot_always_brings_its_own() {
-    assert!(Copilot::new().is_byok(&request("/", &[])));
-    assert!(Copilot::new().byok(Byok::Never).is_byok(&request("/", &[])));
+    assert!(Provider::copilot().is_byok(&request("/", &[])));
+    assert!(
+        Provider::copilot()
+            .byok(Byok::Never)
+            .is_byok(&request("/", &[]))
+    );
     assert!(is_byok("copilot", &[]));
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 use test_support::verdict::{Does, head, judge_json};
-use tower_key_failover::policy::{self, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{Provider, ProviderPolicy, Verdict};
 
 const QUOTA: Does = Does::Temporary(Some(std::time::Duration::from_secs(3600)));
 const LIMIT: Does = Does::Temporary(None);
 
 #[track_caller]
 fn assert_means(provider: &str, cases: &[(u16, Value, Does)]) {
-    let policy = policy::for_name(provider).unwrap();
+    let policy = Provider::named(provider).unwrap();
     for (status, body, expected) in cases {
         let verdict = judge_json(&policy, *status, &[], body.clone());
         assert!(
@@ -50,7 +50,7 @@ fn a_body_is_asked_for_only_where_it_can_tell() {
         ("perplexity", &[401, 403, 429]),
         ("bearer", &[]),
     ] {
-        let policy = policy::for_name(provider).unwrap();
+        let policy = Provider::named(provider).unwrap();
         let asked: Vec<_> = (200..600)
             .filter(|&status| policy.classify(&head(status, &[])) == Verdict::Inspect)
             .collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, Response};
 use serde_json::{Value, json};
-use tower_key_failover::policy::{self, Header, ProviderPolicy};
+use tower_key_failover::policy::{Provider, ProviderPolicy};
 use tower_key_failover::pool::{Exhausted, ExhaustedKind};
 
 const RATE_LIMITED: &str = "all configured keys are rate-limited";
@@ -26,7 +26,7 @@ fn permanent() -> Exhausted {
 }
 
 fn answer(provider: &str, exhausted: &Exhausted) -> Response<Bytes> {
-    policy::for_name(provider)
+    Provider::named(provider)
         .unwrap()
         .exhausted_response(exhausted)
 }
@@ -107,11 +107,11 @@ fn sdks_are_told_to_give_up_when_waiting_is_long_or_in_vain() {
 
 #[test]
 fn every_answer_is_json_that_says_what_happened() {
-    let header_policy = Header::new(HeaderName::from_static("x-token"));
+    let header_policy = Provider::header(HeaderName::from_static("x-token"));
     let policies: Vec<Box<dyn ProviderPolicy>> =
         ["anthropic", "bedrock", "copilot", "vertex", "xai"]
             .into_iter()
-            .map(|name| Box::new(policy::for_name(name).unwrap()) as Box<dyn ProviderPolicy>)
+            .map(|name| Box::new(Provider::named(name).unwrap()) as Box<dyn ProviderPolicy>)
             .chain([Box::new(header_policy) as Box<dyn ProviderPolicy>])
             .collect();
     for policy in policies {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use test_support::verdict::{Does, head, judge, judge_evidence};
-use tower_key_failover::policy::{self, BodyEvidence, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
 
 const PROVIDERS: [&str; 16] = [
     "anthropic",
@@ -46,7 +46,7 @@ fn by_status(policy: &dyn ProviderPolicy) -> Vec<(u16, Does)> {
 
 fn assert_status_decides(body: &BodyEvidence<'_>) {
     for provider in PROVIDERS {
-        let policy = policy::for_name(provider).unwrap();
+        let policy = Provider::named(provider).unwrap();
         for (status, expected) in by_status(&policy) {
             let wait = [("retry-after", "5")];
             let headers = if status == 429 { &wait[..] } else { &[] };
@@ -102,7 +102,7 @@ fn a_body_cut_off_at_its_limit_leaves_it_to_the_status() {
 fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
     let body = BodyEvidence::undecodable();
     for provider in PROVIDERS {
-        let policy = policy::for_name(provider).unwrap();
+        let policy = Provider::named(provider).unwrap();
         for (status, expected) in by_status(&policy) {
             let expected = match status {
                 403 if policy.classify(&head(403, &[])) == Verdict::Inspect => Does::Keep,
@@ -119,7 +119,7 @@ fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
 fn html_is_an_edge_with_403_and_nothing_with_401() {
     let page = b"\n<!DOCTYPE HTML><title>403 Forbidden</title>";
     for provider in PROVIDERS {
-        let policy = policy::for_name(provider).unwrap();
+        let policy = Provider::named(provider).unwrap();
         for kind in [
             "text/html",
             "Text/HTML; charset=utf-8",
@@ -150,7 +150,7 @@ fn html_is_an_edge_with_403_and_nothing_with_401() {
 fn words_of_the_callers_own_are_no_evidence() {
     let echoed = br#"{"error":{"type":"invalid_request_error",
         "message":"messages.0: \"Your credit balance is too low\" is not allowed"}}"#;
-    let verdict = judge(&policy::Anthropic::new(), &head(400, &[]), echoed);
+    let verdict = judge(&Provider::anthropic(), &head(400, &[]), echoed);
     assert!(Does::Forward.is(verdict), "{verdict:?}");
 }
 
@@ -198,7 +198,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..500),
     ) {
         for provider in PROVIDERS {
-            let policy = policy::for_name(provider).unwrap();
+            let policy = Provider::named(provider).unwrap();
             for status in [400, 401, 402, 403, 429] {
                 judge(&policy, &head(status, &[]), shaped.as_bytes());
                 judge(&policy, &head(status, &[]), &bytes);

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, request};
 use tower_key_failover::KeyPool;
-use tower_key_failover::policy::{self, Header, ProviderPolicy};
+use tower_key_failover::policy::{Provider, ProviderPolicy};
 
 const PROVIDERS: [&str; 16] = [
     "anthropic",
@@ -47,7 +47,7 @@ fn inject(policy: &dyn ProviderPolicy, mut request: request::Parts) -> request::
 }
 
 fn inject_by_name(provider: &str, uri: &str, headers: &[(&str, &str)]) -> request::Parts {
-    inject(&policy::for_name(provider).unwrap(), request(uri, headers))
+    inject(&Provider::named(provider).unwrap(), request(uri, headers))
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
@@ -69,7 +69,7 @@ fn each_provider_gets_the_key_where_it_looks_for_it() {
         assert_eq!(request.headers.len(), 1, "{provider}");
         assert!(request.headers[name].is_sensitive(), "{provider}");
     }
-    let token = Header::new(HeaderName::from_static("x-token"));
+    let token = Provider::header(HeaderName::from_static("x-token"));
     let request = inject(&token, request("/", &[("x-token", "theirs")]));
     assert_eq!(values(&request.headers, "x-token"), ["our-key"]);
 }
@@ -220,14 +220,14 @@ fn a_header_that_is_not_text_is_no_obstacle() {
     let bytes = HeaderValue::from_bytes(b"oauth-2025-04-20,\xff").unwrap();
     theirs.headers.insert("anthropic-beta", bytes.clone());
     theirs.headers.insert("authorization", bytes);
-    let request = inject(&policy::Anthropic::new(), theirs);
+    let request = inject(&Provider::anthropic(), theirs);
     assert_eq!(request.headers["anthropic-beta"].as_bytes(), b"\xff");
     assert!(!request.headers.contains_key("authorization"));
 }
 
 #[test]
 fn no_policy_shows_a_key() {
-    let policy = policy::for_name("gemini").unwrap();
+    let policy = Provider::named("gemini").unwrap();
     let request = inject(&policy, request("/", &[]));
     let shown = format!("{policy:?} {:?}", request.headers);
     assert!(!shown.contains("our-key"), "{shown}");

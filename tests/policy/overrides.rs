@@ -6,9 +6,7 @@ use std::time::Duration;
 use http::{Response, StatusCode, request, response};
 use serde_json::json;
 use test_support::verdict::{Does, head, judge, judge_evidence, judge_json};
-use tower_key_failover::policy::{
-    self, Anthropic, Bearer, BodyEvidence, Mark, OpenAi, ProviderPolicy, Verdict,
-};
+use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
 use tower_key_failover::pool::{Exhausted, Key};
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -19,14 +17,14 @@ fn five_minutes() -> Verdict {
 
 #[test]
 fn a_401_means_what_the_user_says_unless_the_key_lives() {
-    let openai = OpenAi::new().on_unauthorized(five_minutes());
+    let openai = Provider::openai().on_unauthorized(five_minutes());
     let invalid = json!({ "error": { "code": "invalid_api_key", "message": "Incorrect API key" } });
     let scope = json!({ "error": { "message": "Missing scopes: model.request" } });
     assert_eq!(judge_json(&openai, 401, &[], invalid), five_minutes());
     assert_eq!(judge(&openai, &head(401, &[]), b"<html>"), five_minutes());
     assert!(Does::Keep.is(judge_json(&openai, 401, &[], scope)));
 
-    let anthropic = Anthropic::new().on_unauthorized(five_minutes());
+    let anthropic = Provider::anthropic().on_unauthorized(five_minutes());
     assert_eq!(anthropic.classify(&head(401, &[])), five_minutes());
     // Another status is another question.
     let held = json!({ "error": { "details": { "error_code": "organization_on_hold" } } });
@@ -36,7 +34,7 @@ fn a_401_means_what_the_user_says_unless_the_key_lives() {
 
 #[test]
 fn a_403_means_what_the_user_says_unless_the_key_lives() {
-    let gemini = policy::Gemini::new().on_forbidden(five_minutes());
+    let gemini = Provider::gemini().on_forbidden(five_minutes());
     let denied = json!({ "error": { "status": "PERMISSION_DENIED" } });
     let suspended = json!({ "error": { "details": [{ "reason": "CONSUMER_SUSPENDED" }] } });
     assert_eq!(judge(&gemini, &head(403, &[]), b""), five_minutes());
@@ -52,7 +50,7 @@ fn a_403_means_what_the_user_says_unless_the_key_lives() {
 
 #[test]
 fn an_override_that_asks_for_more_forwards() {
-    let policy = Bearer::new()
+    let policy = Provider::bearer()
         .on_unauthorized(Verdict::Inspect)
         .on_forbidden(Verdict::Peek);
     assert_eq!(policy.classify(&head(401, &[])), Verdict::Forward);
@@ -61,7 +59,7 @@ fn an_override_that_asks_for_more_forwards() {
 
 #[test]
 fn a_quota_lasts_as_long_as_the_user_says_unless_a_reset_is_named() {
-    let policy = policy::for_name("deepseek")
+    let policy = Provider::named("deepseek")
         .unwrap()
         .quota_cooldown(FIVE_MINUTES);
     assert!(Does::millis(300_000).is(policy.classify(&head(402, &[]))));
@@ -90,7 +88,7 @@ fn a_402_is_a_quota_only_where_it_is_documented() {
         ("perplexity", false),
         ("bearer", false),
     ] {
-        let policy = policy::for_name(provider).unwrap();
+        let policy = Provider::named(provider).unwrap();
         let verdict = judge(&policy, &head(402, &[]), b"{}");
         let expected = if is_quota {
             Does::millis(3_600_000)
@@ -116,7 +114,7 @@ fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, S
 
 #[test]
 fn a_rule_on_top_sees_each_final_verdict_once() {
-    let (policy, seen) = noting(OpenAi::new(), five_minutes());
+    let (policy, seen) = noting(Provider::openai(), five_minutes());
     assert_eq!(judge(&policy, &head(200, &[]), b""), five_minutes());
     assert_eq!(judge(&policy, &head(401, &[]), b""), five_minutes());
     let permanent = Verdict::Failover(Mark::permanent());
@@ -129,7 +127,7 @@ fn a_rule_on_top_sees_each_final_verdict_once() {
 #[test]
 fn a_rule_that_asks_for_more_forwards() {
     for verdict in [Verdict::Inspect, Verdict::Peek] {
-        let (policy, _) = noting(OpenAi::new(), verdict);
+        let (policy, _) = noting(Provider::openai(), verdict);
         assert_eq!(policy.classify(&head(200, &[])), Verdict::Forward);
         assert_eq!(judge(&policy, &head(401, &[]), b""), Verdict::Forward);
     }
@@ -169,7 +167,7 @@ fn a_rule_goes_on_top_of_any_policy() {
     );
     assert_eq!(*seen.lock().unwrap(), [(200, Verdict::Forward)]);
 
-    let boxed: Box<dyn ProviderPolicy> = Box::new(Bearer::new());
+    let boxed: Box<dyn ProviderPolicy> = Box::new(Provider::bearer());
     let (policy, seen) = noting(Arc::new(boxed), Verdict::Forward);
     assert_eq!(
         policy.classify(&test_support::verdict::head(429, &[])),

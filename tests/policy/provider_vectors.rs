@@ -15,7 +15,7 @@ use ruzstd::encoding::CompressionLevel;
 use serde_json::Value;
 use test_support::verdict::{Does, head, judge};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_key_failover::policy::{self, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{Provider, ProviderPolicy, Verdict};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 
@@ -46,6 +46,14 @@ fn vectors() -> Vec<Vector> {
             expected: expected_of(vector),
         })
         .collect()
+}
+
+fn policy(name: &str) -> Arc<dyn ProviderPolicy> {
+    match name {
+        #[cfg(feature = "grpc")]
+        "grpc" => Arc::new(tower_key_failover::policy::Grpc::new()),
+        _ => Arc::new(Provider::named(name).expect(name)),
+    }
 }
 
 fn head_of(vector: &Value) -> response::Parts {
@@ -79,8 +87,8 @@ fn every_answer_means_what_its_provider_means() {
     let failures: Vec<_> = vectors()
         .into_iter()
         .filter_map(|vector| {
-            let policy = policy::for_name(&vector.provider).expect(&vector.provider);
-            let verdict = judge(&policy, &vector.head, &vector.body);
+            let policy = policy(&vector.provider);
+            let verdict = judge(&*policy, &vector.head, &vector.body);
             let fits = vector.expected.is(verdict);
             (!fits).then(|| format!("{}: {verdict:?}, not {:?}", vector.id, vector.expected))
         })
@@ -92,7 +100,7 @@ fn every_answer_means_what_its_provider_means() {
 fn a_success_or_a_failure_of_the_server_is_never_held_up() {
     // In gRPC a 200 may be a failure, and its head says so.
     for vector in vectors().iter().filter(|it| it.provider != "grpc") {
-        let policy = policy::for_name(&vector.provider).unwrap();
+        let policy = Provider::named(&vector.provider).unwrap();
         for status in [200, 201, 204, 304, 404, 500, 502, 503, 529] {
             let mut head = vector.head.clone();
             head.status = status.try_into().unwrap();
@@ -133,7 +141,7 @@ async fn through_the_layer(
     let pool = KeyPool::builder().key("first-key").key("second-key");
     let pool = pool.default_cooldown(DEFAULT).max_cooldown(LONGEST).build();
     let pool = Arc::new(pool.unwrap());
-    let layer = KeyFailoverLayer::new(policy::for_name(provider).unwrap(), Arc::clone(&pool));
+    let layer = KeyFailoverLayer::new(policy(provider), Arc::clone(&pool));
     let asked = Arc::new(AtomicUsize::new(0));
 
     let upstream = {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use test_support::verdict::{Does, head, judge, judge_json};
-use tower_key_failover::policy::{self, Bearer, ProviderPolicy};
+use tower_key_failover::policy::{Provider, ProviderPolicy};
 
 const DATE: (&str, &str) = ("date", "Fri, 20 Nov 2026 20:00:00 GMT");
 
@@ -18,7 +18,7 @@ const NO_HINT: Does = Does::Temporary(None);
 /// Asserts what a 429 with these headers and this body does to the key.
 #[track_caller]
 fn assert_waits(provider: &str, headers: &[(&str, &str)], body: Value, expected: Does) {
-    let policy = policy::for_name(provider).unwrap();
+    let policy = Provider::named(provider).unwrap();
     let all = [&[DATE], headers].concat();
     let verdict = judge_json(&policy, 429, &all, body.clone());
     assert!(
@@ -228,7 +228,7 @@ fn a_day_of_gemini_ends_at_midnight_in_los_angeles() {
     assert_waits("gemini", &[], body.clone(), millis(12 * 3_600_000));
 
     let summer = head(429, &[("date", "Mon, 20 Jul 2026 20:00:00 GMT")]);
-    let verdict = judge(&policy::Gemini::new(), &summer, body.to_string().as_bytes());
+    let verdict = judge(&Provider::gemini(), &summer, body.to_string().as_bytes());
     assert!(millis(11 * 3_600_000).is(verdict), "{verdict:?}");
 }
 
@@ -262,10 +262,10 @@ fn openrouter_gives_its_limit_in_the_body() {
 fn without_a_date_a_moment_is_measured_against_the_clock() {
     let soon = std::time::SystemTime::now() + Duration::from_secs(3600);
     let retry_after = httpdate::fmt_http_date(soon);
-    let verdict = Bearer::new().classify(&head(429, &[("retry-after", &retry_after)]));
+    let verdict = Provider::bearer().classify(&head(429, &[("retry-after", &retry_after)]));
     assert!(!NO_HINT.is(verdict), "{verdict:?}");
     let past = head(429, &[("retry-after", "Fri, 20 Nov 2020 20:00:00 GMT")]);
-    assert!(NO_HINT.is(Bearer::new().classify(&past)));
+    assert!(NO_HINT.is(Provider::bearer().classify(&past)));
 }
 
 /// Something that may stand in a header, often close to what does.
@@ -307,7 +307,7 @@ proptest! {
         let head = head(429, &headers);
         let messages = [message(&text).to_string().into_bytes(), bytes];
         for provider in ["openai", "anthropic", "gemini", "bearer"] {
-            let policy = policy::for_name(provider).unwrap();
+            let policy = Provider::named(provider).unwrap();
             for body in &messages {
                 let verdict = judge(&policy, &head, body);
                 prop_assert!(!Does::Forward.is(verdict) && !Does::Permanent.is(verdict));

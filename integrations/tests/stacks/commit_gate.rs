@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::{Layer, ServiceExt};
-use tower_key_failover::policy::Anthropic;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, ResponseBody};
 
@@ -47,14 +47,14 @@ async fn upstream() -> (String, watch::Sender<bool>) {
     (format!("http://{address}/v1/messages"), tell)
 }
 
-async fn send(layer: &KeyFailoverLayer<Anthropic>, url: &str) -> Response<ResponseBody<Incoming>> {
+async fn send(layer: &KeyFailoverLayer<Provider>, url: &str) -> Response<ResponseBody<Incoming>> {
     let request = Request::post(url).body(Body::default()).unwrap();
     let response = layer.layer(client()).oneshot(request);
     within(response).await.unwrap()
 }
 
-fn anthropic(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Anthropic> {
-    KeyFailoverLayer::new(Anthropic::new(), Arc::clone(pool))
+fn anthropic(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Provider> {
+    KeyFailoverLayer::new(Provider::anthropic(), Arc::clone(pool))
 }
 
 async fn next(body: &mut ResponseBody<Incoming>) -> String {

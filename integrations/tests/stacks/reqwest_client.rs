@@ -9,7 +9,7 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use http_body_util::channel::Channel;
 use tower::{Layer, ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::Bearer;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailover, RequestBody};
 
@@ -29,7 +29,7 @@ fn direct() -> reqwest::Client {
     client.build().unwrap()
 }
 
-fn service(keys: [&'static str; 2]) -> KeyFailover<Reqwest, Bearer> {
+fn service(keys: [&'static str; 2]) -> KeyFailover<Reqwest, Provider> {
     failover(&pool(keys)).layer(Reqwest(direct()))
 }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::Service;
-use tower_key_failover::policy::Bearer;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::{KeyFailoverLayer, KeyPool};
 
 pub type Body = Full<Bytes>;
@@ -34,8 +34,8 @@ pub fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
     Arc::new(KeyPool::new(keys).unwrap())
 }
 
-pub fn failover(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Bearer> {
-    KeyFailoverLayer::new(Bearer::new(), Arc::clone(pool))
+pub fn failover(pool: &Arc<KeyPool>) -> KeyFailoverLayer<Provider> {
+    KeyFailoverLayer::new(Provider::bearer(), Arc::clone(pool))
 }
 
 /// The head of every request that an upstream got.

@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_key_failover::policy::{Anthropic, Bearer, Byok};
+use tower_key_failover::policy::{Byok, Provider};
 use tower_key_failover::{Attempt, KeyFailoverLayer, RequestBody};
 
 use crate::support::{
@@ -164,7 +164,10 @@ async fn a_placeholder_that_is_replaced_moves_no_other_header() {
         .headers_mut()
         .insert("x-api-key", "dummy".parse().unwrap());
     request.headers_mut().extend(headers);
-    let layer = KeyFailoverLayer::new(Bearer::new().byok(Byok::Never), pool(["limited", "good"]));
+    let layer = KeyFailoverLayer::new(
+        Provider::bearer().byok(Byok::Never),
+        pool(["limited", "good"]),
+    );
     within(layer.layer(title_case()).oneshot(request))
         .await
         .unwrap();
@@ -193,7 +196,7 @@ async fn an_item_that_goes_with_a_placeholder_moves_no_header() {
         .unwrap();
     let without = wire.take();
 
-    let policy = Anthropic::new().byok(Byok::Never);
+    let policy = Provider::anthropic().byok(Byok::Never);
     let service = KeyFailoverLayer::new(policy, pool(["first", "second"])).layer(title_case());
     let oauth = ["one, two", "oauth-2025-04-20", "three"];
     within(service.oneshot(request(&oauth, Some("Bearer dummy"))))

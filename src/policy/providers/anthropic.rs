@@ -2,38 +2,30 @@
 
 use http::StatusCode;
 
-use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding, Protocol};
-use super::provider::policy;
-use super::{exhausted, hints};
+use crate::policy::credentials::{Carrier, Places};
+use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::error_response::ErrorResponse;
+use crate::policy::{exhausted_response, waits};
 
-policy! {
-    /// Anthropic: `x-api-key: <key>`.
-    ///
-    /// An empty balance, a spend limit and an organization on hold are 400s; a 403 means one
-    /// resource, unless the OAuth token itself was revoked. Keys of its newer SDKs and OAuth
-    /// tokens arrive in `authorization`, which counts as the caller's own credential too; the
-    /// `oauth-2025-04-20` item of `anthropic-beta` goes with it.
-    Anthropic,
-    Dialect {
-        name: "anthropic",
-        protocol: Protocol::Http,
+pub(super) const DIALECT: Dialect = Dialect {
+    name: "anthropic",
+    places: Places {
         carrier: Carrier::Header("x-api-key"),
-        byok_only: false,
+        // OAuth tokens, and API keys of newer SDKs.
         accepts: &["authorization"],
-        accepts_in_query: &[],
-        removes: &[],
         removes_items: &[("anthropic-beta", "oauth-2025-04-20")],
-        inspects: &[400, 403, 429],
-        bills_with_402: true,
-        status_of_event: Some(status_of_event),
-        finding,
-        exhausted: exhausted::anthropic,
-    }
-}
+        ..Places::BEARER
+    },
+    inspects: &[400, 403, 429],
+    bills_with_402: true,
+    status_of_event: Some(status_of_event),
+    finding,
+    exhausted: exhausted_response::anthropic,
+    ..Dialect::BEARER
+};
 
 /// A stream may begin with an event that is an error's body.
-fn status_of_event(event: &Answer<'_>) -> Option<StatusCode> {
+fn status_of_event(event: &ErrorResponse<'_>) -> Option<StatusCode> {
     match event.text("/error/type") {
         "authentication_error" => Some(StatusCode::UNAUTHORIZED),
         "billing_error" => Some(StatusCode::PAYMENT_REQUIRED),
@@ -43,19 +35,19 @@ fn status_of_event(event: &Answer<'_>) -> Option<StatusCode> {
     }
 }
 
-fn finding(answer: &Answer<'_>) -> Option<Finding> {
+fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     // Wording may change: the provider says to go by `error_code`, and then by `type`.
-    match answer.text("/error/details/error_code") {
+    match response.text("/error/details/error_code") {
         "organization_on_hold" => return Some(Finding::Dead),
         "enforced_spend_limit_reached" => {
-            return Some(Finding::Quota(hints::next_month(answer.now())));
+            return Some(Finding::Quota(waits::next_month(response.now())));
         }
         code if code.ends_with("_spend_limit_reached") => return Some(Finding::Quota(None)),
         _ => {}
     }
     // A message may go on with the caller's own words: only how it begins counts.
-    let begins = |start| answer.text("/error/message").starts_with(start);
-    match (answer.status().as_u16(), answer.text("/error/type")) {
+    let begins = |start| response.text("/error/message").starts_with(start);
+    match (response.status().as_u16(), response.text("/error/type")) {
         (_, "overloaded_error") => Some(Finding::NotTheKey),
         (_, "billing_error") => Some(Finding::Quota(None)),
         (400, _) if begins("Your credit balance is too low") => Some(Finding::Quota(None)),

@@ -1,68 +1,55 @@
 //! Google: Gemini (AI Studio) and Vertex AI, with
 //! `{"error":{"code","message","status","details":[..]}}`.
 
-use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding, Protocol};
-use super::provider::policy;
-use super::{exhausted, hints};
+use crate::policy::credentials::{Carrier, Places};
+use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::error_response::ErrorResponse;
+use crate::policy::{exhausted_response, waits};
 
-policy! {
-    /// Gemini of Google AI Studio: `x-goog-api-key: <key>`.
-    ///
-    /// A bad key is a 400; the `reason` in the error's details tells. A limit per day lasts until
-    /// midnight in Los Angeles, whatever `RetryInfo` says. `?key=` and a bearer are the caller's
-    /// own credential too.
-    Gemini,
-    GEMINI
-}
-
-policy! {
-    /// Vertex AI: `authorization: Bearer <token>`.
-    ///
-    /// A 429 without details is the region's capacity, which all keys share, and is forwarded.
-    Vertex,
-    Dialect {
-        name: "vertex",
+pub(super) const VERTEX: Dialect = Dialect {
+    name: "vertex",
+    places: Places {
         carrier: Carrier::Bearer,
         accepts: &["x-goog-api-key"],
-        bills_with_402: false,
-        ..GEMINI
-    }
-}
-
-const GEMINI: Dialect = Dialect {
-    name: "gemini",
-    protocol: Protocol::Http,
-    carrier: Carrier::Header("x-goog-api-key"),
-    byok_only: false,
-    accepts: &["authorization"],
-    accepts_in_query: &["key", "$key", "access_token", "oauth_token"],
-    removes: &["x-goog-user-project"],
-    removes_items: &[],
-    inspects: &[400, 403, 429],
-    bills_with_402: true,
-    status_of_event: None,
-    finding,
-    exhausted: exhausted::google,
+        ..GEMINI.places
+    },
+    bills_with_402: false,
+    ..GEMINI
 };
 
-pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
-    match answer.status().as_u16() {
-        400 => bad_request(answer),
-        403 => forbidden(answer),
-        429 => too_many(answer),
+pub(super) const GEMINI: Dialect = Dialect {
+    name: "gemini",
+    places: Places {
+        carrier: Carrier::Header("x-goog-api-key"),
+        accepts: &["authorization"],
+        accepts_in_query: &["key", "$key", "access_token", "oauth_token"],
+        removes: &["x-goog-user-project"],
+        ..Places::BEARER
+    },
+    inspects: &[400, 403, 429],
+    bills_with_402: true,
+    finding,
+    exhausted: exhausted_response::google,
+    ..Dialect::BEARER
+};
+
+pub(in crate::policy) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    match response.status().as_u16() {
+        400 => bad_request(response),
+        403 => forbidden(response),
+        429 => too_many(response),
         _ => None,
     }
 }
 
-fn bad_request(answer: &Answer<'_>) -> Option<Finding> {
-    reasons(answer)
+fn bad_request(response: &ErrorResponse<'_>) -> Option<Finding> {
+    reasons(response)
         .any(|reason| matches!(reason, "API_KEY_INVALID" | "API_KEY_EXPIRED"))
         .then_some(Finding::Dead)
 }
 
-fn forbidden(answer: &Answer<'_>) -> Option<Finding> {
-    for reason in reasons(answer) {
+fn forbidden(response: &ErrorResponse<'_>) -> Option<Finding> {
+    for reason in reasons(response) {
         match reason {
             "BILLING_DISABLED" => return Some(Finding::Quota(None)),
             // The whole API is closed to the key, or to its project.
@@ -73,39 +60,39 @@ fn forbidden(answer: &Answer<'_>) -> Option<Finding> {
         }
     }
     // Comes without details.
-    if answer.says(&["reported as leaked"]) {
+    if response.says(&["reported as leaked"]) {
         return Some(Finding::Dead);
     }
     // One model or resource. The newer API has a code in words instead of a status.
-    let denied = answer.text("/error/status") == "PERMISSION_DENIED"
-        || answer.text("/error/code") == "permission_denied";
+    let denied = response.text("/error/status") == "PERMISSION_DENIED"
+        || response.text("/error/code") == "permission_denied";
     denied.then_some(Finding::Here)
 }
 
-fn too_many(answer: &Answer<'_>) -> Option<Finding> {
-    if violations(answer).any(|quota| quota.contains("PerDay")) {
-        return Some(Finding::Quota(hints::midnight_pacific(answer.now())));
+fn too_many(response: &ErrorResponse<'_>) -> Option<Finding> {
+    if violations(response).any(|quota| quota.contains("PerDay")) {
+        return Some(Finding::Quota(waits::midnight_pacific(response.now())));
     }
     // "You exceeded your current quota, please check your plan and billing details" stands in a
     // limit per minute as well, and tells nothing. These words stand in one case alone.
-    if answer.says(&["prepayment credits are depleted"]) {
+    if response.says(&["prepayment credits are depleted"]) {
         return Some(Finding::Quota(None));
     }
-    let detailed = !answer.each("/error/details").is_empty();
-    if !detailed && answer.says(&["resource exhausted. please try again later"]) {
+    let detailed = !response.each("/error/details").is_empty();
+    if !detailed && response.says(&["resource exhausted. please try again later"]) {
         return Some(Finding::NotTheKey);
     }
     None
 }
 
-fn reasons<'a>(answer: &'a Answer<'_>) -> impl Iterator<Item = &'a str> {
-    let details = answer.each("/error/details").iter();
+fn reasons<'a>(response: &'a ErrorResponse<'_>) -> impl Iterator<Item = &'a str> {
+    let details = response.each("/error/details").iter();
     details.filter_map(|detail| detail["reason"].as_str())
 }
 
 /// The ids of the quotas that were exceeded.
-fn violations<'a>(answer: &'a Answer<'_>) -> impl Iterator<Item = &'a str> {
-    let details = answer.each("/error/details").iter();
+fn violations<'a>(response: &'a ErrorResponse<'_>) -> impl Iterator<Item = &'a str> {
+    let details = response.each("/error/details").iter();
     details
         .filter_map(|detail| detail["violations"].as_array())
         .flatten()

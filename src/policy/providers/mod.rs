@@ -1,83 +1,69 @@
-//! The built-in policies. Everything that is alike stands once, in [`provider`]; a provider's own
-//! file says what it does its own way.
-
-mod answer;
-mod byok;
-mod credentials;
-mod dialect;
-mod exhausted;
-mod hints;
-mod provider;
+//! The dialects of all providers, as data. A provider with rules of its own has a file.
 
 mod anthropic;
 mod azure;
 mod bedrock;
 mod cohere;
-mod copilot;
-mod deepseek;
-mod generic;
-mod google;
+pub(super) mod google;
 mod groq;
-#[cfg(feature = "grpc")]
-mod grpc;
 mod mistral;
 mod openai;
 mod openrouter;
-mod perplexity;
 mod together;
 mod xai;
 
-pub use self::anthropic::Anthropic;
-pub use self::azure::AzureOpenAi;
-pub use self::bedrock::Bedrock;
-pub use self::byok::Byok;
-pub use self::cohere::Cohere;
-pub use self::copilot::Copilot;
-pub use self::deepseek::DeepSeek;
-pub use self::generic::{Bearer, Header};
-pub use self::google::{Gemini, Vertex};
-pub use self::groq::Groq;
-#[cfg(feature = "grpc")]
-pub use self::grpc::Grpc;
-pub use self::mistral::Mistral;
-pub use self::openai::OpenAi;
-pub use self::openrouter::OpenRouter;
-pub use self::perplexity::Perplexity;
-pub use self::provider::Provider;
-pub use self::together::Together;
-pub use self::xai::Xai;
+use super::dialect::Dialect;
 
-/// The policy of a provider by its name in a configuration file: `openai`, `anthropic`,
-/// `azure_openai`, `gemini`, `vertex`, `bedrock`, `mistral`, `groq`, `deepseek`, `openrouter`,
-/// `cohere`, `xai`, `together`, `perplexity`, `copilot`, or `bearer` for any other; and `grpc` with
-/// the feature of that name.
-///
-/// ```
-/// use tower_key_failover::policy;
-///
-/// assert_eq!(policy::for_name("groq").unwrap().name(), "groq");
-/// assert!(policy::for_name("nobody").is_none());
-/// ```
-pub fn for_name(name: &str) -> Option<Provider> {
-    Some(match name {
-        "anthropic" => Anthropic::new().into(),
-        "azure_openai" => AzureOpenAi::new().into(),
-        "bearer" => Bearer::new().into(),
-        "bedrock" => Bedrock::new().into(),
-        "cohere" => Cohere::new().into(),
-        "copilot" => Copilot::new().into(),
-        "deepseek" => DeepSeek::new().into(),
-        "gemini" => Gemini::new().into(),
-        #[cfg(feature = "grpc")]
-        "grpc" => Grpc::new().into(),
-        "groq" => Groq::new().into(),
-        "mistral" => Mistral::new().into(),
-        "openai" => OpenAi::new().into(),
-        "openrouter" => OpenRouter::new().into(),
-        "perplexity" => Perplexity::new().into(),
-        "together" => Together::new().into(),
-        "vertex" => Vertex::new().into(),
-        "xai" => Xai::new().into(),
-        _ => return None,
-    })
-}
+pub(super) const ANTHROPIC: &Dialect = &anthropic::DIALECT;
+pub(super) const AZURE_OPENAI: &Dialect = &azure::DIALECT;
+pub(super) const BEARER: &Dialect = &Dialect::BEARER;
+pub(super) const BEDROCK: &Dialect = &bedrock::DIALECT;
+pub(super) const COHERE: &Dialect = &cohere::DIALECT;
+pub(super) const COPILOT: &Dialect = &Dialect {
+    name: "copilot",
+    byok_only: true,
+    bills_with_402: true,
+    ..openai::DIALECT
+};
+pub(super) const DEEPSEEK: &Dialect = &Dialect {
+    name: "deepseek",
+    bills_with_402: true,
+    ..openai::DIALECT
+};
+pub(super) const GEMINI: &Dialect = &google::GEMINI;
+pub(super) const GROQ: &Dialect = &groq::DIALECT;
+/// The name of the header is a setting of the policy.
+pub(super) const HEADER: &Dialect = &Dialect {
+    name: "header",
+    ..Dialect::BEARER
+};
+pub(super) const MISTRAL: &Dialect = &mistral::DIALECT;
+pub(super) const OPENAI: &Dialect = &openai::DIALECT;
+pub(super) const OPENROUTER: &Dialect = &openrouter::DIALECT;
+pub(super) const PERPLEXITY: &Dialect = &Dialect {
+    name: "perplexity",
+    ..openai::DIALECT
+};
+pub(super) const TOGETHER: &Dialect = &together::DIALECT;
+pub(super) const VERTEX: &Dialect = &google::VERTEX;
+pub(super) const XAI: &Dialect = &xai::DIALECT;
+
+/// The dialects that a configuration file can name, in alphabetical order.
+pub(super) const NAMED: [&Dialect; 16] = [
+    ANTHROPIC,
+    AZURE_OPENAI,
+    BEARER,
+    BEDROCK,
+    COHERE,
+    COPILOT,
+    DEEPSEEK,
+    GEMINI,
+    GROQ,
+    MISTRAL,
+    OPENAI,
+    OPENROUTER,
+    PERPLEXITY,
+    TOGETHER,
+    VERTEX,
+    XAI,
+];

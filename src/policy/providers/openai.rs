@@ -1,47 +1,35 @@
-//! OpenAI, and the shape of error that many others share with it:
+//! OpenAI, and the error shape that many providers share:
 //! `{"error":{"message","type","param","code"}}`.
 
-use super::answer::Answer;
-use super::dialect::{Carrier, Dialect, Finding, Protocol};
-use super::exhausted;
-use super::provider::policy;
-
-policy! {
-    /// OpenAI: `authorization: Bearer <key>`.
-    ///
-    /// An exhausted quota is a 429 like any other but for its `type` and `code`. A 401 may be a
-    /// restricted key that lacks a scope, or a network that is not on a list: such a key is kept.
-    ///
-    /// The caller's `openai-organization` and `openai-project` are removed with its credential,
-    /// since they belong to its account.
-    OpenAi,
-    DIALECT
-}
+use crate::policy::credentials::Places;
+use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::error_response::ErrorResponse;
+use crate::policy::exhausted_response;
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "openai",
-    protocol: Protocol::Http,
-    carrier: Carrier::Bearer,
-    byok_only: false,
-    accepts: &[],
-    accepts_in_query: &[],
+    places: PLACES,
+    inspects: &[401, 403, 429],
+    finding,
+    exhausted: exhausted_response::openai,
+    ..Dialect::BEARER
+};
+
+/// The organization and the project belong to the account of the caller's key.
+pub(super) const PLACES: Places = Places {
     removes: &["openai-organization", "openai-project"],
-    // How a browser brings its key to a WebSocket.
+    // Browsers send these with a WebSocket.
     removes_items: &[
         ("sec-websocket-protocol", "openai-insecure-api-key.*"),
         ("sec-websocket-protocol", "openai-organization.*"),
         ("sec-websocket-protocol", "openai-project.*"),
     ],
-    inspects: &[401, 403, 429],
-    bills_with_402: false,
-    status_of_event: None,
-    finding,
-    exhausted: exhausted::openai,
+    ..Places::BEARER
 };
 
-pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
-    let kind = answer.text("/error/type");
-    let code = answer.text("/error/code");
+pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    let kind = response.text("/error/type");
+    let code = response.text("/error/code");
     if is_quota(kind) || is_quota(code) {
         return Some(Finding::Quota(None));
     }
@@ -55,11 +43,11 @@ pub(super) fn finding(answer: &Answer<'_>) -> Option<Finding> {
         _ => {}
     }
     // A restricted key and an unlisted network have no code of their own.
-    match answer.status().as_u16() {
-        401 | 403 if answer.says(&["missing scopes", "insufficient permissions"]) => {
+    match response.status().as_u16() {
+        401 | 403 if response.says(&["missing scopes", "insufficient permissions"]) => {
             Some(Finding::Here)
         }
-        401 if answer.says(&["ip not authorized", "ip address", "ip allowlist"]) => {
+        401 if response.says(&["ip not authorized", "ip address", "ip allowlist"]) => {
             Some(Finding::Here)
         }
         _ => None,

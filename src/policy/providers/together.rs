@@ -1,29 +1,22 @@
 //! Together: OpenAI's shape.
 
-use super::answer::Answer;
-use super::dialect::{Dialect, Finding};
 use super::openai;
-use super::provider::policy;
+use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::error_response::ErrorResponse;
 
-policy! {
-    /// Together: `authorization: Bearer <key>`.
-    ///
-    /// A 403 is a request that is too long for the model.
-    Together,
-    Dialect {
-        name: "together",
-        bills_with_402: true,
-        finding,
-        ..openai::DIALECT
-    }
-}
+pub(super) const DIALECT: Dialect = Dialect {
+    name: "together",
+    bills_with_402: true,
+    finding,
+    ..openai::DIALECT
+};
 
-fn finding(answer: &Answer<'_>) -> Option<Finding> {
-    let too_long = answer.status() == 403
-        && (answer.text("/error/type") == "invalid_request_error"
-            || answer.says(&["context length"]));
+fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    let too_long = response.status() == 403
+        && (response.text("/error/type") == "invalid_request_error"
+            || response.says(&["context length"]));
     if too_long {
         return Some(Finding::NotTheKey);
     }
-    openai::finding(answer)
+    openai::finding(response)
 }

@@ -1,33 +1,25 @@
 //! xAI: `{"code":"<sentence>","error":"<string>"}`.
 
-use super::answer::Answer;
-use super::dialect::{Dialect, Finding};
 use super::openai;
-use super::provider::policy;
+use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::error_response::ErrorResponse;
 
-policy! {
-    /// xAI: `authorization: Bearer <key>`.
-    ///
-    /// A bad key is a 400, and used-up credit a 429 or a 403. The code is a sentence that several
-    /// cases share, so that the message has to tell.
-    Xai,
-    Dialect {
-        name: "xai",
-        inspects: &[400, 403, 429],
-        finding,
-        ..openai::DIALECT
-    }
-}
+pub(super) const DIALECT: Dialect = Dialect {
+    name: "xai",
+    inspects: &[400, 403, 429],
+    finding,
+    ..openai::DIALECT
+};
 
-fn finding(answer: &Answer<'_>) -> Option<Finding> {
-    let begins = |start| answer.message().starts_with(start);
-    match answer.status().as_u16() {
+fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    let begins = |start| response.message().starts_with(start);
+    match response.status().as_u16() {
         400 if begins("Incorrect API key") => Some(Finding::Dead),
         403 if begins("Content violates") => Some(Finding::NotTheKey),
-        403 | 429 if answer.says(&["credits", "spending limit"]) => Some(Finding::Quota(None)),
-        403 if answer.says(&["blocked", "disabled"]) => Some(Finding::Dead),
+        403 | 429 if response.says(&["credits", "spending limit"]) => Some(Finding::Quota(None)),
+        403 if response.says(&["blocked", "disabled"]) => Some(Finding::Dead),
         // One model or endpoint that the key may not use.
-        403 if answer.says(&["permission", "model", "endpoint"]) => Some(Finding::Here),
+        403 if response.says(&["permission", "model", "endpoint"]) => Some(Finding::Here),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tower::{Layer, ServiceExt};
-use tower_key_failover::policy::OpenAi;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, ReplayBudget, RequestBody};
 
@@ -70,7 +70,7 @@ pub fn run_many<T: Send + 'static>(
         .build();
     let pool = Arc::new(pool.unwrap());
     let budget = ReplayBudget::new(usize::MAX);
-    let layer = KeyFailoverLayer::new(OpenAi::new(), Arc::clone(&pool))
+    let layer = KeyFailoverLayer::new(Provider::openai(), Arc::clone(&pool))
         .max_replay_bytes(MAX_REPLAY)
         .replay_budget(budget.clone());
 
@@ -105,7 +105,7 @@ pub fn run_many<T: Send + 'static>(
 
 async fn serve(
     listener: TcpListener,
-    layer: KeyFailoverLayer<OpenAi>,
+    layer: KeyFailoverLayer<Provider>,
     protocol: Protocol,
     upstream: SocketAddr,
     is_done: oneshot::Receiver<()>,

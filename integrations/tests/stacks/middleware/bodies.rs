@@ -12,7 +12,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::DecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_key_failover::policy::Anthropic;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, RequestBody};
 
@@ -64,7 +64,7 @@ fn packed_question() -> Request<Body> {
 async fn compression_beneath_hides_no_evidence() {
     let pool = pool(["first", "second"]);
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(Anthropic::new(), pool.clone()))
+        .layer(KeyFailoverLayer::new(Provider::anthropic(), pool.clone()))
         .layer(CompressionLayer::new())
         .service(not_this_model());
     assert_shareable::<_, Request<Body>>(&service);
@@ -80,7 +80,7 @@ async fn compression_beneath_hides_no_evidence() {
 async fn decompression_beneath_unpacks_evidence_and_answer() {
     let pool = pool(["first", "second"]);
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(Anthropic::new(), pool.clone()))
+        .layer(KeyFailoverLayer::new(Provider::anthropic(), pool.clone()))
         .layer(DecompressionLayer::new())
         .layer(CompressionLayer::new())
         .service(not_this_model());

@@ -14,7 +14,7 @@ use tower_http::timeout::{
 };
 use tower_key_failover::KeyFailoverLayer;
 use tower_key_failover::RequestBody;
-use tower_key_failover::policy::Anthropic;
+use tower_key_failover::policy::Provider;
 use tower_key_failover::pool::KeyState;
 
 use crate::support::{Body, Seen, assert_shareable, failover, pool, provider, text};
@@ -107,7 +107,7 @@ async fn a_response_body_timeout_beneath_ends_an_answer_that_stalls() {
 async fn a_response_body_timeout_beneath_goes_with_a_refusal_that_is_read() {
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(
-            Anthropic::new(),
+            Provider::anthropic(),
             pool(["first", "second"]),
         ))
         .layer(ResponseBodyTimeoutLayer::new(Duration::from_secs(1)))
@@ -130,7 +130,7 @@ async fn not_this_model() -> (StatusCode, &'static str) {
 #[tokio::test(start_paused = true)]
 async fn a_response_body_timeout_beneath_ends_a_refusal_that_stalls() {
     let wait = Duration::from_millis(100);
-    let policy = Anthropic::new();
+    let policy = Provider::anthropic();
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(policy, pool(["first", "second"])))
         .layer(ResponseBodyTimeoutLayer::new(wait))

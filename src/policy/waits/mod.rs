@@ -1,18 +1,19 @@
-//! Where an answer says how long to wait. The first usable hint wins:
+//! How long a response asks to wait. The first usable hint wins:
 //!
 //! 1. `retry-after-ms`
 //! 2. `retry-after`: seconds, with a fraction or without, or an HTTP date
 //! 3. `x-amz-retry-after`: milliseconds
-//! 4. a reset that the provider's own fields name, Google's `RetryInfo` among them
-//! 5. a wait named in the error's message
+//! 4. a reset in the provider's own fields, including Google's `RetryInfo`
+//! 5. a wait in the error's message
 //! 6. the reset header of a bucket whose remaining is 0
 //!
-//! What is zero, negative, not a number, or more than a [`Duration`] holds is no hint. Waits are
-//! reported as they are: the pool clamps.
+//! A value that is zero, negative, not a number, or larger than a [`Duration`] is ignored. Waits
+//! are not clamped here; the pool does that.
 
 mod calendar;
 mod duration;
-mod text;
+pub(super) mod http_date;
+mod message;
 
 use std::time::Duration;
 
@@ -20,40 +21,43 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(super) use self::calendar::{http_date, midnight_pacific, next_month};
-use super::answer::Answer;
+pub(super) use self::calendar::{midnight_pacific, next_month};
+use super::error_response::ErrorResponse;
 
-/// How long a rate limit lasts, if the answer says so. `reset` is what the provider's own fields
-/// name.
-pub(super) fn rate_limit(answer: &Answer<'_>, reset: Option<Duration>) -> Option<Duration> {
-    quota(answer, reset).or_else(|| exhausted_bucket(answer))
+/// How long a rate limit lasts, if the response says so. `reset` comes from the provider's own
+/// fields.
+pub(super) fn rate_limit(
+    response: &ErrorResponse<'_>,
+    reset: Option<Duration>,
+) -> Option<Duration> {
+    quota(response, reset).or_else(|| exhausted_bucket(response))
 }
 
-/// How long an exhausted quota lasts, if the answer says so. A bucket's reset does not: it is
-/// about requests and tokens per minute, not about credit.
-pub(super) fn quota(answer: &Answer<'_>, reset: Option<Duration>) -> Option<Duration> {
-    retry_after(answer)
+/// How long an exhausted quota lasts, if the response says so. The reset of a bucket is ignored,
+/// because it concerns requests and tokens per minute, not credit.
+pub(super) fn quota(response: &ErrorResponse<'_>, reset: Option<Duration>) -> Option<Duration> {
+    retry_after(response)
         .or(reset)
-        .or_else(|| google_retry_info(answer))
-        .or_else(|| text::wait(answer.message(), || answer.now()))
+        .or_else(|| google_retry_info(response))
+        .or_else(|| message::wait(response.message(), || response.now()))
 }
 
 /// A moment given as RFC 3339, as an HTTP date, or as seconds or milliseconds since the epoch.
-pub(super) fn until_moment(answer: &Answer<'_>, moment: &Value) -> Option<Duration> {
+pub(super) fn until_moment(response: &ErrorResponse<'_>, moment: &Value) -> Option<Duration> {
     let moment = match moment {
         Value::String(text) => calendar::moment(text)?,
         number => calendar::epoch(number.as_f64()?)?,
     };
-    calendar::until(answer.now(), moment)
+    calendar::until(response.now(), moment)
 }
 
-fn retry_after(answer: &Answer<'_>) -> Option<Duration> {
-    let millis = |name| positive(number(answer.header(name))? / 1e3);
+fn retry_after(response: &ErrorResponse<'_>) -> Option<Duration> {
+    let millis = |name| positive(number(response.header(name))? / 1e3);
     let seconds_or_date = |name| {
-        let value = answer.header(name);
+        let value = response.header(name);
         match number(value) {
             Some(seconds) => positive(seconds),
-            None => calendar::until(answer.now(), http_date(value)?),
+            None => calendar::until(response.now(), http_date::parse(value)?),
         }
     };
     millis("retry-after-ms")
@@ -61,8 +65,8 @@ fn retry_after(answer: &Answer<'_>) -> Option<Duration> {
         .or_else(|| millis("x-amz-retry-after"))
 }
 
-fn google_retry_info(answer: &Answer<'_>) -> Option<Duration> {
-    answer
+fn google_retry_info(response: &ErrorResponse<'_>) -> Option<Duration> {
+    response
         .each("/error/details")
         .iter()
         .filter(|detail| {
@@ -72,11 +76,11 @@ fn google_retry_info(answer: &Answer<'_>) -> Option<Duration> {
         .find_map(|detail| duration::go(detail["retryDelay"].as_str()?))
 }
 
-/// The latest reset among the buckets that are empty: until then one of them refuses. The resets
-/// of the others only say when they will be full.
-fn exhausted_bucket(answer: &Answer<'_>) -> Option<Duration> {
-    let headers = answer.headers();
-    let now = answer.now();
+/// The latest reset of all empty buckets, because until then one of them refuses. The resets of
+/// other buckets only say when they are full again.
+fn exhausted_bucket(response: &ErrorResponse<'_>) -> Option<Duration> {
+    let headers = response.headers();
+    let now = response.now();
     headers
         .iter()
         .filter_map(|(name, value)| reset_of_empty(name.as_str(), value))
@@ -84,7 +88,7 @@ fn exhausted_bucket(answer: &Answer<'_>) -> Option<Duration> {
         .max()
 }
 
-/// The header with the reset of the bucket that this header says is empty.
+/// The name of the reset header of a bucket, if this header says that the bucket is empty.
 fn reset_of_empty(name: &str, value: &HeaderValue) -> Option<String> {
     let value = value.to_str().ok()?;
     let is_zero = || number(value) == Some(0.0);
@@ -94,7 +98,7 @@ fn reset_of_empty(name: &str, value: &HeaderValue) -> Option<String> {
     let bucket = name.strip_prefix("anthropic-ratelimit-")?;
     let bucket = match bucket.strip_suffix("-remaining") {
         Some(bucket) => is_zero().then_some(bucket),
-        // Subscriptions have a status where other limits have a count.
+        // Subscriptions send a status instead of a count.
         None => bucket
             .strip_suffix("-status")
             .filter(|_| value.trim() == "rejected"),
@@ -110,7 +114,8 @@ fn until_reset(headers: &HeaderMap, name: &str, now: Timestamp) -> Option<Durati
     if let Some(moment) = calendar::moment(value) {
         return calendar::until(now, moment);
     }
-    // A small number is seconds (Azure), but for the bare header, where providers disagree.
+    // A small number is seconds (Azure), except in the header without a bucket, where providers
+    // disagree.
     let seconds = number(value).filter(|_| name != "x-ratelimit-reset")?;
     positive(seconds)
 }
@@ -119,7 +124,7 @@ fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok()
 }
 
-/// Seconds as a wait, unless zero, negative, not a number, or too many.
+/// Seconds as a wait, unless they are zero, negative, not a number, or too many.
 fn positive(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds)
         .ok()

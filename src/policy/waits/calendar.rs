@@ -1,4 +1,4 @@
-//! Moments, and how far off they are.
+//! Moments, and the time until they come.
 
 use std::time::Duration;
 
@@ -6,19 +6,13 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use super::number;
+use super::{http_date, number};
 
-/// How long until a moment that is still to come.
+/// The time until a moment in the future.
 pub(super) fn until(now: Timestamp, moment: Timestamp) -> Option<Duration> {
     Duration::try_from(moment.duration_since(now))
         .ok()
         .filter(|wait| !wait.is_zero())
-}
-
-/// An HTTP date, in any of its three forms.
-pub(in crate::policy::providers) fn http_date(text: &str) -> Option<Timestamp> {
-    let date = httpdate::parse_http_date(text.trim()).ok()?;
-    Timestamp::try_from(date).ok()
 }
 
 /// RFC 3339, an HTTP date, or a number since the epoch.
@@ -26,11 +20,11 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     match number(text) {
         Some(number) => epoch(number),
-        None => text.parse().ok().or_else(|| http_date(text)),
+        None => text.parse().ok().or_else(|| http_date::parse(text)),
     }
 }
 
-/// Seconds or milliseconds since the epoch, told apart by their size. Below 1e9 it is neither.
+/// Seconds or milliseconds since the epoch, distinguished by size. A number below 1e9 is neither.
 pub(super) fn epoch(number: f64) -> Option<Timestamp> {
     if number >= 1e11 {
         Timestamp::from_millisecond(number as i64).ok()
@@ -41,7 +35,7 @@ pub(super) fn epoch(number: f64) -> Option<Timestamp> {
     }
 }
 
-/// A date with or without a time, as people write it: `2026-12-01 at 00:00 UTC`. Always UTC.
+/// A date with or without a time in a message: `2026-12-01 at 00:00 UTC`. Always UTC.
 pub(super) fn written(text: &str) -> Option<Timestamp> {
     let word = text.split_whitespace().next()?;
     if let Ok(moment) = word.trim_end_matches(['.', ',', ';', ')']).parse() {
@@ -70,15 +64,15 @@ fn utc(moment: DateTime) -> Option<Timestamp> {
     Some(moment.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-/// Until the next midnight in Los Angeles, when Google's daily quotas begin anew.
-pub(in crate::policy::providers) fn midnight_pacific(now: Timestamp) -> Option<Duration> {
+/// The time until the next midnight in Los Angeles, when Google's daily quotas reset.
+pub(in crate::policy) fn midnight_pacific(now: Timestamp) -> Option<Duration> {
     let pacific = TimeZone::get("America/Los_Angeles").ok()?;
     let tomorrow = now.to_zoned(pacific.clone()).date().tomorrow().ok()?;
     until(now, tomorrow.to_zoned(pacific).ok()?.timestamp())
 }
 
-/// Until 00:00 UTC of the first of the next month.
-pub(in crate::policy::providers) fn next_month(now: Timestamp) -> Option<Duration> {
+/// The time until the next month starts in UTC.
+pub(in crate::policy) fn next_month(now: Timestamp) -> Option<Duration> {
     let today = now.to_zoned(TimeZone::UTC).date();
     let first = today.first_of_month().checked_add(1.month()).ok()?;
     until(now, utc(first.into())?)

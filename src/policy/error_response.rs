@@ -1,17 +1,17 @@
-//! An upstream's answer, as the built-in policies read it.
+//! An upstream's error response, as the built-in policies read it.
 
 use http::header::{CONTENT_TYPE, DATE};
 use http::{HeaderMap, StatusCode, response};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::hints;
-use crate::policy::BodyEvidence;
+use super::BodyEvidence;
+use super::waits::http_date;
 use crate::sse;
 
 /// The head, and the body where there is one and it is JSON.
 #[derive(Debug)]
-pub(super) struct Answer<'a> {
+pub(super) struct ErrorResponse<'a> {
     head: &'a response::Parts,
     // The head's, or gRPC's trailers.
     headers: &'a HeaderMap,
@@ -21,8 +21,8 @@ pub(super) struct Answer<'a> {
     decodable: bool,
 }
 
-impl<'a> Answer<'a> {
-    /// An answer whose body is not known.
+impl<'a> ErrorResponse<'a> {
+    /// A response whose body is not known.
     pub(super) fn of_head(head: &'a response::Parts) -> Self {
         Self {
             head,
@@ -43,7 +43,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The first event of a stream that began well.
+    /// The first event of a stream with a successful head.
     pub(super) fn of_first_event(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
         let data = sse::first_data(body.bytes()).unwrap_or_default();
         Self {
@@ -52,8 +52,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// An answer that says in metadata what it means: there stand the status and the error which
-    /// this is in the terms of all others.
+    /// A gRPC response. Its metadata contains the status and the error, translated to HTTP and
+    /// JSON.
     #[cfg(feature = "grpc")]
     pub(super) fn of_metadata(
         head: &'a response::Parts,
@@ -69,7 +69,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The same answer, with the status that it should have had.
+    /// The same response with the status that it represents.
     pub(super) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
@@ -94,12 +94,12 @@ impl<'a> Answer<'a> {
         self.decodable
     }
 
-    /// What stands at a JSON pointer; `null` where nothing does.
+    /// The value at a JSON pointer, or `null`.
     pub(super) fn at(&self, pointer: &str) -> &Value {
         self.json.pointer(pointer).unwrap_or(&Value::Null)
     }
 
-    /// The string at a JSON pointer; empty where there is none.
+    /// The string at a JSON pointer. Empty if there is none.
     pub(super) fn text(&self, pointer: &str) -> &str {
         self.at(pointer).as_str().unwrap_or("")
     }
@@ -109,7 +109,7 @@ impl<'a> Answer<'a> {
         self.at(pointer).as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// What the error says to people, wherever this provider puts it.
+    /// The error's message for people, wherever the provider puts it.
     pub(super) fn message(&self) -> &str {
         [
             "/error/message",
@@ -124,19 +124,20 @@ impl<'a> Answer<'a> {
         .unwrap_or("")
     }
 
-    /// Whether the message has one of these phrases, given in lower case.
+    /// Whether the message contains one of these phrases, given in lower case.
     ///
-    /// For what nothing structural tells, and never for words that the opposite case has too.
+    /// Use this only where no structured field tells, and never for words that also occur in the
+    /// opposite case.
     pub(super) fn says(&self, phrases: &[&str]) -> bool {
         let message = self.message().to_ascii_lowercase();
         phrases.iter().any(|phrase| message.contains(phrase))
     }
 
-    /// When the answer was made: by its own clock, against which its absolute times are read, so
-    /// that no skew matters. Ours only where it does not say.
+    /// When the response was made. Absolute times are compared with the response's own `Date`, so
+    /// that clock skew does not matter. Without a `Date` this is the local time.
     pub(super) fn now(&self) -> Timestamp {
         let date = text(&self.head.headers, DATE.as_str());
-        hints::http_date(date).unwrap_or_else(Timestamp::now)
+        http_date::parse(date).unwrap_or_else(Timestamp::now)
     }
 }
 
@@ -148,8 +149,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .trim()
 }
 
-/// The body's JSON. What does not parse is no evidence; the parser is linear, and gives up at 128
-/// levels.
+/// The body's JSON. A body that does not parse is no evidence. The parser is linear and gives up
+/// at 128 levels.
 fn evidence(body: &[u8]) -> Value {
     match serde_json::from_slice(body) {
         // Gemini wraps a stream's error in an array of one.

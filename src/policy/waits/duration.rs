@@ -1,4 +1,4 @@
-//! Durations with units: Go's (`1h2m3s`, `12ms`) and people's (`2 seconds`, `5 minutes`).
+//! Durations with units, as Go prints them (`1h2m3s`, `12ms`) or in words (`2 seconds`, `5 minutes`).
 
 use std::time::Duration;
 

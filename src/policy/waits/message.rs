@@ -1,4 +1,4 @@
-//! Waits named in an error's message.
+//! Waits in an error's message.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{calendar, duration};
 
-/// What stands before a wait, in lower case.
+/// The phrases before a wait, in lower case.
 const LEADS: [&str; 5] = [
     "try again in ",
     "try again after ",
@@ -15,7 +15,7 @@ const LEADS: [&str; 5] = [
     "regain access on ",
 ];
 
-/// The first wait named in the message, as a duration or as a date.
+/// The first wait in the message, as a duration or as a date.
 pub(super) fn wait(message: &str, now: impl Fn() -> Timestamp) -> Option<Duration> {
     let message = message.to_lowercase();
     LEADS.iter().find_map(|lead| {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_found_in_what_people_are_told() {
+    fn a_wait_is_found_in_the_message() {
         let now: Timestamp = "2026-11-20T20:00:00Z".parse().unwrap();
         for (message, expected) in [
             (

@@ -1,0 +1,62 @@
+//! What differs between the built-in policies, as data.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::credentials::Places;
+use super::error_response::ErrorResponse;
+use super::exhausted_response::{self, Exhaustion};
+
+/// What is specific to one provider. A provider that resembles another one uses that dialect with
+/// a few fields replaced.
+pub(super) struct Dialect {
+    /// The provider's name in configuration files.
+    pub(super) name: &'static str,
+    /// The places in a request where credentials can be.
+    pub(super) places: Places,
+    /// Whether every request brings its own credential, even if none is found.
+    pub(super) byok_only: bool,
+    /// The statuses whose body can change the verdict.
+    pub(super) inspects: &'static [u16],
+    /// Whether the provider documents 402 as an exhausted quota.
+    pub(super) bills_with_402: bool,
+    /// The status that the first event of a stream represents, if a stream can start with an
+    /// error.
+    pub(super) status_of_event: Option<fn(&ErrorResponse<'_>) -> Option<StatusCode>>,
+    /// What an inspected response says beyond its status, if anything.
+    pub(super) finding: fn(&ErrorResponse<'_>) -> Option<Finding>,
+    /// The body of the response when no key is left. It can add headers.
+    pub(super) exhausted: fn(&Exhaustion, &mut HeaderMap) -> Value,
+}
+
+impl Dialect {
+    /// Any provider with bearer keys. Only statuses and timing headers count; bodies are not read.
+    pub(super) const BEARER: Self = Self {
+        name: "bearer",
+        places: Places::BEARER,
+        byok_only: false,
+        inspects: &[],
+        bills_with_402: false,
+        status_of_event: None,
+        finding: |_| None,
+        exhausted: exhausted_response::openai,
+    };
+}
+
+/// What a response says beyond its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The credential, or the account behind it, is dead.
+    Dead,
+    /// The key works, but not for this request: another model, route or network would succeed.
+    Here,
+    /// The key is not the cause: the provider is overloaded, or it refuses the request or its
+    /// origin.
+    NotTheKey,
+    /// Credit, plan or budget is used up, until the reset if the response names one.
+    Quota(Option<Duration>),
+    /// Too many requests in a short time, with the wait if the response names one.
+    RateLimited(Option<Duration>),
+}

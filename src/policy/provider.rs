@@ -1,0 +1,361 @@
+//! The built-in policies: one implementation, and a constructor for each provider.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, Response, StatusCode, request, response};
+
+use super::byok::Byok;
+use super::credentials::Credentials;
+use super::dialect::{Dialect, Finding};
+use super::error_response::ErrorResponse;
+use super::judge::{self, Judge};
+use super::{BodyEvidence, ProviderPolicy, Verdict, exhausted_response, providers};
+use crate::pool::{Exhausted, Key};
+
+/// A built-in policy.
+///
+/// There is a constructor for each provider, [`bearer`](Self::bearer) and [`header`](Self::header)
+/// for any other, and [`named`](Self::named) for a name from a configuration file. All of them
+/// have the same settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::{Response, StatusCode};
+/// use tower_key_failover::policy::{Mark, Provider, ProviderPolicy, Verdict};
+///
+/// let groq = Provider::groq()
+///     .on_forbidden(Verdict::Failover(Mark::keep()))
+///     .quota_cooldown(Duration::from_secs(6 * 60 * 60));
+///
+/// let mut response = Response::new(());
+/// *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+/// // Groq's body says what a 429 means and how long it lasts.
+/// assert_eq!(groq.classify(&response.into_parts().0), Verdict::Inspect);
+/// ```
+#[derive(Clone)]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub struct Provider {
+    dialect: &'static Dialect,
+    credentials: Credentials,
+    byok: Byok,
+    judge: Judge,
+}
+
+impl Provider {
+    fn new(dialect: &'static Dialect) -> Self {
+        Self::with(dialect, Credentials::new(&dialect.places))
+    }
+
+    fn with(dialect: &'static Dialect, credentials: Credentials) -> Self {
+        Self {
+            dialect,
+            credentials,
+            byok: Byok::Detect,
+            judge: Judge::default(),
+        }
+    }
+
+    /// Anthropic: `x-api-key: <key>`.
+    ///
+    /// An empty balance, a spend limit and an organization on hold are 400s. A 403 concerns one
+    /// resource, unless the OAuth token itself was revoked. Newer SDKs send keys in
+    /// `authorization`, like OAuth tokens, so that header counts as the caller's own credential
+    /// too. The `oauth-2025-04-20` item of `anthropic-beta` is removed together with it.
+    pub fn anthropic() -> Self {
+        Self::new(providers::ANTHROPIC)
+    }
+
+    /// OpenAI: `authorization: Bearer <key>`.
+    ///
+    /// An exhausted quota is a 429 with a `type` and `code` of its own. A 401 can concern a
+    /// restricted key without the required scope, or a network that is not allowed: such a key is
+    /// kept.
+    ///
+    /// The caller's `openai-organization` and `openai-project` are removed together with its
+    /// credential, because they belong to its account.
+    pub fn openai() -> Self {
+        Self::new(providers::OPENAI)
+    }
+
+    /// Azure OpenAI: `api-key: <key>`.
+    ///
+    /// A key belongs to one endpoint. A key of another resource gets the same response as a wrong
+    /// one. A 401 for a missing role and a 403 from a network rule keep the key.
+    pub fn azure_openai() -> Self {
+        Self::new(providers::AZURE_OPENAI)
+    }
+
+    /// Gemini of Google AI Studio: `x-goog-api-key: <key>`.
+    ///
+    /// A bad key is a 400 whose details contain a `reason`. A daily limit lasts until midnight in
+    /// Los Angeles, whatever `RetryInfo` says. A `?key=` and a bearer token count as the caller's
+    /// own credential too.
+    pub fn gemini() -> Self {
+        Self::new(providers::GEMINI)
+    }
+
+    /// Vertex AI: `authorization: Bearer <token>`.
+    ///
+    /// A 429 without details means that the region, which all keys share, has no capacity. It is
+    /// forwarded.
+    pub fn vertex() -> Self {
+        Self::new(providers::VERTEX)
+    }
+
+    /// Amazon Bedrock with API keys: `authorization: Bearer <key>`.
+    ///
+    /// The error's type decides, not its status: a quota is a 400, and a model that is not ready
+    /// is a 429. A caller's SigV4 signature counts as its own credential, and is removed when a
+    /// key of the pool is used.
+    pub fn bedrock() -> Self {
+        Self::new(providers::BEDROCK)
+    }
+
+    /// Mistral: `authorization: Bearer <key>`.
+    ///
+    /// A revoked key and an exhausted plan get the same 401, byte for byte. If that happens, make
+    /// it a cooldown with [`on_unauthorized`](Self::on_unauthorized).
+    pub fn mistral() -> Self {
+        Self::new(providers::MISTRAL)
+    }
+
+    /// Groq: `authorization: Bearer <key>`.
+    ///
+    /// A 413 with the code of a rate limit can never succeed, and is forwarded.
+    pub fn groq() -> Self {
+        Self::new(providers::GROQ)
+    }
+
+    /// DeepSeek: `authorization: Bearer <key>`.
+    ///
+    /// An empty balance is a 402, whatever its body says.
+    pub fn deepseek() -> Self {
+        Self::new(providers::DEEPSEEK)
+    }
+
+    /// OpenRouter: `authorization: Bearer <key>`.
+    ///
+    /// The error's `metadata` decides. A 429 of the provider behind OpenRouter and a 403 of its
+    /// moderation do not concern the key. A 402 and a 403 that name a budget do.
+    pub fn openrouter() -> Self {
+        Self::new(providers::OPENROUTER)
+    }
+
+    /// Cohere: `authorization: Bearer <key>`.
+    ///
+    /// A trial key's monthly limit is an exhausted quota. A 498 concerns the content, and is
+    /// forwarded.
+    pub fn cohere() -> Self {
+        Self::new(providers::COHERE)
+    }
+
+    /// xAI: `authorization: Bearer <key>`.
+    ///
+    /// A bad key is a 400, and used-up credit is a 429 or a 403. Several cases share one `code`,
+    /// so the message decides.
+    pub fn xai() -> Self {
+        Self::new(providers::XAI)
+    }
+
+    /// Together: `authorization: Bearer <key>`.
+    ///
+    /// A 403 means that the request is too long for the model.
+    pub fn together() -> Self {
+        Self::new(providers::TOGETHER)
+    }
+
+    /// Perplexity: `authorization: Bearer <key>`.
+    ///
+    /// A bad key gets a 401 in HTML. A 401 of the type `insufficient_quota` is an exhausted quota.
+    pub fn perplexity() -> Self {
+        Self::new(providers::PERPLEXITY)
+    }
+
+    /// GitHub Copilot, whose clients always bring their own token.
+    ///
+    /// Every request counts as BYOK, whatever [`byok`](Self::byok) is set to, and the layer needs
+    /// no pool (see [`KeyFailoverLayer::disabled`](crate::KeyFailoverLayer::disabled)).
+    pub fn copilot() -> Self {
+        Self::new(providers::COPILOT)
+    }
+
+    /// Any provider that accepts `authorization: Bearer <key>`.
+    ///
+    /// Only statuses and timing headers count. Bodies are not read.
+    pub fn bearer() -> Self {
+        Self::new(providers::BEARER)
+    }
+
+    /// Any provider that accepts the key alone in the header `name`.
+    ///
+    /// Only statuses and timing headers count. Bodies are not read.
+    ///
+    /// ```
+    /// use http::{HeaderName, Request};
+    /// use tower_key_failover::KeyPool;
+    /// use tower_key_failover::policy::{Provider, ProviderPolicy};
+    ///
+    /// # fn main() -> Result<(), tower_key_failover::pool::BuildError> {
+    /// let policy = Provider::header(HeaderName::from_static("x-token"));
+    /// let key = KeyPool::new(["first-key"])?.walker().next_key().unwrap();
+    ///
+    /// let mut request = Request::new(()).into_parts().0;
+    /// policy.inject_key(&mut request, &key);
+    /// assert_eq!(request.headers["x-token"], "first-key");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn header(name: HeaderName) -> Self {
+        let dialect = providers::HEADER;
+        Self::with(dialect, Credentials::in_header(&dialect.places, name))
+    }
+
+    /// The provider with this name in a configuration file, if [`names`](Self::names) contains it.
+    ///
+    /// ```
+    /// use tower_key_failover::policy::Provider;
+    ///
+    /// assert_eq!(Provider::named("groq").unwrap().name(), "groq");
+    /// assert!(Provider::named("nobody").is_none());
+    /// ```
+    pub fn named(name: &str) -> Option<Self> {
+        let dialect = providers::NAMED.iter().find(|it| it.name == name)?;
+        Some(Self::new(dialect))
+    }
+
+    /// The names that [`named`](Self::named) accepts, in alphabetical order: each provider's, and
+    /// `bearer` for any other.
+    ///
+    /// ```
+    /// use tower_key_failover::policy::Provider;
+    ///
+    /// assert!(Provider::names().any(|name| name == "azure_openai"));
+    /// assert!(Provider::names().all(|name| Provider::named(name).is_some()));
+    /// ```
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        providers::NAMED.iter().map(|dialect| dialect.name)
+    }
+
+    /// The provider's name in configuration files. For [`header`](Self::header), `"header"`.
+    pub fn name(&self) -> &'static str {
+        self.dialect.name
+    }
+
+    /// Sets what a 401 means, unless the response says that the key works. Default: the key is
+    /// marked permanently.
+    ///
+    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    #[must_use]
+    pub fn on_unauthorized(mut self, verdict: Verdict) -> Self {
+        self.judge.on_unauthorized = Some(verdict.or_forward());
+        self
+    }
+
+    /// Sets what a 403 means, unless the response says that the key works. Default: the key is
+    /// marked permanently, or kept if the body cannot be decoded.
+    ///
+    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    #[must_use]
+    pub fn on_forbidden(mut self, verdict: Verdict) -> Self {
+        self.judge.on_forbidden = Some(verdict.or_forward());
+        self
+    }
+
+    /// Sets how long a key cools down whose credit, plan or budget is used up, if the response
+    /// names no reset. Default: one hour.
+    #[must_use]
+    pub fn quota_cooldown(mut self, cooldown: Duration) -> Self {
+        self.judge.quota_cooldown = cooldown;
+        self
+    }
+
+    /// Sets which requests bring their own credential. Default: [`Byok::Detect`].
+    #[must_use]
+    pub fn byok(mut self, byok: Byok) -> Self {
+        self.byok = byok;
+        self
+    }
+
+    fn verdict(&self, response: &ErrorResponse<'_>) -> Verdict {
+        self.judge.verdict(response, self.finding(response))
+    }
+
+    fn finding(&self, response: &ErrorResponse<'_>) -> Option<Finding> {
+        if response.status() == StatusCode::FORBIDDEN && response.is_html() {
+            // From an edge in front of the provider, which never saw the key.
+            return Some(Finding::NotTheKey);
+        }
+        let finding = if self.inspects(response.status()) {
+            (self.dialect.finding)(response)
+        } else {
+            None
+        };
+        let unpaid =
+            response.status() == StatusCode::PAYMENT_REQUIRED && self.dialect.bills_with_402;
+        finding.or(unpaid.then_some(Finding::Quota(None)))
+    }
+
+    fn inspects(&self, status: StatusCode) -> bool {
+        self.dialect.inspects.contains(&status.as_u16())
+    }
+}
+
+impl ProviderPolicy for Provider {
+    fn is_byok(&self, request: &request::Parts) -> bool {
+        self.dialect.byok_only || self.byok.applies(self.credentials.presented(request))
+    }
+
+    fn inject_key(&self, request: &mut request::Parts, key: &Key) {
+        self.credentials.inject(request, key);
+    }
+
+    fn classify(&self, response: &response::Parts) -> Verdict {
+        if response.status.is_success() {
+            return Verdict::Forward;
+        }
+        let error = ErrorResponse::of_head(response);
+        // HTML says no more than its status.
+        if self.inspects(response.status) && !error.is_html() {
+            Verdict::Inspect
+        } else {
+            self.verdict(&error)
+        }
+    }
+
+    fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        if !response.status.is_success() {
+            return self.verdict(&ErrorResponse::new(response, body));
+        }
+        let event = ErrorResponse::of_first_event(response, body);
+        match self.dialect.status_of_event.and_then(|of| of(&event)) {
+            Some(status) => {
+                let verdict = self.verdict(&event.with_status(status));
+                judge::with_reason_of(status, verdict)
+            }
+            None => Verdict::Forward,
+        }
+    }
+
+    fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
+        exhausted_response::response(exhausted, self.dialect.exhausted)
+    }
+
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        response.status.is_success() && self.dialect.status_of_event.is_some()
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider")
+            .field("name", &self.dialect.name)
+            .field("header", self.credentials.header())
+            .field("byok", &self.byok)
+            .field("on_unauthorized", &self.judge.on_unauthorized)
+            .field("on_forbidden", &self.judge.on_forbidden)
+            .field("quota_cooldown", &self.judge.quota_cooldown)
+            .finish()
+    }
+}
