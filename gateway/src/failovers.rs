@@ -1,6 +1,7 @@
-//! What became of the last requests that did not go through with the first key at once.
+//! The last requests that needed more than one attempt, or that no key could serve.
 //!
-//! Told of are method and path, and of a key its label and ends: a query may hold a secret.
+//! A record contains the method and the path, and the label and hint of each key. It leaves out the
+//! query, which may contain a secret.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,26 +12,26 @@ use serde_json::{Value, json};
 use tower_key_failover::policy::{Mark, Reason, Verdict};
 use tower_key_failover::{AttemptRecord, FailoverInfo, Outcome, Replay};
 
-/// How many are kept.
+/// The number of records to keep.
 const KEPT: usize = 50;
 
-/// How much of a path is kept, in characters.
-const PATH: usize = 200;
+/// The longest path to keep, in characters.
+const MAX_PATH: usize = 200;
 
-/// The last failovers, the latest last. They are kept as text: a handle to a key would keep it in
-/// memory after its removal.
+/// The last failovers, the latest one last. They are stored as JSON, because a handle to a key would
+/// keep a removed key in memory.
 #[derive(Default)]
 pub struct Failovers {
     last: Mutex<VecDeque<Value>>,
 }
 
-/// What is to be told of a request, kept while it goes out.
-pub struct Asked {
+/// The part of a request that a record contains, kept while the request is in flight.
+pub struct RequestSummary {
     method: Method,
     target: Uri,
 }
 
-impl Asked {
+impl RequestSummary {
     pub fn new(method: &Method, target: &Uri) -> Self {
         Self {
             method: method.clone(),
@@ -40,7 +41,7 @@ impl Asked {
 
     fn path(&self) -> String {
         let path = self.target.path();
-        let mut shown: String = path.chars().take(PATH).collect();
+        let mut shown: String = path.chars().take(MAX_PATH).collect();
         if shown.len() < path.len() {
             shown.push('…');
         }
@@ -49,12 +50,12 @@ impl Asked {
 }
 
 impl Failovers {
-    pub fn add(&self, asked: &Asked, status: StatusCode, info: &FailoverInfo) {
+    pub fn add(&self, request: &RequestSummary, status: StatusCode, info: &FailoverInfo) {
         let attempts: Vec<Value> = info.history().map(attempt).collect();
-        let told = json!({
+        let record = json!({
             "time_ms": millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
-            "method": asked.method.as_str(),
-            "path": asked.path(),
+            "method": request.method.as_str(),
+            "path": request.path(),
             "status": status.as_u16(),
             "outcome": outcome(info.outcome()),
             "replay": replay(info.replay()),
@@ -65,16 +66,16 @@ impl Failovers {
         if last.len() == KEPT {
             last.pop_front();
         }
-        last.push_back(told);
+        last.push_back(record);
     }
 
-    /// The latest first.
-    pub fn show(&self) -> Value {
+    /// The records as JSON, the latest one first.
+    pub fn to_json(&self) -> Value {
         self.last().iter().rev().cloned().collect()
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, VecDeque<Value>> {
-        // It is whole between any two of its changes.
+        // A panic cannot leave it half changed.
         self.last.lock().unwrap_or_else(|error| error.into_inner())
     }
 }
@@ -94,7 +95,7 @@ fn attempt(attempt: &AttemptRecord) -> Value {
     })
 }
 
-/// What the refusal did to its key.
+/// What the refusal did to the key.
 fn kind(mark: Mark) -> &'static str {
     let is = |other: Mark| mark.because(Reason::Other) == other.because(Reason::Other);
     match () {

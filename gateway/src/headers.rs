@@ -1,9 +1,9 @@
-//! What ends at a proxy, in either direction.
+//! Removes the headers that a proxy must not forward.
 
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Headers of one connection, which the next has its own of. `trailer` is not among them: it
-/// announces what comes after the body, and the body is passed on with it.
+/// The headers that apply to a single connection. `trailer` is not among them, because it describes
+/// the body, which is forwarded with its trailers.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -14,10 +14,10 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// Takes out of a request what is not for the upstream.
+/// Removes the request headers that the upstream must not receive.
 ///
-/// Cookies are among it: those that a browser sends here are meant for the gateway's own host, and
-/// one that an upstream set would tie a client to one key's session.
+/// This includes cookies. A browser's cookies belong to the gateway's host, and a cookie set by the
+/// upstream would tie a client to the session of one key.
 pub fn clean_request(headers: &mut HeaderMap) {
     let takes_trailers = headers.get_all(header::TE).iter().any(|value| {
         let value = value.to_str().unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
     });
     remove_hop_by_hop(headers);
     headers.remove(header::COOKIE);
-    // The client sets its own, from the target.
+    // The HTTP client sets it from the target.
     headers.remove(header::HOST);
     headers.remove(header::TE);
     if takes_trailers {
@@ -35,7 +35,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out of an answer what is not for the client.
+/// Removes the response headers that the client must not receive.
 pub fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(header::SET_COOKIE);

@@ -1,15 +1,15 @@
-//! The keys as people write them down: in a file, or in the environment.
+//! Reads the list of keys from a file or from the environment.
 //!
 //! ```text
-//! # the primary
-//! sk-ant-one                # a key by itself
+//! # the primary key
+//! sk-ant-one                # a key without a label
 //! team-a = sk-ant-two       # a key with a label
 //!
-//! [org-1]                   # keys of one organisation, which share a limit
+//! [org-1]                   # a group: the keys of an organization share a limit
 //! team-b = sk-ant-three
 //! sk-ant-four
 //!
-//! []                        # keys of no group, again
+//! []                        # ends the group
 //! last = sk-ant-five
 //! ```
 
@@ -20,15 +20,15 @@ use tower_key_failover::pool::{KeyPoolBuilder, NewKey};
 
 use crate::config::{BadInput, bad, environment};
 
-/// A key, and what is said of it.
+/// A key with its label and group.
 #[derive(Debug)]
-pub struct Listed {
+pub struct KeyEntry {
     key: SecretString,
     label: Option<String>,
     group: Option<String>,
 }
 
-impl Listed {
+impl KeyEntry {
     pub fn add_to(self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
         let pool = match self.label {
             Some(label) => pool.labeled_key(label, self.key),
@@ -41,27 +41,27 @@ impl Listed {
     }
 }
 
-impl From<Listed> for NewKey {
-    fn from(listed: Listed) -> Self {
-        let mut key = Self::new(listed.key);
-        if let Some(label) = listed.label {
+impl From<KeyEntry> for NewKey {
+    fn from(entry: KeyEntry) -> Self {
+        let mut key = Self::new(entry.key);
+        if let Some(label) = entry.label {
             key = key.label(label);
         }
-        if let Some(group) = listed.group {
+        if let Some(group) = entry.group {
             key = key.group(group);
         }
         key
     }
 }
 
-/// The keys of GATEWAY_KEYS, separated by commas.
-pub fn from_environment() -> Result<Vec<Listed>, BadInput> {
+/// Reads the keys of GATEWAY_KEYS, which are separated by commas.
+pub fn from_environment() -> Result<Vec<KeyEntry>, BadInput> {
     let Some(text) = environment("GATEWAY_KEYS")? else {
         return bad("no keys: set GATEWAY_KEYS or give --keys-file");
     };
     let keys = match text.expose_secret().trim() {
         "" => return Ok(Vec::new()),
-        keys => keys.split(',').map(|key| Listed {
+        keys => keys.split(',').map(|key| KeyEntry {
             key: key.trim().into(),
             label: None,
             group: None,
@@ -70,19 +70,21 @@ pub fn from_environment() -> Result<Vec<Listed>, BadInput> {
     Ok(keys.collect())
 }
 
-/// What `--keys-file` holds. The message names the file, and nothing that is in it.
+/// Reads the text of `--keys-file`. The error names the file and never its content.
 pub fn read(file: &Path) -> Result<SecretString, BadInput> {
     let text = std::fs::read_to_string(file).map(SecretString::from);
     text.map_err(|error| BadInput(format!("{}: {error}", source(file))))
 }
 
-/// Where a message says that keys of a file come from.
+/// The name of the file in messages.
 pub fn source(file: &Path) -> String {
     format!("--keys-file {}", file.display())
 }
 
-/// The keys of a file's text. No message shows a key: what is no key by its place may yet be one.
-pub fn parse(text: &SecretString) -> Result<Vec<Listed>, BadInput> {
+/// Parses the text of a keys file.
+///
+/// Errors never quote the text: any part of it may be a key.
+pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
     let mut keys = Vec::new();
     let mut group = None;
     let lines = text.expose_secret().trim_start_matches('\u{feff}').lines();
@@ -97,13 +99,13 @@ pub fn parse(text: &SecretString) -> Result<Vec<Listed>, BadInput> {
         }
         let (label, key) = match labeled(line) {
             Some((label, _)) if label.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let why = "a label is missing or a number, which is what positions are";
+                let why = "a label must not be empty or a number: numbers are positions";
                 return bad(format!("line {number}: {why}"));
             }
             Some((label, key)) => (Some(label.to_owned()), key),
             None => (None, line),
         };
-        keys.push(Listed {
+        keys.push(KeyEntry {
             key: key.into(),
             label,
             group: group.clone(),
@@ -116,8 +118,8 @@ fn heading(line: &str) -> Option<&str> {
     Some(line.strip_prefix('[')?.strip_suffix(']')?.trim())
 }
 
-/// A label and its key, where white space is around the `=` between them: a key may hold one, and
-/// many end with some.
+/// Splits a line into label and key at the first `=` that is surrounded by white space. A key can
+/// contain `=`, and base64 often ends with it.
 fn labeled(line: &str) -> Option<(&str, &str)> {
     let at = line.match_indices('=').map(|(at, _)| at).find(|&at| {
         let before = line[..at].chars().next_back();
@@ -127,7 +129,8 @@ fn labeled(line: &str) -> Option<(&str, &str)> {
     Some((line[..at].trim(), line[at + 1..].trim()))
 }
 
-/// A comment begins at a `#` that starts the line or follows white space: a key may hold one.
+/// Removes a comment. It starts with a `#` at the start of the line or after white space, because a
+/// key can contain `#`.
 fn without_comment(line: &str) -> &str {
     let comment = line.char_indices().find(|&(at, character)| {
         character == '#'

@@ -1,4 +1,4 @@
-//! A reverse proxy that holds several API keys for one provider, and goes on with the next key when
+//! A reverse proxy that holds several API keys for a provider and continues with the next key when
 //! one is refused.
 //!
 //! ```text
@@ -8,23 +8,23 @@
 //! ANTHROPIC_BASE_URL=http://127.0.0.1:8080   # for the official SDKs
 //! ```
 //!
-//! `--help` lists the flags and the environment variables. A request goes through these files:
+//! `--help` lists the flags and the environment variables. A request passes through these files:
 //!
-//! - `server.rs` accepts connections, HTTP/1.1 and HTTP/2, and lets them finish on SIGINT or SIGTERM;
-//! - `proxy.rs` checks the client's token, aims the request at the upstream and gives it to the layer;
-//! - `headers.rs` takes out what ends at a proxy;
-//! - `own.rs` says in each provider's way what the gateway itself has to say;
-//! - `upgrade.rs` carries WebSocket, once a handshake has been accepted;
-//! - `timing.rs` tells the client of the attempts, where that is wanted, and `failovers.rs` the operator.
+//! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
+//! - `proxy.rs` checks the client token, sets the target and calls the layer;
+//! - `headers.rs` removes headers that a proxy must not forward;
+//! - `local_response.rs` builds the gateway's own error responses;
+//! - `upgrade.rs` copies the bytes of WebSocket connections;
+//! - `timing.rs` reports the attempts to the client, and `failovers.rs` to the operator.
 //!
-//! Beside it:
+//! The other files:
 //!
-//! - `config.rs` reads flags and environment, `keys.rs` the list of keys, `upstream.rs` its address;
-//! - `state_file.rs` keeps what is out over restarts, in a build with the feature `serde`;
-//! - `reload.rs` reads the keys again when their file changes;
-//! - `admin/` shows the keys to an operator, who can put them out and return them to service.
+//! - `config.rs` reads flags and environment, `keys.rs` the list of keys, `upstream.rs` the address;
+//! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
+//! - `reload.rs` reloads the keys when their file changes;
+//! - `admin/` is the admin listener, where operators see, disable and reinstate keys.
 
-// A program has no API.
+// A binary has no public API.
 #![allow(unreachable_pub)]
 
 mod admin;
@@ -33,7 +33,7 @@ mod duration;
 mod failovers;
 mod headers;
 mod keys;
-mod own;
+mod local_response;
 mod policy;
 mod proxy;
 mod reload;
@@ -94,7 +94,7 @@ async fn run() -> Result<(), BadInput> {
         _ => None,
     };
     if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool) {
-        if reload::can_change(&file) {
+        if reload::is_reloadable(&file) {
             let reload = Reload::new(file, text, Arc::clone(pool));
             tokio::spawn(reload.run(signals::Hangup::new()?));
         }
@@ -134,7 +134,7 @@ async fn run() -> Result<(), BadInput> {
         () = signals.next() => {}
     }
     drop(stop);
-    // Running responses may take long: a second signal does not wait for them.
+    // Responses in flight may take long. A second signal ends them.
     tokio::select! {
         _ = serving => {}
         () = signals.next() => {}

@@ -1,4 +1,4 @@
-//! One request: checked, aimed at the upstream, and given to the layer.
+//! Handles one request: checks it, sets its target and calls the layer.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use tower_key_failover::{
 };
 
 use crate::config::{Config, unless_zero};
-use crate::failovers::{Asked, Failovers};
+use crate::failovers::{Failovers, RequestSummary};
 use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{headers, own, timing};
+use crate::{headers, local_response, timing};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
-/// The upstream's answer, streamed, or one of the gateway's own.
-type Answer = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
+/// The streamed response of the upstream, or the gateway's own.
+type ProxyResponse = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
 
 pub struct Proxy {
     service: KeyFailover<Upstreams, Policy>,
-    /// The same over HTTP/1.1 alone, as WebSocket needs it.
+    /// Uses HTTP/1.1 only, for WebSocket.
     http1: KeyFailover<Upstreams, Policy>,
     pub tunnels: Tunnels,
     policy: Policy,
@@ -70,7 +70,7 @@ impl Proxy {
         if let Some(keys) = limits.common_cause {
             layer = layer.common_cause(keys);
         }
-        // The times are for those who look.
+        // Nobody else reads the times.
         layer = layer.timings(config.expose_failover || config.admin.is_some());
         let versions = match policy.name() {
             "grpc" => Versions::Http2,
@@ -88,38 +88,38 @@ impl Proxy {
         }
     }
 
-    pub async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
         if let Some(token) = &self.client_token {
             if !take_token(&mut head.headers, token) && !self.brings_own_key(&head) {
-                let mut answer = self.own(
+                let mut response = self.error(
                     StatusCode::UNAUTHORIZED,
-                    "this gateway needs its client token, or a key of your own",
+                    "this gateway requires its client token, or your own key",
                 );
                 let scheme = HeaderValue::from_static("Bearer");
-                answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                return Ok(answer);
+                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                return Ok(response);
             }
         }
         let Some(target) = self.upstream.target(&head.uri) else {
-            return Ok(self.own(StatusCode::BAD_REQUEST, "the request's target has no path"));
+            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
         };
-        let asked = Asked::new(&head.method, &head.uri);
+        let summary = RequestSummary::new(&head.method, &head.uri);
         head.uri = target;
-        // What the client's connection speaks says nothing about the upstream's.
+        // The upstream's protocol does not depend on the client's.
         head.version = Version::HTTP_11;
         let client = upgrade::take_client(&mut head);
-        // Not cleared: an empty map would be cloned too.
+        // `clear` would keep a map, which is cloned for each attempt.
         head.extensions = Extensions::new();
         headers::clean_request(&mut head.headers);
         let mut service = &self.service;
         if client.is_some() {
-            upgrade::announce(&mut head.headers);
+            upgrade::add_upgrade_headers(&mut head.headers);
             service = &self.http1;
         }
         let is_unsized = !body.is_end_stream() && body.size_hint().exact().is_none();
         if is_unsized && self.policy.name() != "grpc" {
-            // Otherwise the client would send a GET without it over HTTP/1.1.
+            // Without it, the HTTP client drops the body of a GET over HTTP/1.1.
             let chunked = HeaderValue::from_static("chunked");
             head.headers.insert(TRANSFER_ENCODING, chunked);
         }
@@ -129,13 +129,13 @@ impl Proxy {
             Ok(mut response) => {
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());
-                self.tell(&asked, &mut response);
+                self.report(&summary, &mut response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let Some(client) = client else {
-                        let what = "the upstream switched protocols unasked";
-                        return Ok(self.own(StatusCode::BAD_GATEWAY, what));
+                        let what = "the upstream switched protocols without a request";
+                        return Ok(self.error(StatusCode::BAD_GATEWAY, what));
                     };
-                    upgrade::announce(response.headers_mut());
+                    upgrade::add_upgrade_headers(response.headers_mut());
                     let upstream = hyper::upgrade::on(&mut response);
                     self.tunnels.join(client, upstream);
                 }
@@ -144,41 +144,41 @@ impl Proxy {
             Err(error) => {
                 let what = match error.is_connect() {
                     true => "the upstream cannot be reached",
-                    false => "the upstream failed to answer",
+                    false => "the upstream failed to respond",
                 };
                 eprintln!("gateway: {what}: {}", with_causes(&error));
-                Ok(self.own(StatusCode::BAD_GATEWAY, what))
+                Ok(self.error(StatusCode::BAD_GATEWAY, what))
             }
         }
     }
 
-    /// Tells the operator where something happened, and the client where it may know.
-    fn tell(&self, asked: &Asked, response: &mut Response<ResponseBody<Incoming>>) {
+    /// Records a failover for the operator, and reports attempts to the client if configured.
+    fn report(&self, request: &RequestSummary, response: &mut Response<ResponseBody<Incoming>>) {
         if let Some(info) = response.extensions().get::<FailoverInfo>() {
-            self.failovers.add(asked, response.status(), info);
+            self.failovers.add(request, response.status(), info);
         }
         if self.expose_failover {
             if let Some(info) = response.body().failover().cloned() {
-                timing::tell(&info, response.headers_mut());
+                timing::append(&info, response.headers_mut());
             }
         }
     }
 
     fn brings_own_key(&self, head: &request::Parts) -> bool {
-        // Copilot's policy takes that for granted.
+        // Copilot's policy treats every request as BYOK.
         self.policy.is_byok(head)
             && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
     }
 
-    fn own(&self, status: StatusCode, message: &'static str) -> Answer {
-        own::answer(self.policy.name(), status, message).map(Either::Right)
+    fn error(&self, status: StatusCode, message: &'static str) -> ProxyResponse {
+        local_response::error(self.policy.name(), status, message).map(Either::Right)
     }
 }
 
-/// Whether the request presents the client token, which is then taken out: it is the gateway's, and
-/// neither a key of the client's nor for the upstream to see.
+/// Removes the client token from the request, and returns whether it was there. The token is not a
+/// provider key, and the upstream must not see it.
 fn take_token(headers: &mut HeaderMap, token: &SecretString) -> bool {
-    // Each provider's SDK presents what it holds in its own header.
+    // The SDK of each provider uses its own header.
     const CARRIERS: [HeaderName; 4] = [
         AUTHORIZATION,
         HeaderName::from_static("x-api-key"),
@@ -212,10 +212,10 @@ pub fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[derive(Clone, Copy)]
 enum Versions {
-    /// HTTP/1.1 and, where TLS agrees on it, HTTP/2.
+    /// HTTP/1.1, or HTTP/2 if TLS negotiates it.
     All,
     Http1,
-    /// HTTP/2, without TLS as well: what gRPC speaks.
+    /// HTTP/2 with and without TLS, for gRPC.
     Http2,
 }
 
@@ -224,7 +224,7 @@ fn client(versions: Versions) -> Upstreams {
     http.set_nodelay(true);
     http.set_connect_timeout(Some(Duration::from_secs(10)));
     http.enforce_http(false);
-    // The system's roots, or those that SSL_CERT_FILE names; Mozilla's where there are none.
+    // Use the roots of the system or of SSL_CERT_FILE, and Mozilla's if there are none.
     let connector = HttpsConnectorBuilder::new()
         .with_native_roots()
         .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())

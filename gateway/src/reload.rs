@@ -1,10 +1,10 @@
-//! Reads the keys again when their file changes, and when it is told to.
+//! Reloads the keys when their file changes, and on SIGHUP.
 //!
-//! The file's *directory* is watched: editors and Kubernetes put another file into the old one's place,
-//! and what watches the file itself would go on watching the old one. Where the file is a link to
-//! another directory, that one is watched too.
+//! The watcher watches the *directory* of the file. Editors and Kubernetes replace the file, and a
+//! watcher of the file itself would keep watching the old one. If the file is a link to another
+//! directory, the watcher watches that directory too.
 //!
-//! What is said of it names keys by label and ends alone.
+//! Messages identify keys by label and hint.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,36 +20,36 @@ use crate::config::BadInput;
 use crate::keys;
 use crate::signals::Hangup;
 
-/// How long to let a change come to an end. One that takes longer is read again when it has.
+/// The time to wait for further changes before the file is read.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How often to look unasked: some file systems tell of no change, and a directory that another one
-/// has replaced tells of none any more.
-const LOOK: Duration = Duration::from_secs(60);
+/// The interval of unconditional checks. Some file systems report no changes, and a directory that
+/// was replaced no longer does.
+const POLL: Duration = Duration::from_secs(60);
 
 pub struct Reload {
     file: PathBuf,
     pool: Arc<KeyPool>,
-    /// What was read last, or why it could not be: neither is told of twice.
+    /// The last text or error, so that neither is reported twice.
     last: Result<SecretString, String>,
 }
 
 impl Reload {
-    /// `text` is what the pool's keys were read from.
+    /// `text` is the text from which the pool was built.
     pub fn new(file: PathBuf, text: SecretString, pool: Arc<KeyPool>) -> Self {
         let last = Ok(text);
         Self { file, pool, last }
     }
 
-    /// Goes on for ever.
+    /// Runs forever.
     pub async fn run(mut self, mut hangup: Hangup) {
         let changed = Arc::new(Notify::new());
         let watcher = watch(&self.file, &changed);
         if let Err(error) = &watcher {
             let file = keys::source(&self.file);
-            eprintln!("gateway: {file}: cannot be watched, so it is read on SIGHUP alone: {error}");
+            eprintln!("gateway: {file}: cannot be watched, reload it with SIGHUP: {error}");
         }
-        // It may have changed before it was watched.
+        // It may have changed before the watcher started.
         self.read(false);
         loop {
             tokio::select! {
@@ -57,16 +57,16 @@ impl Reload {
                     tokio::time::sleep(SETTLE).await;
                     self.read(false);
                 }
-                () = tokio::time::sleep(LOOK) => self.read(false),
+                () = tokio::time::sleep(POLL) => self.read(false),
                 () = hangup.next() => self.read(true),
             }
         }
     }
 
-    /// `asked`: an answer is expected, whatever it is.
-    fn read(&mut self, asked: bool) {
+    /// Reads the file. `report_unchanged` also reports a file that has not changed.
+    fn read(&mut self, report_unchanged: bool) {
         let read = self.text();
-        if is_same(&self.last, &read) && !asked {
+        if is_same(&self.last, &read) && !report_unchanged {
             return;
         }
         let changes = match &read {
@@ -75,28 +75,28 @@ impl Reload {
         };
         self.last = read;
         match changes {
-            Ok(changes) => eprintln!("gateway: keys read again: {}", told(&changes)),
-            Err(line) => eprintln!("gateway: keys stay as they are: {line}"),
+            Ok(changes) => eprintln!("gateway: reloaded keys: {}", summary(&changes)),
+            Err(line) => eprintln!("gateway: keys not reloaded: {line}"),
         }
     }
 
     fn text(&self) -> Result<SecretString, String> {
-        match can_change(&self.file) {
+        match is_reloadable(&self.file) {
             true => keys::read(&self.file).map_err(|BadInput(line)| line),
-            false => Err(format!("{}: not a file any more", keys::source(&self.file))),
+            false => Err(format!("{}: no longer a file", keys::source(&self.file))),
         }
     }
 
     fn replace(&self, text: &SecretString) -> Result<KeyChanges, String> {
-        let from_there = |what: String| format!("{}: {what}", keys::source(&self.file));
-        let keys = keys::parse(text).map_err(|BadInput(line)| from_there(line))?;
+        let with_source = |what: String| format!("{}: {what}", keys::source(&self.file));
+        let keys = keys::parse(text).map_err(|BadInput(line)| with_source(line))?;
         let changes = self.pool.replace_keys(keys);
-        changes.map_err(|error| from_there(error.to_string()))
+        changes.map_err(|error| with_source(error.to_string()))
     }
 }
 
-/// Whether there is a point in reading it again: a pipe gives its keys once.
-pub fn can_change(file: &Path) -> bool {
+/// Whether the file can be read again. A pipe can be read only once.
+pub fn is_reloadable(file: &Path) -> bool {
     file.metadata().map_or(true, |there| there.is_file())
 }
 
@@ -108,11 +108,11 @@ fn is_same(last: &Result<SecretString, String>, read: &Result<SecretString, Stri
     }
 }
 
-/// Watches until it is dropped.
+/// Starts a watcher, which stops when it is dropped.
 fn watch(file: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let changed = Arc::clone(changed);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading is an event, too.
+        // Ignore events for reading the file.
         if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
             changed.notify_one();
         }
@@ -135,7 +135,7 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-fn told(changes: &KeyChanges) -> String {
+fn summary(changes: &KeyChanges) -> String {
     let mut parts = Vec::new();
     for (what, names) in [("added", &changes.added), ("removed", &changes.removed)] {
         if !names.is_empty() {
@@ -149,7 +149,7 @@ fn told(changes: &KeyChanges) -> String {
 
 fn name(key: &KeyName) -> String {
     match &key.label {
-        // Nothing in a label is for the terminal to obey.
+        // A label must not send escape sequences to the terminal.
         Some(label) => format!("{} ({})", label.escape_debug(), key.hint),
         None => key.hint.to_string(),
     }

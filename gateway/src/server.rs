@@ -1,4 +1,4 @@
-//! Connections: HTTP/1.1 and HTTP/2 (with prior knowledge) on one listener.
+//! Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on one listener.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tower::Service;
 use tower_key_failover::BoxError;
 
-/// Serves until `stop`, then lets running requests finish. A connection that has switched protocols is
-/// no longer among them.
+/// Serves connections until `stop` completes, then waits for the requests in flight. Connections that
+/// have switched protocols are not waited for.
 pub async fn serve<S, B>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -25,7 +25,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut server = Builder::new(TokioExecutor::new());
-    // With a timer, a client that does not finish its request's head is cut off in time.
+    // The timer enables the timeout for request heads.
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new());
     let graceful = GracefulShutdown::new();
@@ -35,20 +35,20 @@ where
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(_) => {
-                    // No file descriptor is left, say. One will be when a connection ends.
+                    // For example, no file descriptor is left until a connection ends.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             },
             () = &mut stop => break,
         };
-        // The events of a stream are small, and are to arrive as they come.
+        // Send the small events of a stream without delay.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async {
-            // It failed because of its client, which knows.
+            // Errors are caused by the client, which sees them.
             let _ = connection.await;
         });
     }

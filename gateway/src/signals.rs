@@ -1,8 +1,8 @@
-//! The signals that the gateway listens to.
+//! The signals that the gateway handles.
 
 use std::io;
 
-/// SIGINT and SIGTERM; elsewhere than on Unix, Ctrl-C alone.
+/// SIGINT and SIGTERM. On other systems than Unix, Ctrl-C.
 pub struct Stop {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -10,7 +10,7 @@ pub struct Stop {
     terminate: tokio::signal::unix::Signal,
 }
 
-/// SIGHUP; elsewhere than on Unix, nothing.
+/// SIGHUP. On other systems than Unix, nothing.
 pub struct Hangup {
     #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
@@ -39,7 +39,7 @@ mod unix {
     }
 
     impl Hangup {
-        /// From now on, the signal no longer ends the program.
+        /// Installs the handler. From then on, the signal no longer ends the program.
         pub fn new() -> io::Result<Self> {
             let hangup = signal(SignalKind::hangup())?;
             Ok(Self { hangup })

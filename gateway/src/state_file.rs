@@ -1,9 +1,8 @@
-//! Keeps what is out over restarts, in a file that holds no key: a key is known in it by a salted
-//! fingerprint.
+//! Saves the state of the keys to a file and restores it after a restart. The file contains salted
+//! fingerprints and no key.
 //!
-//! It is written within a second of each change, and at the end: another file first, which then takes
-//! the old one's place. One that makes no sense is put aside for somebody to look at, and the keys
-//! start valid.
+//! The file is replaced within a second of each change and at shutdown. If the file is damaged, it is
+//! renamed for inspection, and all keys start valid.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,16 +22,17 @@ use crate::config::BadInput;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Writes the file until it is told to stop.
+/// A task that keeps the file up to date.
 pub struct StateFile {
     stop: oneshot::Sender<()>,
     writing: JoinHandle<()>,
 }
 
 impl StateFile {
-    /// Puts out what was out, and keeps the file up to date from now on.
+    /// Restores the saved state and starts the task.
     ///
-    /// Nothing may listen yet: a request would meet keys that are out.
+    /// The gateway must not serve requests yet, because they would use keys before their state is
+    /// restored.
     pub fn start(path: PathBuf, pool: Arc<KeyPool>) -> Result<Self, BadInput> {
         let failed = |error: io::Error| BadInput(format!("{}: {error}", source(&path)));
         match fs::read(&path) {
@@ -40,7 +40,7 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        // What cannot be written is to be known now rather than when it is needed.
+        // Write the file now, so that errors show at start.
         let start = Instant::now();
         let written = Outline::of(&pool, start);
         write(&path, &pool).map_err(failed)?;
@@ -49,7 +49,7 @@ impl StateFile {
         Ok(Self { stop, writing })
     }
 
-    /// Writes it for the last time.
+    /// Writes the file for the last time and stops the task.
     pub async fn finish(self) {
         drop(self.stop);
         let _ = self.writing.await;
@@ -64,7 +64,10 @@ fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
     match serde_json::from_slice::<SavedPool>(bytes) {
         Ok(saved) => match pool.restore(&saved) {
             0 => {}
-            keys => eprintln!("gateway: {}: keys that were out: {keys}", source(path)),
+            keys => eprintln!(
+                "gateway: {}: restored the state of {keys} keys",
+                source(path)
+            ),
         },
         Err(error) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -73,7 +76,9 @@ fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
             let aside = PathBuf::from(aside);
             fs::rename(path, &aside)?;
             let (from, to) = (source(path), aside.display());
-            eprintln!("gateway: {from}: it is damaged, so it is not used; it is {to} now: {error}");
+            eprintln!(
+                "gateway: {from}: ignored and renamed to {to}, because it is damaged: {error}"
+            );
         }
     }
     Ok(())
@@ -112,14 +117,14 @@ async fn keep(
     }
 }
 
-/// Puts a new file into the place of the old one. Only its owner may read it.
+/// Replaces the file with a new one that only its owner can read.
 fn write(path: &Path, pool: &KeyPool) -> io::Result<()> {
     let text = serde_json::to_vec(&pool.save())?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
     let mut file = match create(&new) {
-        // Left by a gateway that was killed.
+        // A gateway that was killed left it behind.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(&new)?;
             create(&new)?
@@ -139,40 +144,42 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What of a pool is worth writing again for: another state of a key, or another deadline.
+/// The part of a pool's state whose changes are saved: states and deadlines.
 #[derive(PartialEq, Eq)]
-struct Outline(Vec<Outlined>);
+struct Outline(Vec<OutlinedKey>);
 
 #[derive(PartialEq, Eq)]
-struct Outlined {
+struct OutlinedKey {
     hint: Box<str>,
     group: Option<Arc<str>>,
     reason: Option<Reason>,
-    out: Out,
+    state: OutlinedState,
 }
 
 #[derive(PartialEq, Eq)]
-enum Out {
-    No,
-    /// In seconds since some start, more or less.
-    Until(u64),
-    ForGood,
+enum OutlinedState {
+    Valid,
+    /// In seconds since the task started, rounded.
+    CoolingDown(u64),
+    Permanent,
 }
 
 impl Outline {
     fn of(pool: &KeyPool, start: Instant) -> Self {
         let since = Instant::now().saturating_duration_since(start);
         let keys = pool.snapshot().keys.into_iter().map(|key| {
-            let out = match key.state {
-                KeyState::Valid => Out::No,
-                KeyState::Temporary { retry_after } => Out::Until((since + retry_after).as_secs()),
-                _ => Out::ForGood,
+            let state = match key.state {
+                KeyState::Valid => OutlinedState::Valid,
+                KeyState::Temporary { retry_after } => {
+                    OutlinedState::CoolingDown((since + retry_after).as_secs())
+                }
+                _ => OutlinedState::Permanent,
             };
-            Outlined {
+            OutlinedKey {
                 hint: key.hint,
                 group: key.group,
                 reason: key.reason,
-                out,
+                state,
             }
         });
         Self(keys.collect())

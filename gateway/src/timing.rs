@@ -1,4 +1,4 @@
-//! A request's attempts, told to its client in a `server-timing` header, which browsers and SDKs show:
+//! The `server-timing` header, which shows the attempts of a request to its client:
 //! `attempt-1;desc="sk-a...efgh 429";dur=12.0`.
 
 use std::fmt::Write;
@@ -6,8 +6,8 @@ use std::fmt::Write;
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tower_key_failover::FailoverInfo;
 
-/// Adds to what the upstream said.
-pub fn tell(info: &FailoverInfo, headers: &mut HeaderMap) {
+/// Appends the header. A header from the upstream stays.
+pub fn append(info: &FailoverInfo, headers: &mut HeaderMap) {
     let mut entries: Vec<String> = Vec::new();
     for (number, attempt) in (1..).zip(info.history()) {
         let hint: String = attempt.hint().chars().map(quotable).collect();
@@ -30,7 +30,7 @@ pub fn tell(info: &FailoverInfo, headers: &mut HeaderMap) {
     }
 }
 
-/// What may stand between quotes without being escaped.
+/// The character, or `?` if a quoted string cannot contain it.
 fn quotable(character: char) -> char {
     match character {
         '"' | '\\' => '?',

@@ -1,4 +1,4 @@
-//! The upstream, and where a request is to go there.
+//! The upstream, and the target of a request there.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use axum::http::uri::{Authority, Scheme};
 
 use crate::config::{BadInput, bad};
 
-/// Where requests go.
+/// The address of the upstream.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
-    /// Without a slash at its end.
+    /// The base path, without a slash at its end.
     base: String,
 }
 
@@ -35,12 +35,10 @@ impl Upstream {
             ));
         }
         if authority.as_str().contains('@') {
-            return bad("--upstream holds a user name or password, which would not be used");
+            return bad("--upstream contains a user name or password, which is not supported");
         }
         if path.query().is_some() {
-            return bad(format!(
-                "--upstream {text}: a query cannot be joined with the request's"
-            ));
+            return bad(format!("--upstream {text}: must not have a query"));
         }
         let base = path.path().trim_end_matches('/').to_owned();
         Ok(Self {
@@ -50,8 +48,8 @@ impl Upstream {
         })
     }
 
-    /// The request's target at the upstream: its path below the base, and its query.
-    /// `None` for the targets that have no path (`*`, and that of CONNECT).
+    /// The target of a request at the upstream: its path below the base path, and its query.
+    /// `None` for targets without a path (`*`, and those of CONNECT).
     pub fn target(&self, of: &Uri) -> Option<Uri> {
         let path = of
             .path_and_query()

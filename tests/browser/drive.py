@@ -135,18 +135,18 @@ def the_keys_are_shown_with_their_states(page):
     page.shows("valid", "valid", "valid")
     assert page.browser.texts("#counts strong") == ["3", "0", "0"]
     post(page.url)
-    page.shows("out for 1 min", "out for good", "valid")
+    page.shows("cooling down for 1 min", "permanently marked", "valid")
     assert page.browser.texts("#counts strong") == ["1", "1", "1"]
     assert page.browser.texts("#keys .reason") == ["rate limited", "unauthorized", ""]
     assert page.browser.texts("#keys .served") == ["0", "0", "1"]
     assert page.browser.texts("#keys .refused") == ["1", "1", "0"]
     assert "openai at http://127.0.0.1:" in page.browser.text("#about")
-    until(lambda: "team-b is out for good" in page.browser.text("#news"), "the news")
+    until(lambda: "team-b is permanently marked" in page.browser.text("#news"), "the news")
 
 
 def a_cooldown_counts_down(page):
     post(page.url)
-    page.shows("out for", "out for good", "valid")
+    page.shows("cooling down for", "permanently marked", "valid")
 
     def seconds():
         minutes, rest = re.search(r"(\d+) min (\d+) s|$", page.states()[0]).groups()
@@ -159,10 +159,10 @@ def a_cooldown_counts_down(page):
 
 
 def a_failover_is_shown(page):
-    assert page.browser.text("#no-failovers") == "None so far."
+    assert page.browser.text("#no-failovers") == "None yet."
     post(page.url + "/v1/responses?secret=1")
     row = until(lambda: page.browser.texts("#failovers tbody tr"), "the failover")[0]
-    for part in ["POST /v1/responses", "429", "rate limited: out for a while", "team-b", "401", "200"]:
+    for part in ["POST /v1/responses", "429", "rate limited: cooling down", "team-b", "401", "200"]:
         assert part in row, (part, row)
     assert "secret" not in row
 
@@ -181,14 +181,14 @@ def a_key_is_disabled_and_reinstated_with_the_token(page):
     assert page.browser.texts("#keys td.action") == ["Disable"] * 3
     page.press("disable", 2)
     page.give(TOKEN)
-    page.shows("valid", "valid", "out for good")
+    page.shows("valid", "valid", "permanently marked")
     assert page.browser.texts("#keys td.action") == ["Disable", "Disable", "Reinstate"]
     assert page.server_states() == ["valid", "valid", "permanent"]
     # The token is not asked for again.
     page.press("reinstate", 2)
     page.shows("valid", "valid", "valid")
     page.press("disable", 0)
-    page.shows("out for good", "valid", "valid")
+    page.shows("permanently marked", "valid", "valid")
     kept = page.browser.run("return [localStorage.length, sessionStorage.length, document.cookie]")
     assert kept == [0, 0, ""], kept
 
@@ -197,13 +197,13 @@ def a_wrong_token_changes_nothing_and_says_so(page):
     page.shows("valid", "valid", "valid")
     page.press("disable", 1)
     page.give("wrong")
-    until(lambda: "team-b is as it was: this is not the admin token" in page.browser.text("#news"), "the news")
+    until(lambda: "team-b is unchanged: this is not the admin token" in page.browser.text("#news"), "the news")
     assert page.server_states() == ["valid", "valid", "valid"]
     # The refusal itself stands in the console.
     assert all("401" in message for message in page.browser.console())
     page.press("disable", 1)
     page.give(TOKEN)
-    page.shows("valid", "out for good", "valid")
+    page.shows("valid", "permanently marked", "valid")
 
 
 def asking_for_the_token_can_be_cancelled(page):
@@ -266,7 +266,7 @@ def another_origin_neither_reads_nor_changes(page):
 def a_name_that_was_made_to_point_here_is_not_answered_to(page):
     port = page.admin.rsplit(":")[-1]
     page.browser.open(f"http://{REBOUND}:{port}/keys")
-    assert "answers to no name but localhost" in page.browser.text("body")
+    assert "the host must be localhost" in page.browser.text("body")
     # Its pages are of one origin with the admin, as far as the browser knows.
     script = "return fetch('/keys/2/disable', arguments[0]).then((answer) => answer.status)"
     for headers in [{}, {"authorization": f"Bearer {TOKEN}"}]:
@@ -281,7 +281,7 @@ def a_gateway_that_is_gone_is_said_to_be(page):
     page.browser.chrome("Network.enable")
     page.browser.chrome("Network.emulateNetworkConditions", offline=True, latency=0,
                         downloadThroughput=-1, uploadThroughput=-1)
-    until(lambda: "does not answer" in page.browser.text("#updated"), "the notice")
+    until(lambda: "does not respond" in page.browser.text("#updated"), "the notice")
     page.browser.chrome("Network.emulateNetworkConditions", offline=False, latency=0,
                         downloadThroughput=-1, uploadThroughput=-1)
     until(lambda: page.browser.text("#updated").startswith("as of"), "the notice's end")

@@ -1,15 +1,15 @@
-//! Who may look, and who may change something.
+//! Access control for the admin listener.
 //!
-//! Whoever can connect may look, since on loopback that is this machine, but not every page that a
-//! browser on it has open:
+//! Anyone who can connect can read, with two exceptions that protect against web pages in a browser on
+//! this machine:
 //!
-//! - A page of another origin sends requests with `Origin` or `Sec-Fetch-Site`, which say so: they are
-//!   refused. No CORS header is ever sent. Following a link to the status page is no such request.
-//! - A page whose host's name was made to point here ("DNS rebinding") is of the same origin as far
-//!   as the browser knows. `Host` has its name: on loopback only names of loopback are answered to.
+//! - Requests from pages of other origins are rejected, based on `Origin` and `Sec-Fetch-Site`. No
+//!   CORS header is sent. Following a link to the status page is allowed.
+//! - On loopback, `Host` must be a loopback name. This stops pages whose host name was changed to
+//!   resolve to this machine (DNS rebinding).
 //!
-//! Changing something takes a token in `Authorization`, where no page can put it that has not been
-//! given it. Nothing is kept in cookies.
+//! Changes require a token in `Authorization`, which a page can send only if it was given the token.
+//! There are no cookies.
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -23,8 +23,8 @@ use subtle::ConstantTimeEq;
 use super::{Shared, failed};
 use crate::proxy::bearer;
 
-/// Sent with every answer: none is kept, guessed at, framed, or given to pages of other origins. The
-/// page itself may load what stands beside it, and nothing else.
+/// Headers of every response. They prevent caching, content sniffing, framing and access from other
+/// origins. The page can load only its own files.
 const HEADERS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
     (
@@ -60,16 +60,17 @@ pub async fn guard(State(admin): State<Shared>, request: Request, next: Next) ->
     response
 }
 
-/// The refusal, where it is a page of another origin that asks.
+/// The error response to a request from a page of another origin.
 fn origin(request: &Request, on_loopback: bool) -> Option<Response> {
     let headers = request.headers();
-    // HTTP/2 has it in the target.
+    // HTTP/2 has the authority in the target.
     let host = match request.uri().authority() {
         Some(authority) => Some(authority.clone()),
         None => single(headers, header::HOST).and_then(|host| host.parse().ok()),
     };
     if on_loopback && !host.as_ref().is_some_and(is_local) {
-        let why = "this listens on loopback, and answers to no name but localhost's";
+        let why =
+            "the admin address is on loopback: the host must be localhost or a loopback address";
         return Some(failed(StatusCode::MISDIRECTED_REQUEST, why));
     }
     if is_foreign(request.method(), headers, host.as_ref()) {
@@ -101,20 +102,20 @@ fn is_foreign(method: &Method, headers: &HeaderMap, host: Option<&Authority>) ->
     }
     let fetch = |what: &'static str| single(headers, HeaderName::from_static(what));
     let is_ours = matches!(fetch("sec-fetch-site"), None | Some("same-origin" | "none"));
-    // The page that a link leads to is not given to the page with the link.
-    let is_visit = *method == Method::GET
+    // A page that links here cannot read the page that opens.
+    let is_navigation = *method == Method::GET
         && fetch("sec-fetch-mode") == Some("navigate")
         && fetch("sec-fetch-dest") == Some("document");
-    !is_ours && !is_visit
+    !is_ours && !is_navigation
 }
 
-/// The refusal, where something is to be changed by who may not.
+/// The error response to a change without the admin token.
 fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response> {
     if [Method::GET, Method::HEAD].contains(method) {
         return None;
     }
     let Some(token) = token else {
-        let why = "nothing can be changed here: GATEWAY_ADMIN_TOKEN is not set";
+        let why = "changes are disabled: GATEWAY_ADMIN_TOKEN is not set";
         return Some(failed(StatusCode::FORBIDDEN, why));
     };
     let presented = headers.get(header::AUTHORIZATION);
@@ -125,7 +126,7 @@ fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> 
     }
     let why = match presented {
         Some(_) => "this is not the admin token",
-        None => "changing something takes the admin token, as a bearer token",
+        None => "changes require the admin token as a bearer token",
     };
     let mut refused = failed(StatusCode::UNAUTHORIZED, why);
     let scheme = HeaderValue::from_static("Bearer");
@@ -135,7 +136,7 @@ fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> 
     Some(refused)
 }
 
-/// The value of a header that stands there once.
+/// The value of a header, unless it occurs more than once.
 fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).into_iter();
     let value = values.next()?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! Whether any key is left, and how the gateway is set up.
+//! The health check, and the configuration that the status page shows.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,10 +8,10 @@ use tower_key_failover::pool::KeyState;
 
 use super::Shared;
 
-/// 503 when every key is out for good, 200 otherwise: a key that is out for a while returns by itself.
+/// Responds with 503 if every key is permanently marked, and with 200 otherwise.
 ///
-/// It is a reason to wake someone. To take the gateway out of traffic for it is of use where another
-/// one has other keys: a key that is out for good is tried again by requests, and by nothing else.
+/// Use it for alerts. Removing the gateway from a load balancer helps only if another gateway has
+/// other keys: permanently marked keys are probed by requests, so without requests they never return.
 pub async fn healthz(State(admin): State<Shared>) -> (StatusCode, Json<Value>) {
     let states = admin.pool.as_ref().map(|pool| pool.states());
     let count =
@@ -19,14 +19,20 @@ pub async fn healthz(State(admin): State<Shared>) -> (StatusCode, Json<Value>) {
     let valid = count(|state| matches!(state, KeyState::Valid));
     let temporary = count(|state| matches!(state, KeyState::Temporary { .. }));
     let permanent = count(|state| matches!(state, KeyState::Permanent));
-    // Where clients bring their keys, none is missing.
-    let (status, word) = match (valid, temporary, permanent) {
-        (0, 0, 1..) => (StatusCode::SERVICE_UNAVAILABLE, "every key is out for good"),
-        (0, 1.., _) => (StatusCode::OK, "every key is out"),
+    // Without a pool, clients bring their own keys.
+    let (status, summary) = match (valid, temporary, permanent) {
+        (0, 0, 1..) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "every key is permanently marked",
+        ),
+        (0, 1.., _) => (
+            StatusCode::OK,
+            "every key is cooling down or permanently marked",
+        ),
         _ => (StatusCode::OK, "ok"),
     };
     let counts = json!({
-        "status": word,
+        "status": summary,
         "valid": valid,
         "temporary": temporary,
         "permanent": permanent,

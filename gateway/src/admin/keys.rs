@@ -1,4 +1,4 @@
-//! The keys: shown, put out, and returned to service.
+//! Shows keys, disables and reinstates them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,9 +40,10 @@ pub async fn reinstate(
     change(&admin, &name, &query, |pool, key| pool.reinstate(key))
 }
 
-/// Does something to the key of that name, and shows what became of it.
+/// Changes the key with this name, and shows the result.
 ///
-/// With `?hint=`, only to a key with these ends: positions are others once the list has changed.
+/// With `?hint=`, the key must have this hint. This protects against a list that changed in the
+/// meantime, so that the position belongs to another key.
 fn change(
     admin: &Shared,
     name: &str,
@@ -57,14 +58,14 @@ fn change(
     let at = match find(&before, name) {
         Ok(at) => at,
         Err(ChangeError::AmbiguousLabel) => {
-            let why = "more than one key has this label: name it by its position";
+            let why = "more than one key has this label: use the position";
             return failed(StatusCode::CONFLICT, why);
         }
         Err(_) => return unknown(),
     };
-    let is_meant = |hint: &String| **hint == *before.keys[at].hint;
-    if !query.get("hint").is_none_or(is_meant) {
-        let why = "the keys have changed meanwhile: another one has this name now";
+    let has_hint = |hint: &String| **hint == *before.keys[at].hint;
+    if !query.get("hint").is_none_or(has_hint) {
+        let why = "the list of keys has changed: another key has this name now";
         return failed(StatusCode::CONFLICT, why);
     }
     match what(pool, id(&before, at)) {
@@ -73,12 +74,12 @@ fn change(
             let key = find(&after, name).ok().map(|at| show(&after, at));
             Json(json!({ "changed": changed, "key": key })).into_response()
         }
-        // It was removed in between.
+        // The key was removed in the meantime.
         Err(_) => unknown(),
     }
 }
 
-/// The key with this label, or else at this position. No label of a key file is a number.
+/// Finds a key by its label, or by its position. Labels are never numbers.
 fn find(pool: &PoolSnapshot, name: &str) -> Result<usize, ChangeError> {
     let mut labeled = (0..pool.keys.len()).filter(|at| label(pool, *at) == Some(name));
     match (labeled.next(), labeled.next()) {
@@ -92,7 +93,7 @@ fn find(pool: &PoolSnapshot, name: &str) -> Result<usize, ChangeError> {
     }
 }
 
-/// By its label where it has one of its own, since that survives a change of the list.
+/// Prefers a unique label to the position, because the list may change.
 fn id(pool: &PoolSnapshot, at: usize) -> KeyId<'_> {
     match label(pool, at) {
         Some(label) if find(pool, label) == Ok(at) => KeyId::Label(label),
@@ -104,7 +105,7 @@ fn label(pool: &PoolSnapshot, at: usize) -> Option<&str> {
     pool.keys[at].label.as_deref()
 }
 
-/// What can stand in a path for the key. Dots alone cannot: they lead up and down.
+/// The name of the key in URL paths. `.` and `..` have another meaning there.
 fn name(pool: &PoolSnapshot, at: usize) -> String {
     match id(pool, at) {
         KeyId::Label(label) if ![".", ".."].contains(&label) => label.to_owned(),

@@ -1,4 +1,4 @@
-//! What Prometheus asks for. It takes a build with the feature `metrics`.
+//! Metrics for Prometheus, with the feature `metrics`.
 
 #[cfg(feature = "metrics")]
 pub use self::recorded::Metrics;
@@ -15,7 +15,7 @@ mod recorded {
     use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
     use tower_key_failover::KeyPool;
 
-    /// In seconds.
+    /// Buckets in seconds.
     const TIMES: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
     const ATTEMPTS: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 16.0, 32.0];
@@ -26,7 +26,7 @@ mod recorded {
     }
 
     impl Metrics {
-        /// From now on the library's metrics are recorded.
+        /// Installs the recorder for the library's metrics.
         pub fn start(pool: Option<Arc<KeyPool>>) -> Self {
             let named = |name: &str| Matcher::Full(name.to_owned());
             let rendered = PrometheusBuilder::new()
@@ -36,13 +36,13 @@ mod recorded {
                         .set_buckets_for_metric(named("key_pool_refused_attempt_seconds"), &TIMES)
                 })
                 .and_then(PrometheusBuilder::install_recorder)
-                .expect("there are buckets, and no recorder so far");
+                .expect("the buckets are valid, and this is the only recorder");
             let histograms = rendered.clone();
-            // What was recorded is held one by one until it is counted.
+            // Histograms keep every value until they are aggregated.
             tokio::spawn(async move {
-                let mut often = tokio::time::interval(Duration::from_secs(5));
+                let mut interval = tokio::time::interval(Duration::from_secs(5));
                 loop {
-                    often.tick().await;
+                    interval.tick().await;
                     histograms.run_upkeep();
                 }
             });
@@ -50,7 +50,7 @@ mod recorded {
         }
 
         pub fn show(&self) -> Response {
-            // A key whose cooldown is over has told nobody.
+            // The end of a cooldown emits no event.
             if let Some(pool) = &self.pool {
                 pool.record_metrics();
             }
@@ -79,7 +79,7 @@ mod without {
 
         #[allow(clippy::unused_self)]
         pub fn show(&self) -> Response {
-            let why = "this build has no metrics: build it with --features metrics";
+            let why = "metrics require a build with --features metrics";
             failed(StatusCode::NOT_FOUND, why)
         }
     }

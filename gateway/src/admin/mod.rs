@@ -1,10 +1,10 @@
-//! What an operator sees and does, on an address of its own. Never a key: its ends alone.
+//! The admin listener, for operators. It shows hints of keys, never keys.
 //!
-//! - `guard.rs` keeps out the pages of other origins, and whoever has no token from changing anything;
-//! - `page.rs` is a page for people, which shows what the rest says;
-//! - `keys.rs` shows the keys, puts them out and returns them to service;
-//! - `health.rs` says whether any key is left, and how the gateway is set up;
-//! - `metrics.rs` counts for Prometheus, in a build with the feature `metrics`.
+//! - `guard.rs` controls access;
+//! - `page.rs` serves the status page;
+//! - `keys.rs` shows keys, disables and reinstates them;
+//! - `health.rs` implements the health check;
+//! - `metrics.rs` exports metrics for Prometheus.
 
 mod guard;
 mod health;
@@ -25,14 +25,14 @@ use tower_key_failover::KeyPool;
 use self::metrics::Metrics;
 use crate::failovers::Failovers;
 
-/// What the admin listener answers from.
+/// The state that the handlers share.
 pub struct Admin {
     /// `None` for a provider whose clients always bring their own key.
     pub pool: Option<Arc<KeyPool>>,
     pub failovers: Arc<Failovers>,
-    /// Without it nothing can be changed.
+    /// Without a token, changes are disabled.
     pub token: Option<SecretString>,
-    /// Whether it listens where nobody but this machine connects.
+    /// Whether the admin address is on loopback.
     pub on_loopback: bool,
     pub provider: &'static str,
     pub upstream: String,
@@ -40,7 +40,7 @@ pub struct Admin {
 
 type Shared = Arc<Admin>;
 
-/// Has to be made within the runtime.
+/// Must be called within the runtime.
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let failovers = Arc::clone(&admin.failovers);
@@ -52,11 +52,11 @@ pub fn router(admin: Admin) -> Router {
         .route("/keys", get(keys::list))
         .route("/keys/{name}/disable", post(keys::disable))
         .route("/keys/{name}/reinstate", post(keys::reinstate))
-        .route("/failovers", get(async move || Json(failovers.show())))
+        .route("/failovers", get(async move || Json(failovers.to_json())))
         .route("/metrics", get(async move || metrics.show()))
-        .fallback(async || failed(StatusCode::NOT_FOUND, "there is nothing of this name"))
+        .fallback(async || failed(StatusCode::NOT_FOUND, "not found"))
         .method_not_allowed_fallback(async || {
-            failed(StatusCode::METHOD_NOT_ALLOWED, "this is not done that way")
+            failed(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
         })
         .layer(middleware::from_fn_with_state(
             Arc::clone(&admin),

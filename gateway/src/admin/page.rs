@@ -1,4 +1,4 @@
-//! A page for people. It is made of these four files alone, and asks the other addresses for the rest.
+//! The status page: four files, which load their data from the other endpoints.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;

@@ -88,7 +88,7 @@ async fn the_gateway_is_healthy_until_every_key_is_out_for_good() {
     assert_eq!(
         none_left.json(),
         json!({
-            "status": "every key is out for good", "valid": 0, "temporary": 0, "permanent": 2,
+            "status": "every key is permanently marked", "valid": 0, "temporary": 0, "permanent": 2,
         })
     );
 }

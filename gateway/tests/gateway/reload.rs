@@ -39,7 +39,7 @@ async fn a_file_that_is_written_again_is_read_again() {
 
     fs::write(&path, format!("{REVOKED}\nnew one = {GOOD}\n")).unwrap();
     gateway
-        .prints("keys read again: added new one (sk-c...3333); kept 1\n")
+        .prints("reloaded keys: added new one (sk-c...3333); kept 1\n")
         .await;
 
     // The first keeps its state.
@@ -128,11 +128,11 @@ async fn a_file_that_is_not_right_changes_nothing_and_is_told_of() {
         ),
         (
             format!("{OTHER}\n7 = {OTHER}x\n"),
-            "line 2: a label is missing or a number",
+            "line 2: a label must not be empty or a number",
         ),
         (
             format!("= {OTHER}\n"),
-            "line 1: a label is missing or a number",
+            "line 1: a label must not be empty or a number",
         ),
     ] {
         replace(&path, &text);
@@ -145,7 +145,7 @@ async fn a_file_that_is_not_right_changes_nothing_and_is_told_of() {
     gateway.prints("No such file").await;
     assert_eq!(hints(&gateway).await, ["sk-c...3333"]);
     let told = gateway.stderr();
-    let each = "gateway: keys stay as they are: --keys-file ";
+    let each = "gateway: keys not reloaded: --keys-file ";
     assert!(told.lines().all(|line| line.starts_with(each)), "{told}");
     assert!(!told.contains("canary"), "{told}");
 
@@ -162,7 +162,7 @@ async fn a_label_and_a_group_can_be_given_to_a_key_that_stays() {
     send(post(&gateway.url("/"))).await;
 
     replace(&path, &format!("[org]\none = {LIMITED}\n[ ]\n{GOOD}\n"));
-    gateway.prints("keys read again: kept 2\n").await;
+    gateway.prints("reloaded keys: kept 2\n").await;
 
     assert_eq!(gateway.keys().await[0]["label"], "one");
     assert_eq!(gateway.keys().await[0]["group"], "org");
@@ -178,12 +178,12 @@ async fn sighup_reads_the_keys_again_and_says_so_in_any_case() {
     let (_upstream, gateway) = start(&path).await;
 
     gateway.signal("HUP").await;
-    gateway.prints("keys read again: kept 1\n").await;
+    gateway.prints("reloaded keys: kept 1\n").await;
     fs::write(&path, "").unwrap();
-    gateway.prints("keys stay as they are").await;
+    gateway.prints("keys not reloaded").await;
     gateway.signal("HUP").await;
 
-    until(async || gateway.stderr().matches("keys stay as they are").count() == 2).await;
+    until(async || gateway.stderr().matches("keys not reloaded").count() == 2).await;
 }
 
 #[tokio::test]

@@ -182,16 +182,16 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
     }
     let added = format!("one = {REVOKED}\nadded = {ADDED}\n{GOOD}\n");
     std::fs::write(&keys, added).unwrap();
-    prints(&gateway, "keys read again", 1).await;
+    prints(&gateway, "reloaded keys", 1).await;
     for bad in [
         format!("{REPEATED}\n{REPEATED}\n"),
         format!("{REPEATED}\n{REPEATED}\u{1}\n"),
         format!("7 = {REPEATED}\n"),
         format!(" = {REPEATED}\n"),
     ] {
-        let told = gateway.stderr().matches("keys stay").count();
+        let told = gateway.stderr().matches("keys not reloaded").count();
         std::fs::write(&keys, bad).unwrap();
-        prints(&gateway, "keys stay", told + 1).await;
+        prints(&gateway, "keys not reloaded", told + 1).await;
     }
     for label in ["one", "added"] {
         let url = gateway.admin_url(&format!("/keys/{label}/disable"));

@@ -44,7 +44,7 @@ mod kept {
             ["permanent", "temporary", "permanent"]
         );
         assert_eq!(second.keys().await[1]["last_reason"], "rate_limited");
-        second.prints("keys that were out: 3\n").await;
+        second.prints("restored the state of 3 keys\n").await;
         assert_eq!(directory.names(), ["state"]);
     }
 
@@ -97,7 +97,7 @@ mod kept {
 
             let gateway = start(&upstream, &state).await;
 
-            gateway.prints("it is damaged").await;
+            gateway.prints("because it is damaged").await;
             assert_eq!(gateway.states().await, ["valid"; 3]);
             let names = directory.names();
             assert!(

@@ -1,18 +1,18 @@
-// Shows what the gateway answers, and asks again every two seconds. All of it is put into the page as
-// text: a label may hold anything.
+// Shows the state of the gateway and refreshes it every two seconds. All data is inserted as text,
+// because a label can contain anything.
 
-const EVERY = 2000;
+const REFRESH_MS = 2000;
 
 const $ = (selector) => document.querySelector(selector);
 
-const STATES = { valid: "valid", temporary: "out for", permanent: "out for good" };
+const STATES = { valid: "valid", temporary: "cooling down for", permanent: "permanently marked" };
 
 let keys = [];
 let canChange = false;
 let token = null;
 let receivedAt = 0;
 
-// --- Words ---------------------------------------------------------------------------------------
+// --- Text ----------------------------------------------------------------------------------------
 
 function duration(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
@@ -52,7 +52,7 @@ function element(name, className, text) {
   return made;
 }
 
-// Left alone where nothing changes, for the sake of those who are reading or listening.
+// Changes the text only if it differs, so that selections and screen readers are not disturbed.
 function set(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
@@ -62,7 +62,7 @@ function news(text, failed = false) {
   set($("#news"), text);
 }
 
-// A key's label and ends.
+// A key's label and hint.
 function named(key) {
   const parts = [];
   if (key.label !== null) parts.push(element("span", "label", key.label));
@@ -111,7 +111,7 @@ function fillRow(row, key) {
   const used = usage.last_used_ms_ago;
   set(cell(".used"), used === null ? "never" : `${duration(used + performance.now() - receivedAt)} ago`);
   cell(".reinstate").hidden = !canChange || key.state === "valid";
-  // One that was put out for other reasons may return by itself: a disabled one does not.
+  // Other permanently marked keys can return by themselves; a disabled key cannot.
   const isDisabled = key.state === "permanent" && key.last_reason === "operator";
   cell(".disable").hidden = !canChange || isDisabled;
 }
@@ -136,11 +136,11 @@ function showKeys(next) {
   $("#keys").hidden = keys.length === 0;
   $("#no-keys").hidden = keys.length > 0;
   showGroups();
-  if (sameList) tellChanges(before);
+  if (sameList) announceChanges(before);
   else if (before.length > 0) news("The list of keys has changed.");
 }
 
-// The remaining times, each second.
+// Updates the remaining times every second.
 function tick() {
   const rows = $("#keys tbody").rows;
   keys.forEach((key, at) => fillRow(rows[at], key));
@@ -162,15 +162,15 @@ function showGroups() {
   $("#groups-section").hidden = groups.size === 0;
 }
 
-function tellChanges(before) {
+function announceChanges(before) {
   const changed = keys.filter((key, at) => key.state !== before[at].state);
   if (changed.length === 0) return;
-  const told = changed.slice(0, 3).map((key) => {
+  const changes = changed.slice(0, 3).map((key) => {
     const why = key.state !== "valid" && key.last_reason ? ` (${words(key.last_reason)})` : "";
     return `${person(key)} is ${state(key)}${why}`;
   });
   const more = changed.length > 3 ? `; ${changed.length - 3} more` : "";
-  news(`${clock(Date.now())} ${told.join("; ")}${more}`);
+  news(`${clock(Date.now())} ${changes.join("; ")}${more}`);
 }
 
 // --- Failovers -----------------------------------------------------------------------------------
@@ -192,32 +192,32 @@ function failoverRow(failover) {
   attempts.append(...failover.attempts.map((attempt) => {
     const item = element("li");
     const took = attempt.took_ms === null ? "" : ` in ${attempt.took_ms} ms`;
-    const effect = { keep: "kept", temporary: "out for a while", permanent: "out for good" }[attempt.verdict];
+    const effect = { keep: "kept", temporary: "cooling down", permanent: "permanently marked" }[attempt.verdict];
     const meaning = effect ? `, ${words(attempt.reason)}: ${effect}` : "";
     item.append(...named(attempt), ` ${attempt.status}${took}`, element("span", "quiet", meaning));
     return item;
   }));
   const attemptsCell = element("td", "attempts");
-  attemptsCell.append(failover.attempts.length > 0 ? attempts : element("span", "quiet", "no key to be had"));
-  const own = failover.outcome === "exhausted";
-  const answer = element("td", "answer");
-  answer.append(
-    element("span", `badge ${own ? "permanent" : failover.status < 400 ? "valid" : "temporary"}`, String(failover.status)),
-    own ? " no key left" : "",
+  attemptsCell.append(failover.attempts.length > 0 ? attempts : element("span", "quiet", "no key was usable"));
+  const exhausted = failover.outcome === "exhausted";
+  const response = element("td", "response");
+  response.append(
+    element("span", `badge ${exhausted ? "permanent" : failover.status < 400 ? "valid" : "temporary"}`, String(failover.status)),
+    exhausted ? " no key left" : "",
   );
   row.append(
     element("td", "time", clock(failover.time_ms)),
     element("td", "request", `${failover.method} ${failover.path}`),
     attemptsCell,
     element("td", "number", failover.waited_ms > 0 ? duration(failover.waited_ms) : ""),
-    answer,
+    response,
   );
   return row;
 }
 
 // --- Changing a key ------------------------------------------------------------------------------
 
-// Resolves to whether there is a token to try.
+// Resolves to true if the operator entered a token.
 function askForToken(why) {
   const dialog = $("#ask");
   $("#ask-why").textContent = why;
@@ -246,24 +246,24 @@ async function change(at, verb, button) {
   try {
     const path = `keys/${encodeURIComponent(key.name)}/${verb}?hint=${encodeURIComponent(key.hint)}`;
     const headers = { authorization: `Bearer ${token}` };
-    const answer = await fetch(path, { method: "POST", headers });
-    const said = await answer.json();
-    if (answer.status === 401) token = null;
-    if (!answer.ok) throw new Error(said.error);
+    const response = await fetch(path, { method: "POST", headers });
+    const result = await response.json();
+    if (response.status === 401) token = null;
+    if (!response.ok) throw new Error(result.error);
     await refresh();
   } catch (error) {
-    news(`${person(key)} is as it was: ${error.message}`, true);
+    news(`${person(key)} is unchanged: ${error.message}`, true);
   } finally {
     button.disabled = false;
   }
 }
 
-// --- Asking --------------------------------------------------------------------------------------
+// --- Refresh -------------------------------------------------------------------------------------
 
 async function get(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
 }
 
 async function refresh() {
@@ -282,14 +282,14 @@ async function refresh() {
     if (!$("#updated").classList.contains("lost")) {
       const last = $("#updated").textContent;
       $("#updated").classList.add("lost");
-      set($("#updated"), `the gateway does not answer (${last})`);
+      set($("#updated"), `the gateway does not respond (${last})`);
     }
   }
 }
 
 async function keepUp() {
   if (!document.hidden) await refresh();
-  setTimeout(keepUp, EVERY);
+  setTimeout(keepUp, REFRESH_MS);
 }
 
 document.addEventListener("visibilitychange", () => document.hidden || refresh());

@@ -1,4 +1,4 @@
-//! The gateway's own answers, each in the shape in which the provider's SDKs read an error.
+//! The gateway's own error responses, in the format that the provider's SDKs expect.
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
@@ -6,7 +6,8 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-pub fn answer(provider: &str, status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
+/// An error response with this status and message.
+pub fn error(provider: &str, status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     match provider {
         "anthropic" => json(status, anthropic(status, message)),
         "gemini" | "vertex" => json(status, google(status, message)),
@@ -40,22 +41,22 @@ fn openai(status: StatusCode, message: &str) -> Value {
     })
 }
 
-/// A head alone, with the status where gRPC has it. Messages here are plain ASCII.
+/// A response that consists of a head with the gRPC status. Messages must be ASCII.
 fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "16",
         StatusCode::BAD_REQUEST => "3",
         _ => "14",
     };
-    let mut answer = Response::new(Full::default());
-    let headers = answer.headers_mut();
+    let mut response = Response::new(Full::default());
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from_static(code));
     headers.insert("grpc-message", HeaderValue::from_static(message));
-    answer
+    response
 }
 
-/// What Anthropic and OpenAI both call it.
+/// The name of the error type, which Anthropic and OpenAI share.
 fn kind(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "authentication_error",
@@ -65,9 +66,9 @@ fn kind(status: StatusCode) -> &'static str {
 }
 
 fn json(status: StatusCode, body: Value) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(body.to_string()));
-    *answer.status_mut() = status;
+    let mut response = Response::new(Full::from(body.to_string()));
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(CONTENT_TYPE, json);
-    answer
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
