@@ -1,4 +1,4 @@
-//! What the gateway is told: flags and environment.
+//! The gateway's configuration: flags and environment variables.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -18,64 +18,73 @@ use crate::{duration, keys};
 
 const NOTES: &str = "\
 Environment:
-  GATEWAY_KEYS          The provider's keys, separated by commas, the primary first
-  GATEWAY_CLIENT_TOKEN  What clients must present, as a bearer token or as `x-api-key`, unless they
-                        bring a key of their own. When unset, nothing is checked: the keys are used
-                        by whoever reaches the gateway, a page in a browser on this machine included
-  GATEWAY_ADMIN_TOKEN   What must be presented to --admin, as a bearer token, by whoever disables or
-                        reinstates a key. When unset, nobody can
-  SSL_CERT_FILE         The certificates that upstreams are trusted by, instead of the system's
+  GATEWAY_KEYS          The provider's keys, separated by commas, in the order in which they are tried
+  GATEWAY_CLIENT_TOKEN  The token that clients must send, as a bearer token or in `x-api-key`, unless
+                        they bring a key of their own. If unset, anyone who can connect can use the
+                        keys, including web pages in a browser on this machine
+  GATEWAY_ADMIN_TOKEN   The bearer token that disables and reinstates keys through --admin. If unset,
+                        nobody can
+  SSL_CERT_FILE         Certificates that are trusted instead of the system's
 
-SDKs always send some key, and by default a request that brings one is sent on with it. So that
-clients use the gateway's keys, set a token and have them send that, or use `--byok never`.
+SDKs always send a key, and by default such a request is forwarded with the client's own key. To make
+clients use the gateway's keys, set a client token and use it as the SDK's key, or use `--byok never`.
 
-The file of --keys-file has a line for each key, the primary first: the key by itself, or a label,
-` = ` and the key. The keys under a `[group]` share a limit, as those of one organisation do: when
-one is rate-limited, none of them is tried. `[]` ends the group. `#` begins a comment. The file is
-read again when it changes, and on SIGHUP; keys that stay keep their state. One that is not right
-changes nothing.
+Keys file:
+  Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order. Keys
+  below a line `[group]` share a rate limit: if one of them is rate-limited, the others are not tried
+  either. `[]` ends a group. `#` starts a comment. The file is reloaded when it changes, and on
+  SIGHUP. Keys that stay keep their state. A file with an error changes nothing.
 
-Admin answers: GET / (a page for people), /keys, /failovers and /metrics; GET /healthz, with 503 when
-every key is out for good; POST /keys/NAME/disable and /keys/NAME/reinstate, where NAME is a label or
-a position, from 0. Times are written 500ms, 30s, 10m, 2h or 1d.";
+Admin endpoints:
+  GET  /                       A status page
+  GET  /keys                   The state of each key, as JSON
+  GET  /failovers              Recent failovers, as JSON
+  GET  /metrics                Metrics for Prometheus [builds with the feature metrics]
+  GET  /healthz                200, or 503 if every key is permanently marked
+  POST /keys/NAME/disable      Disables a key until it is reinstated
+  POST /keys/NAME/reinstate    Returns a key to service
+  NAME is a label or a position, starting at 0.
 
-/// A reverse proxy that goes on with the next API key when a provider refuses one.
+Times are written as 500ms, 30s, 10m, 2h or 1d.";
+
+/// A reverse proxy that retries a request with the next API key when a provider refuses one.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", after_help = NOTES)]
+#[command(name = "key-failover-gateway", after_help = NOTES)]
 struct Flags {
-    /// anthropic, openai, copilot or another provider's name; grpc for a gRPC service; for what has
-    /// no name, bearer or header:NAME
+    /// The provider: its name, such as anthropic, openai or copilot; grpc for a gRPC service; bearer or
+    /// header:NAME for any other API
     #[arg(long, value_parser = Policy::named)]
     provider: Policy,
 
-    /// Where requests go: scheme, host and optionally a path that is put before theirs
+    /// The upstream's URL: scheme, host, and optionally a path that is prepended to each request's path
     #[arg(long, value_name = "URL")]
     upstream: String,
 
-    /// Where clients connect; port 0 takes a free one
+    /// The address that clients connect to; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: String,
 
-    /// Where an operator connects; a port alone is that of 127.0.0.1. On loopback, only a local name
-    /// is answered to; elsewhere, whoever can connect can look
+    /// The address of the admin listener; a port alone means 127.0.0.1. On loopback, only requests to a
+    /// local host name are accepted. On other addresses, anyone who can connect can read
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
 
-    /// A file with the provider's keys, read again when it changes; instead of GATEWAY_KEYS
+    /// A file with the provider's keys, reloaded when it changes; replaces GATEWAY_KEYS
     #[arg(long, value_name = "FILE")]
     keys_file: Option<PathBuf>,
 
-    /// Where to keep what is out over restarts, without a key [in builds with the feature serde]
+    /// A file that keeps the state of the keys across restarts. It contains no key [builds with the
+    /// feature serde]
     #[arg(long, value_name = "FILE")]
     state_file: Option<PathBuf>,
 
-    /// Which requests bring a key of their own and are sent on with it: detect, never, or
-    /// prefix:P for those whose key begins with P
+    /// Which requests bring a key of their own, and are forwarded with it: detect (any key), never, or
+    /// prefix:P (a key that starts with P)
     #[arg(long, default_value = "detect", value_parser = byok)]
     byok: Byok,
 
-    /// Tell clients of each attempt in a `server-timing` header: the key's ends, the status and the
-    /// time
+    /// Add a `server-timing` header to responses, with the key's hint, the status and the duration of
+    /// each attempt
     #[arg(long)]
     expose_failover: bool,
 
@@ -87,58 +96,58 @@ struct Flags {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How far a request goes")]
+#[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// How many keys one request tries at most [default: every usable one]
+    /// Maximum number of attempts per request [default: each usable key once]
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<NonZeroUsize>,
 
-    /// The largest request body that can be sent again, in bytes [default: 32 MiB]
+    /// Largest request body that can be sent again, in bytes [default: 32 MiB]
     #[arg(long, value_name = "N")]
     pub max_replay_bytes: Option<usize>,
 
-    /// What all requests together hold for being sent again, in bytes [default: 1 GiB]
+    /// Memory that all requests together use to be sent again, in bytes [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub replay_budget: Option<usize>,
 
-    /// How long a request waits for a key at most, when every key is out and one returns in time; 0
+    /// How long a request may wait for a key, if all keys are marked and one of them returns in time; 0
     /// does not wait
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
     pub wait_for_key: Duration,
 
-    /// How many requests wait at most
+    /// Maximum number of requests that wait at a time
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_waiters: usize,
 
-    /// After so many keys that were refused for good alike, one after the other, it is taken for the
-    /// request's fault: no other is tried, and none of them is out for good [default: never]
+    /// Stop after this many keys have refused the same request alike, and mark none of them permanently
+    /// [default: never]
     #[arg(long, value_name = "N")]
     pub common_cause: Option<NonZeroUsize>,
 }
 
-/// How long keys are out.
+/// How long keys stay marked.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "How long keys are out")]
+#[command(next_help_heading = "Recovery")]
 struct Cooldowns {
-    /// When the provider names no wait
+    /// Cooldown of a key if the provider names no wait
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
     default_cooldown: Duration,
 
-    /// At most, whatever the provider says
+    /// Longest cooldown, whatever the provider says
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration::parse)]
     max_cooldown: Duration,
 
-    /// Double --default-cooldown each time in a row that it is used, up to this; 0 leaves it as it is
+    /// Double --default-cooldown with each refusal in a row, up to this time; 0 does not double it
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
     growing_cooldown: Duration,
 
-    /// Try a key that is out for good, or for longer than this, with one request after this time; 0
-    /// leaves it out
+    /// Probe a key with one request after this time, if it is permanently marked or cools down for
+    /// longer; 0 does not probe
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     revalidate_after: Duration,
 
-    /// Offer a key that returns to one request at a time, for this long or until one has succeeded; 0
-    /// offers it to all
+    /// After a cooldown, use a key for one request at a time, for this long or until one succeeds; 0
+    /// uses it for all requests at once
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
     ramp: Duration,
 }
@@ -160,7 +169,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What is wrong, in one line.
+/// A configuration error, in one line.
 pub struct BadInput(pub String);
 
 impl Config {
@@ -186,7 +195,7 @@ impl Config {
             return bad("--state-file: copilot's clients always bring their own key");
         }
         if flags.state_file.is_some() && !cfg!(feature = "serde") {
-            return bad("--state-file: this build cannot: build it with --features serde");
+            return bad("--state-file: this build does not support it; build with --features serde");
         }
         let keys_file = match &flags.keys_file {
             Some(file) => Some((file.clone(), keys::read(file)?)),
