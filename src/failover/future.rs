@@ -16,7 +16,7 @@ use super::wait::Wait;
 use crate::BoxError;
 use crate::inspect::Inspection;
 use crate::policy::ProviderPolicy;
-use crate::pool::Place;
+use crate::pool::Waiter;
 
 pin_project! {
     /// The future of [`KeyFailover`](crate::KeyFailover).
@@ -73,7 +73,7 @@ pin_project! {
         /// It was refused, and is being let go.
         Refused { #[pin] body: BodyKind<R>, next: Option<Next> },
         /// There is no key, but one will return soon.
-        Queued { place: Option<Place> },
+        Queued { waiter: Option<Waiter> },
         Waiting { wait: Pin<Box<Wait>> },
         /// The inner service is being made ready for the next key.
         Readying,
@@ -103,10 +103,10 @@ where
         }
     }
 
-    pub(super) fn waiting(place: Place, exchange: Exchange<S, P, B>) -> Self {
-        let place = Some(place);
+    pub(super) fn waiting(waiter: Waiter, exchange: Exchange<S, P, B>) -> Self {
+        let waiter = Some(waiter);
         Self {
-            state: State::Queued { place },
+            state: State::Queued { waiter },
             exchange: Some(exchange),
         }
     }
@@ -166,16 +166,18 @@ where
                     (StateProj::Refused { body, next }, _) => {
                         body.drain(cx);
                         let next = match next.take() {
-                            Some(Next::Wait(place)) => State::Queued { place: Some(place) },
+                            Some(Next::Wait(waiter)) => State::Queued {
+                                waiter: Some(waiter),
+                            },
                             Some(Next::Key) | None => State::Readying,
                         };
                         this.state.set(next);
                         continue;
                     }
-                    (StateProj::Queued { place }, Some(exchange)) => {
-                        let place = place.take().expect("taken once");
+                    (StateProj::Queued { waiter }, Some(exchange)) => {
+                        let waiter = waiter.take().expect("taken once");
                         let wait =
-                            Box::pin(Wait::new(place, exchange.wait_left().unwrap_or_default()));
+                            Box::pin(Wait::new(waiter, exchange.wait_left().unwrap_or_default()));
                         this.state.set(State::Waiting { wait });
                         continue;
                     }

@@ -30,7 +30,7 @@ use crate::policy::ProviderPolicy;
 /// # Cancel safety
 ///
 /// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
-/// permit of the inner service. A request that waits for a key leaves its place in the line, and one
+/// permit of the inner service. A request that waits for a key leaves its waiter in the line, and one
 /// that tries a key gives it back. A refusal of which only the head had come puts its key out for the
 /// default cooldown where it would be for good: the body might have said to keep it.
 pub struct KeyFailover<S, P> {
@@ -87,9 +87,9 @@ where
             return ResponseFuture::attempting(future, exchange);
         }
         if head.method != Method::CONNECT {
-            if let Some(place) = exchange.join_queue() {
+            if let Some(waiter) = exchange.join_queue() {
                 exchange.record_for_later(&mut self.inner, &head, body, replayable);
-                return ResponseFuture::waiting(place, exchange);
+                return ResponseFuture::waiting(waiter, exchange);
             }
         }
         // Made ready for a call that is not made: what it holds for that, others wait for.

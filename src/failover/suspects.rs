@@ -25,7 +25,7 @@ impl Suspects {
     /// A key was answered otherwise: it was the others.
     pub(super) fn convict(&mut self, by: &Key) {
         for (key, cause) in self.keys.drain(..).filter(|(key, _)| !key.is_same(by)) {
-            key.put_out_for_good(cause);
+            key.mark_permanently(cause);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::pool::{Outlook, Place};
+use crate::pool::{Outlook, Waiter};
 
 /// The grid that deadlines of keys are on.
 const GRID: Duration = Duration::from_millis(1);
@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pin_project! {
     pub(super) struct Wait {
-        place: Place,
+        waiter: Waiter,
         since: Instant,
         deadline: Instant,
         #[pin]
@@ -34,16 +34,16 @@ pub(super) enum Found {
 }
 
 impl Wait {
-    /// A wait at `place` for at most `time`.
+    /// A wait at `waiter` for at most `time`.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with time enabled.
-    pub(super) fn new(place: Place, time: Duration) -> Self {
+    pub(super) fn new(waiter: Waiter, time: Duration) -> Self {
         let since = Instant::now();
         let deadline = since + time.min(LONGEST);
         Self {
-            place,
+            waiter,
             since,
             deadline,
             sleep: sleep_until(deadline),
@@ -60,7 +60,7 @@ impl Wait {
         loop {
             let now = Instant::now();
             let mut until = *this.deadline;
-            let found = match this.place.is_front(cx) {
+            let found = match this.waiter.is_first(cx) {
                 true => look(),
                 false => Found::Nothing(Outlook::Taken(None)),
             };
@@ -68,10 +68,11 @@ impl Wait {
             match found {
                 Found::Key => return Poll::Ready((true, waited)),
                 // It may be there a moment too late, since it is on the grid.
-                Found::Nothing(Outlook::Out { returns, look_in })
-                    if now + returns <= until + GRID =>
-                {
-                    until = now + look_in;
+                Found::Nothing(Outlook::Closed {
+                    reopens,
+                    look_again,
+                }) if now + reopens <= until + GRID => {
+                    until = now + look_again;
                 }
                 Found::Nothing(Outlook::Taken(wait)) if now < until => {
                     until = wait.map_or(until, |wait| until.min(now + wait));

@@ -8,91 +8,115 @@ use secrecy::SecretString;
 use super::KeyPool;
 use super::clock::Clock;
 use super::error::BuildError;
-use super::inner::Inner;
-use super::list::List;
 use super::new_key::NewKey;
-use super::rules::Rules;
-use super::shared::Shared;
+use super::select::KeyList;
+use super::shared::{PoolConfig, Shared};
+use super::state::{CooldownRules, LimitConfig};
 
-/// Builds a [`KeyPool`] with labels, groups, a name, cooldowns, and how keys return to service.
+/// Builds a [`KeyPool`] with labels, groups, cooldowns and recovery settings.
 ///
-/// See the [module docs](super).
+/// [`KeyPool::builder`] returns a builder with the default settings.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_key_failover::pool::KeyPool;
+///
+/// # fn main() -> Result<(), tower_key_failover::pool::BuildError> {
+/// let pool = KeyPool::builder()
+///     .name("anthropic")
+///     // Two keys of one organisation, which limits their rate together.
+///     .labeled_key("team-a", "sk-ant-api03-abcdefgh").group("acme")
+///     .labeled_key("team-b", "sk-ant-api03-ijklmnop").group("acme")
+///     .labeled_key("spare", "sk-ant-api03-qrstuvwx")
+///     // If a 429 names no wait: 1 s, then 2 s, 4 s, and so on, up to a minute.
+///     .exponential_cooldown(Duration::from_secs(1)..=Duration::from_secs(60))
+///     .max_cooldown(Duration::from_secs(3600))
+///     .build()?;
+///
+/// assert_eq!(pool.len(), 3);
+/// # Ok(())
+/// # }
+/// ```
 pub struct KeyPoolBuilder {
     keys: Vec<NewKey>,
-    rules: Rules,
-    stray_group: bool,
+    config: PoolConfig,
+    group_without_key: bool,
 }
 
 impl KeyPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
             keys: Vec::new(),
-            rules: Rules {
+            config: PoolConfig {
                 name: Box::default(),
-                clock: Clock::start(),
-                default_cooldown: Duration::from_secs(60),
-                max_cooldown: Duration::from_secs(24 * 60 * 60),
-                growth: None,
-                probe_after: None,
-                slow_start: None,
+                limits: LimitConfig {
+                    clock: Clock::start(),
+                    cooldown: CooldownRules {
+                        default: Duration::from_secs(60),
+                        max: Duration::from_secs(24 * 60 * 60),
+                        exponential: None,
+                    },
+                    probe_after: None,
+                    slow_start: None,
+                },
                 track_usage: false,
                 max_waiters: 1024,
             },
-            stray_group: false,
+            group_without_key: false,
         }
     }
 
-    /// Names the pool, for people and in logs and metrics.
+    /// Sets the pool's name, which appears in logs and metrics. Default: empty.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.rules.name = name.into().into();
+        self.config.name = name.into().into();
         self
     }
 
-    /// Adds a key behind those added before.
+    /// Adds a key after the keys that were added before.
     #[must_use]
     pub fn key(mut self, key: impl Into<SecretString>) -> Self {
         self.keys.push(NewKey::new(key));
         self
     }
 
-    /// Adds a key with a label, by which people know it.
+    /// Adds a key with a label, which identifies the key to people.
     #[must_use]
     pub fn labeled_key(mut self, label: impl Into<String>, key: impl Into<SecretString>) -> Self {
         self.keys.push(NewKey::new(key).label(label));
         self
     }
 
-    /// Puts the key added last into a group: keys of one organisation or project, which share a
-    /// limit.
+    /// Puts the last added key into a group. The keys of a group belong to one organisation or
+    /// project and share its rate limit.
     ///
-    /// A temporary mark of one of them puts all of them out, so that no request tries a sibling in
-    /// vain. A permanent mark stays with the key.
+    /// If one key of a group is rate-limited, the whole group cools down, so that no request wastes an
+    /// attempt on another key of the group. A permanent mark applies to one key only.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         match self.keys.pop() {
             Some(key) => self.keys.push(key.group(group)),
-            None => self.stray_group = true,
+            None => self.group_without_key = true,
         }
         self
     }
 
-    /// How long a key is out when the provider named no wait. Default: 60 seconds.
+    /// Sets how long a key cools down if the provider names no wait. Default: 60 seconds.
     #[must_use]
     pub fn default_cooldown(mut self, cooldown: Duration) -> Self {
-        self.rules.default_cooldown = cooldown;
+        self.config.limits.cooldown.default = cooldown;
         self
     }
 
-    /// The longest that a key is out, whatever the provider said. Default: 24 hours.
+    /// Sets the longest cooldown, whatever the provider says. Default: 24 hours.
     #[must_use]
     pub fn max_cooldown(mut self, cooldown: Duration) -> Self {
-        self.rules.max_cooldown = cooldown;
+        self.config.limits.cooldown.max = cooldown;
         self
     }
 
-    /// Sets the cooldown of a key whose provider names no wait: the start of the range at first, twice
-    /// as long after each refusal, up to the end of the range. Default: always 60 seconds.
+    /// Sets how long a key cools down if the provider names no wait: the start of the range at first,
+    /// then twice as long after each refusal, up to the end of the range. Default: always 60 seconds.
     ///
     /// The start replaces the [`default_cooldown`](Self::default_cooldown). A burst of refusals counts
     /// once. A success resets the cooldown to the start of the range. If the range is empty, every
@@ -100,65 +124,63 @@ impl KeyPoolBuilder {
     #[must_use]
     pub fn exponential_cooldown(mut self, range: RangeInclusive<Duration>) -> Self {
         let (start, end) = range.into_inner();
-        self.rules.default_cooldown = start;
-        self.rules.growth = Some(end);
+        self.config.limits.cooldown.default = start;
+        self.config.limits.cooldown.exponential = Some(end);
         self
     }
 
-    /// Lends a key that is out for good, or for longer than this, to one request after this time: a
-    /// success returns it to service, and a refusal doubles the time, up to a day. Default: such a
-    /// key stays out until its time, or until it is reinstated.
+    /// Probes a key that is permanently marked, or that cools down for longer than `time`: a single
+    /// request uses the key after `time`. A success returns the key to service. A refusal doubles the
+    /// interval, up to a day. Default: no probes, so such a key stays unusable until its cooldown ends
+    /// or it is reinstated.
     ///
-    /// It is lent to a request that can go on to a valid key, or to any where no key is valid. A key
-    /// that a person disabled is never lent. A success is an answer with a status of 2xx (or a switch
-    /// of protocols); other answers that are forwarded leave things as they are.
+    /// Only a request that can continue with a valid key probes, or any request if no key is valid. A
+    /// key that an operator disabled is never probed. A success is a response with status 2xx or 101.
+    /// Other forwarded responses change nothing.
     #[must_use]
     pub fn probe_after(mut self, time: Duration) -> Self {
-        self.rules.probe_after = Some(time);
+        self.config.limits.probe_after = Some(time);
         self
     }
 
-    /// Offers a key whose cooldown is over to one request at a time, until one has succeeded or until
-    /// `time` has passed since, as long as the others can have another key. Default: everyone may have
-    /// it at once.
+    /// After a cooldown, gives the key to one request at a time, until one has succeeded or `time` has
+    /// passed. Requests that have no other key are exempt. Default: all requests use the key at once.
     #[must_use]
     pub fn slow_start(mut self, time: Duration) -> Self {
-        self.rules.slow_start = Some(time);
+        self.config.limits.slow_start = Some(time);
         self
     }
 
-    /// Counts how often each key served and was refused, and when it was last used, for
-    /// [`snapshot`](KeyPool::snapshot). Default: `false`, since each answer then reads the clock and
-    /// writes a counter.
+    /// Counts how often each key serves and is refused, and when it was last used. The
+    /// [snapshot](KeyPool::snapshot) shows the counts. Default: `false`, because each response then
+    /// reads the clock and increments a counter.
     #[must_use]
     pub fn track_usage(mut self, track: bool) -> Self {
-        self.rules.track_usage = track;
+        self.config.track_usage = track;
         self
     }
 
-    /// How many requests may wait for a key at once, where their layer
-    /// [lets them](crate::KeyFailoverLayer::wait_for_key). Default: 1,024.
+    /// Sets how many requests can wait for a key at the same time, if their layer
+    /// [allows waiting](crate::KeyFailoverLayer::wait_for_key). Default: 1,024.
     #[must_use]
     pub fn max_waiters(mut self, waiters: usize) -> Self {
-        self.rules.max_waiters = waiters;
+        self.config.max_waiters = waiters;
         self
     }
 
-    /// Builds the pool. Every key starts valid.
+    /// Builds the pool. Every key is valid at first.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when there is no key, when one stands twice, when one is empty or not a legal
-    /// header value, or when a group was named before any key.
+    /// Returns [`BuildError`] if there is no key, if a key occurs twice, if a key is empty or not a
+    /// legal header value, or if [`group`](Self::group) was called before any key was added.
     pub fn build(self) -> Result<KeyPool, BuildError> {
-        if self.stray_group {
+        if self.group_without_key {
             return Err(BuildError::GroupWithoutKey);
         }
-        let shared = Arc::new(Shared::new(self.rules));
-        let list = List::make(Vec::new(), self.keys, &[], &shared)?;
-        Ok(KeyPool {
-            inner: Arc::new(Inner::new(shared, list)),
-        })
+        let shared = Arc::new(Shared::new(self.config));
+        let list = KeyList::build(Vec::new(), self.keys, &[], &shared)?;
+        Ok(KeyPool::from_parts(shared, list))
     }
 }
 
@@ -166,7 +188,7 @@ impl fmt::Debug for KeyPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPoolBuilder")
             .field("keys", &self.keys)
-            .field("rules", &self.rules)
+            .field("config", &self.config)
             .finish()
     }
 }

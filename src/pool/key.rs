@@ -5,127 +5,130 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::clock::LazyNow;
+use super::pooled_key::{Generations, PooledKey};
 use super::reason::{Cause, Reason};
-use super::slot::{Generations, Slot};
 use super::state::{KeyState, Marked};
 
 /// A handle to one key of a pool.
 ///
-/// It remembers the generation under which it was handed out: once the key has been returned to
-/// service by other means, a mark through an older handle changes nothing.
+/// The handle remembers the key's generation. After the key has been returned to service by an
+/// operator or a probe, a mark through an older handle has no effect.
 ///
-/// A key that was removed from its pool stays usable through the handles that there are: a request
-/// under way finishes with it.
+/// A key that was removed from its pool stays usable through existing handles, so that a request in
+/// progress can finish.
 ///
 /// `Debug` shows the hint and the label, never the key.
 #[derive(Clone)]
 pub struct Key {
-    slot: Arc<Slot>,
+    key: Arc<PooledKey>,
     generations: Generations,
     position: u32,
 }
 
 impl Key {
     #[inline]
-    pub(super) fn new(slot: &Arc<Slot>, position: usize) -> Self {
+    pub(super) fn new(key: &Arc<PooledKey>, position: usize) -> Self {
         Self {
-            slot: Arc::clone(slot),
-            generations: slot.generations(),
+            key: Arc::clone(key),
+            generations: key.generations(),
             position: position as u32,
         }
     }
 
-    /// The key's ends, for people: `sk-a...efgh`. The shorter the key, the less is shown.
+    /// Returns the first and last characters of the key, for people: `sk-a...efgh`. Shorter keys show
+    /// less.
     pub fn hint(&self) -> &str {
-        self.slot.core.secret.hint()
+        self.key.core.secret.hint()
     }
 
-    /// The label given to the builder.
+    /// Returns the key's label, if it has one.
     pub fn label(&self) -> Option<&str> {
-        self.slot.label.as_deref()
+        self.key.label.as_deref()
     }
 
-    /// The group that the key belongs to, if any.
+    /// Returns the name of the key's group, if it has one.
     pub fn group(&self) -> Option<&str> {
-        self.slot.group.as_deref().map(|group| &*group.name)
+        self.key.group.as_deref().map(|group| &*group.name)
     }
 
-    /// The key's position in the pool, from 0, when the handle was made.
+    /// Returns the key's position in the pool, from 0, when the handle was made.
     pub fn index(&self) -> usize {
         self.position as usize
     }
 
-    /// The key's state now: the later of its own and its group's. One that was removed from its pool
-    /// is permanently out.
+    /// Returns the key's present state: the worse of its own and its group's. A key that was removed
+    /// from its pool is permanently marked.
     pub fn state(&self) -> KeyState {
-        self.slot.state(&mut LazyNow::default())
+        self.key.state(&mut LazyNow::default())
     }
 
-    /// The key itself. Handle with care.
+    /// Returns the secret itself. Take care not to log it.
     pub fn expose_secret(&self) -> &str {
-        self.slot.core.secret.expose()
+        self.key.core.secret.expose()
     }
 
-    /// The key as a header value, marked sensitive. Prebuilt: a clone counts a reference.
+    /// Returns the key as a header value that is marked sensitive. The value is prebuilt, so this only
+    /// increments a reference count.
     pub fn header_value(&self) -> HeaderValue {
-        self.slot.core.secret.header_value().clone()
+        self.key.core.secret.header_value().clone()
     }
 
-    /// `Bearer` and the key as a header value, marked sensitive. Prebuilt: a clone counts a
-    /// reference.
+    /// Returns `Bearer <key>` as a header value that is marked sensitive. The value is prebuilt, so
+    /// this only increments a reference count.
     pub fn bearer(&self) -> HeaderValue {
-        self.slot.core.secret.bearer().clone()
+        self.key.core.secret.bearer().clone()
     }
 
-    /// Puts the key out for `wait`; `None` or zero is the pool's default cooldown. A wait above
-    /// the pool's maximum is cut to it. A key in a group puts its group out.
+    /// Lets the key cool down for `wait`. `None` and zero stand for the pool's default cooldown. A
+    /// longer wait than the pool's maximum is cut to the maximum. If the key is in a group, the whole
+    /// group cools down.
     ///
-    /// A cooldown is never shortened, and a key that is out for good stays so.
+    /// A mark never shortens a cooldown, and never lifts a permanent mark.
     pub fn mark_temporary(&self, wait: Option<Duration>) -> Marked {
-        self.put_out(wait, Cause::of(Reason::Other))
+        self.cool_down(wait, Cause::of(Reason::Other))
     }
 
-    /// Puts the key out for good.
+    /// Marks the key permanently. Its group is unaffected.
     pub fn mark_permanent(&self) -> Marked {
-        self.put_out_for_good(Cause::of(Reason::Other))
+        self.mark_permanently(Cause::of(Reason::Other))
     }
 
-    pub(crate) fn put_out(&self, wait: Option<Duration>, cause: Cause) -> Marked {
-        self.slot.mark_temporary(self.generations, wait, cause)
+    pub(crate) fn cool_down(&self, wait: Option<Duration>, cause: Cause) -> Marked {
+        self.key.cool_down(self.generations, wait, cause)
     }
 
-    pub(crate) fn put_out_for_good(&self, cause: Cause) -> Marked {
-        self.slot.mark_permanent(self.generations, cause)
+    pub(crate) fn mark_permanently(&self, cause: Cause) -> Marked {
+        self.key.mark_permanently(self.generations, cause)
     }
 
-    /// Puts the key out for the default cooldown, and not its group: it may turn out to be for good,
-    /// which is a matter of the key alone.
+    /// Lets the key cool down for the default time, but not its group: the mark may become permanent,
+    /// which concerns the key alone.
     pub(crate) fn suspect(&self, cause: Cause) {
-        self.slot.suspect(self.generations, cause);
+        self.key.suspect(self.generations, cause);
     }
 
-    /// Takes note of an answer that goes to a caller.
+    /// Records a response that goes to the caller.
     #[inline]
-    pub(crate) fn served(&self, is_success: bool) {
-        self.slot.served(self.generations, is_success);
+    pub(crate) fn record_served(&self, is_success: bool) {
+        self.key.record_served(self.generations, is_success);
     }
 
-    /// Takes note of an answer that refused the key, whatever mark that left.
-    pub(crate) fn refused(&self, reason: Reason) {
-        self.slot.refused(reason);
+    /// Records a response that refused the key, whatever its mark.
+    pub(crate) fn record_refused(&self, reason: Reason) {
+        self.key.record_refused(reason);
     }
 
-    /// Whether the key is no longer in its pool.
+    /// Whether the key has been removed from its pool.
     pub(crate) fn is_removed(&self) -> bool {
-        self.slot.core.gate.is_removed()
+        self.key.core.limit.is_removed()
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.is_of(&other.slot)
+        self.is_handle_of(&other.key)
     }
 
-    pub(super) fn is_of(&self, slot: &Slot) -> bool {
-        Arc::ptr_eq(&self.slot.core, &slot.core)
+    pub(super) fn is_handle_of(&self, key: &PooledKey) -> bool {
+        Arc::ptr_eq(&self.key.core, &key.core)
     }
 }
 

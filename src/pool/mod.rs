@@ -1,9 +1,9 @@
-//! Which key may be used now, and until when.
+//! Keys, their states, and which key a request uses.
 //!
-//! A [`KeyPool`] holds the keys of one provider in order: the first is the primary, the others its
-//! fallbacks. All requests share it. Each key's state is one atomic word, so reading and marking
-//! take no lock, and marks commute: whatever the order in which they arrive, the latest deadline
-//! wins and a permanent mark beats every cooldown.
+//! A [`KeyPool`] holds the keys of one provider in order: the first is the primary key, the others are
+//! its fallbacks. All requests share the pool. The state of each key is one atomic value, so reading
+//! and marking take no lock. Marks commute: in whatever order they arrive, the latest deadline wins,
+//! and a permanent mark outranks every cooldown.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,111 +17,85 @@
 //! assert_eq!(key.hint(), "sk-f...89ab");
 //! assert_eq!(key.mark_temporary(Some(Duration::from_secs(5))), Marked::Transitioned);
 //!
-//! // Whoever comes next starts with the second key, until the five seconds are over.
+//! // For the next five seconds, requests start with the second key.
 //! assert_eq!(pool.walker().next_key().unwrap().hint(), "sk-s...6789");
 //! assert!(matches!(pool.states()[..], [KeyState::Temporary { .. }, KeyState::Valid]));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Labels, cooldowns, and how keys [return to service](crate::guides::recovery) are set with the builder:
-//!
-//! ```
-//! use std::time::Duration;
-//! use tower_key_failover::pool::KeyPool;
-//!
-//! # fn main() -> Result<(), tower_key_failover::pool::BuildError> {
-//! let pool = KeyPool::builder()
-//!     .name("anthropic")
-//!     .labeled_key("team-a", "sk-ant-api03-abcdefgh")
-//!     .key("sk-ant-api03-ijklmnop")
-//!     .default_cooldown(Duration::from_secs(30))
-//!     .probe_after(Duration::from_secs(600)) // tries again what is out for good
-//!     .build()?;
-//!
-//! assert_eq!(pool.walker().next_key().unwrap().label(), Some("team-a"));
-//! # Ok(())
-//! # }
-//! ```
+//! [`KeyPoolBuilder`] sets labels, groups, cooldowns, and how keys
+//! [return to service](crate::guides::recovery).
 
 mod builder;
-mod change;
 mod clock;
-mod copies;
 mod error;
-mod events;
-mod gate;
-mod inner;
 mod key;
-mod line;
-mod list;
-mod loan;
-mod make;
 mod new_key;
+mod observe;
+mod pooled_key;
+mod probe;
+mod queue;
 mod reason;
-mod rules;
+mod reload;
 #[cfg(feature = "serde")]
-mod saved;
+mod save;
 mod secret;
+mod select;
 mod shared;
-mod slot;
-mod snapshot;
 mod state;
-#[cfg(feature = "events")]
-mod subscribers;
-mod trial;
-mod usage;
-mod walker;
-mod word;
-mod words;
 
 #[cfg(all(test, tower_key_failover_loom))]
-mod models;
+mod loom_tests;
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use secrecy::SecretString;
 
 pub use self::builder::KeyPoolBuilder;
-pub use self::change::{ChangeError, KeyChanges, KeyId};
 pub use self::error::{BuildError, Exhausted, ExhaustedKind};
-pub use self::events::{KeyName, PoolEvent, ReturnedBy};
 pub use self::key::Key;
 pub use self::new_key::NewKey;
-pub use self::reason::Reason;
-#[cfg(feature = "serde")]
-pub use self::saved::SavedPool;
-pub use self::snapshot::{KeySnapshot, PoolSnapshot};
-pub use self::state::{KeyState, Marked};
 #[cfg(feature = "events")]
-pub use self::subscribers::PoolEvents;
-pub use self::usage::KeyUsage;
-pub use self::walker::Walker;
+pub use self::observe::PoolEvents;
+pub use self::observe::{KeyName, KeySnapshot, KeyUsage, PoolEvent, PoolSnapshot, ReturnedBy};
+pub use self::reason::Reason;
+pub use self::reload::{ChangeError, KeyChanges, KeyId};
+#[cfg(feature = "serde")]
+pub use self::save::SavedPool;
+pub use self::select::Walker;
+pub use self::state::{KeyState, Marked};
+
+pub(crate) use self::observe::PoolObserver;
+pub(crate) use self::probe::Probe;
+pub(crate) use self::queue::{Outlook, Waiter};
+pub(crate) use self::reason::Cause;
+pub(crate) use self::select::{Pick, PickRequest};
 
 use self::clock::LazyNow;
-use self::inner::Inner;
-pub(crate) use self::line::Place;
-pub(crate) use self::list::{Asking, Outlook, Pick};
-pub(crate) use self::loan::Loan;
-pub(crate) use self::reason::Cause;
-use self::slot::Slot;
+use self::pooled_key::PooledKey;
+use self::reload::reload;
+use self::select::{KeyList, Selector, Shards, exhausted};
+use self::shared::Shared;
 
 /// The keys of one provider, shared by all requests to it.
 ///
-/// See the [module docs](self).
+/// See the [module docs](self) for an example.
 pub struct KeyPool {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    shards: ArcSwap<Shards>,
 }
 
 impl KeyPool {
-    /// A pool of `keys`, in this order, with the default cooldowns.
+    /// Creates a pool of `keys`, in this order, with the default settings.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when there is no key, when one stands twice, or when one is empty or not a
+    /// Returns [`BuildError`] if there is no key, if a key occurs twice, or if a key is empty or not a
     /// legal header value.
     pub fn new<I>(keys: I) -> Result<Self, BuildError>
     where
@@ -133,113 +107,340 @@ impl KeyPool {
             .build()
     }
 
-    /// A builder, for labels, a name, cooldowns, and how keys return to service.
+    /// Returns a builder, which sets labels, groups, a name, cooldowns, and how keys return to
+    /// service.
     pub fn builder() -> KeyPoolBuilder {
         KeyPoolBuilder::new()
     }
 
-    /// The pool's name, as it was given to the builder; empty when none was.
-    pub fn name(&self) -> &str {
-        &self.inner.shared.rules.name
+    fn from_parts(shared: Arc<Shared>, list: KeyList) -> Self {
+        Self {
+            shared,
+            shards: ArcSwap::from_pointee(Shards::of(list)),
+        }
     }
 
-    /// How many keys the pool holds, whatever their state. Never zero.
+    /// Returns the pool's name, which is empty unless the builder set one.
+    pub fn name(&self) -> &str {
+        &self.shared.config.name
+    }
+
+    /// Returns the number of keys, in whatever state. It is never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.inner.copies.load().own().slots.len()
+        self.shards.load().own().keys.len()
     }
 
-    /// A walk over the keys, for one request.
+    /// Returns a walk over the valid keys, for one request.
     pub fn walker(&self) -> Walker {
-        Walker::new(self.inner.list())
+        Walker::new(self.list())
     }
 
-    /// The state of each key now, in the pool's order.
+    /// Returns the present state of each key, in the pool's order.
     pub fn states(&self) -> Vec<KeyState> {
         let mut now = LazyNow::default();
-        let list = self.inner.list();
-        list.slots.iter().map(|slot| slot.state(&mut now)).collect()
+        let list = self.list();
+        list.keys.iter().map(|key| key.state(&mut now)).collect()
     }
 
-    /// A handle to each key, in the pool's order and whatever its state: for showing the pool to a
-    /// person, with [`Key::label`], [`Key::hint`] and [`Key::state`].
+    /// Returns a handle to each key, in the pool's order and in whatever state. [`Key::label`],
+    /// [`Key::hint`] and [`Key::state`] describe a key to people.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = Key> + '_ {
-        let list = self.inner.list();
-        (0..list.slots.len()).map(move |at| list.key(at))
+        let list = self.list();
+        (0..list.keys.len()).map(move |at| list.handle(at))
     }
 
-    /// The first key that a request may use, leaving out those it has `tried`.
+    /// Returns the present state of the pool.
     ///
-    /// Borrows the list: no reference is counted but that of the key which is picked.
+    /// Each key is read once. Marks that are made in the meantime may be included for some keys and
+    /// not for others.
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let mut now = LazyNow::default();
+        let list = self.list();
+        PoolSnapshot {
+            name: self.name().into(),
+            keys: list.keys.iter().map(|key| key.snapshot(&mut now)).collect(),
+        }
+    }
+
+    /// Replaces the list of keys as a whole.
+    ///
+    /// A key that is in both lists keeps its state, even if its position, label or group changes. A new
+    /// key is valid. A key that is missing from the new list starts no further attempt, but attempts in
+    /// progress finish with it. Its secret is wiped when the last handle is dropped. If it is added
+    /// again later, it is a new key.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] for the same reasons as [`KeyPoolBuilder::build`]. The pool is unchanged
+    /// then.
+    pub fn replace_keys<I>(&self, keys: I) -> Result<KeyChanges, BuildError>
+    where
+        I: IntoIterator,
+        I::Item: Into<NewKey>,
+    {
+        let keys = keys.into_iter().map(Into::into).collect();
+        reload(&self.shards, &self.shared, |_| Ok((Vec::new(), keys)))
+    }
+
+    /// Adds a key at the end of the list.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] if the pool contains the key already, or if it is empty or not a legal
+    /// header value. The pool is unchanged then.
+    pub fn add_key(&self, key: impl Into<NewKey>) -> Result<(), BuildError> {
+        let key = key.into();
+        let edit = |old: &KeyList| Ok((old.keys.to_vec(), vec![key]));
+        reload(&self.shards, &self.shared, edit).map(drop)
+    }
+
+    /// Removes a key, as [`replace_keys`](Self::replace_keys) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ChangeError`] if there is no such key, or if it is the last one. The pool is unchanged
+    /// then.
+    pub fn remove_key<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<(), ChangeError> {
+        let key = key.into();
+        let edit = |old: &KeyList| {
+            let mut kept = old.keys.to_vec();
+            kept.remove(key.find(old)?);
+            Ok((kept, Vec::new()))
+        };
+        reload(&self.shards, &self.shared, edit).map(drop)
+    }
+
+    /// Returns a key and its group to service, whatever their marks. All requests can use the key at
+    /// once, without a [slow start](KeyPoolBuilder::slow_start). Marks of attempts that started earlier
+    /// have no effect from now on.
+    ///
+    /// Returns whether the key was unusable.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ChangeError`] if there is no such key.
+    pub fn reinstate<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<bool, ChangeError> {
+        let list = self.list();
+        let key = &list.keys[key.into().find(&list)?];
+        let was_closed = key.reinstate();
+        if was_closed {
+            self.shared.on_event(|| PoolEvent::Returned {
+                key: key.name(),
+                by: ReturnedBy::Operator,
+            });
+        }
+        // The key may have been valid, but in use by one request at a time.
+        self.shared.queue.wake();
+        Ok(was_closed)
+    }
+
+    /// Marks a key permanently until it is reinstated. The key is never probed.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ChangeError`] if there is no such key.
+    pub fn disable<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<Marked, ChangeError> {
+        let list = self.list();
+        let marked = list.keys[key.into().find(&list)?].disable();
+        // Waiters may wait for this key in vain.
+        self.shared.queue.wake();
+        Ok(marked)
+    }
+
+    /// Subscribes to the pool's events: marks, returns, exhaustion and changes of the list.
+    ///
+    /// The pool never waits for a subscriber. A subscriber that is 256 events behind loses the oldest
+    /// ones and receives [`PoolEvent::Missed`]. A subscription keeps neither a key nor the pool alive,
+    /// and ends when the pool is dropped. While nobody subscribes, no event is created.
+    ///
+    /// ```
+    /// use tower_key_failover::pool::{KeyPool, KeyState, PoolEvent, Reason};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = KeyPool::builder()
+    ///     .labeled_key("team-a", "sk-first-0123456789ab")
+    ///     .labeled_key("team-b", "sk-second-0123456789")
+    ///     .build()?;
+    /// let mut events = pool.subscribe();
+    ///
+    /// pool.disable("team-a")?;
+    ///
+    /// let Some(PoolEvent::Marked { key, state, reason, .. }) = events.next_event().await else {
+    ///     panic!("disabling a key marks it");
+    /// };
+    /// assert_eq!(key.label.as_deref(), Some("team-a"));
+    /// assert_eq!((state, reason), (KeyState::Permanent, Reason::Operator));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "events")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "events")))]
+    pub fn subscribe(&self) -> PoolEvents {
+        self.shared.observers.subscribe()
+    }
+
+    /// Updates the gauge of keys in each state, and describes all metrics of this crate.
+    ///
+    /// No timer notices the end of a cooldown, so call this before you render the metrics. The guide
+    /// to [observability](crate::guides::observability) lists the metrics.
+    ///
+    /// ```
+    /// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    /// use tower_key_failover::KeyPool;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = KeyPool::builder().name("search").key("first-key").key("second-key").build()?;
+    /// pool.disable(0)?;
+    ///
+    /// // In place of an exporter.
+    /// let recorder = DebuggingRecorder::new();
+    /// metrics::with_local_recorder(&recorder, || pool.record_metrics());
+    ///
+    /// let rendered = recorder.snapshotter().snapshot().into_vec();
+    /// assert!(rendered.iter().any(|(key, .., value)| {
+    ///     key.key().name() == "key_pool_state"
+    ///         && key.key().labels().any(|label| label.value() == "permanent")
+    ///         && *value == DebugValue::Gauge(1.0.into())
+    /// }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn record_metrics(&self) {
+        <crate::Observer as PoolObserver>::on_record(self.name(), &self.states());
+    }
+
+    /// Returns the marks of all keys, which [`restore`](Self::restore) sets again after a restart.
+    ///
+    /// ```
+    /// use tower_key_failover::pool::{KeyPool, KeyState, SavedPool};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let before = KeyPool::new(["sk-first-0123456789ab", "sk-second-0123456789"])?;
+    /// before.keys().next().unwrap().mark_permanent();
+    /// let file = serde_json::to_string(&before.save())?;
+    /// assert!(!file.contains("sk-f") && !file.contains("89ab"));
+    ///
+    /// // After the restart, the list of keys may be a different one.
+    /// let after = KeyPool::new(["sk-third-0123456789c", "sk-first-0123456789ab"])?;
+    /// let saved: SavedPool = serde_json::from_str(&file)?;
+    /// assert_eq!(after.restore(&saved), 1);
+    /// assert_eq!(after.states(), [KeyState::Valid, KeyState::Permanent]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub fn save(&self) -> SavedPool {
+        SavedPool::of(&self.list(), &self.shared.config.limits)
+    }
+
+    /// Sets the marks that the pool had when it was saved, as far as they still apply. Returns how many
+    /// of the marked keys the pool contains.
+    ///
+    /// Restoring shortens and lifts no mark of the pool, and keys that were not saved are unaffected.
+    /// Deadlines that have passed are ignored, and none is later than the pool's
+    /// [maximum cooldown](KeyPoolBuilder::max_cooldown). A [disabled](Self::disable) key is never
+    /// probed. Other marked keys are [probed](KeyPoolBuilder::probe_after) as if they had been marked
+    /// now.
+    ///
+    /// Restored marks are reported like other marks. The mark of a group is reported with one of its
+    /// keys.
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    pub fn restore(&self, saved: &SavedPool) -> usize {
+        saved.restore_to(&self.list())
+    }
+
+    /// The present list of keys. A short look borrows `shards` instead and counts no reference.
+    fn list(&self) -> Arc<KeyList> {
+        Arc::clone(self.shards.load().own())
+    }
+
+    /// The first key that a request can use, which has `tried` some keys.
+    ///
+    /// Borrows the list: only the reference count of the picked key changes.
     #[inline]
     pub(crate) fn pick<'a>(
         &self,
-        asking: Asking<'_>,
+        request: PickRequest<'_>,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> Option<Pick> {
-        let copies = self.inner.copies.load();
-        let list = copies.own();
-        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
-        let rules = &self.inner.shared.rules;
-        list.pick(asking, tried, rules, &mut LazyNow::default())
+        let shards = self.shards.load();
+        self.selector(shards.own(), request, contained_in(tried))
+            .pick()
     }
 
-    /// Whether there is a key for a request behind `after`, leaving out those it has `tried`.
+    /// Whether a request that uses `key` can continue with another key.
     pub(crate) fn has_more<'a>(
         &self,
-        after: &Key,
+        key: &Key,
+        request: PickRequest<'_>,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
-        let copies = self.inner.copies.load();
-        let list = copies.own();
-        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
-        let rules = &self.inner.shared.rules;
-        list.has_more(after, tried, rules, &mut LazyNow::default())
+        let shards = self.shards.load();
+        self.selector(shards.own(), request, contained_in(tried))
+            .has_more(key)
     }
 
-    /// Why no key can be had now, leaving `out` some keys.
-    pub(crate) fn exhausted<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Exhausted {
-        let copies = self.inner.copies.load();
-        let list = copies.own();
-        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
-        list.exhausted(out, &mut LazyNow::default())
+    #[inline]
+    fn selector<'a, F: Fn(&PooledKey) -> bool>(
+        &'a self,
+        list: &'a KeyList,
+        request: PickRequest<'a>,
+        tried: F,
+    ) -> Selector<'a, F> {
+        let yields_to_waiters =
+            request.may_wait && !request.has_waited && !self.shared.queue.is_empty();
+        let config = &self.shared.config.limits;
+        Selector::new(list, config, request, yields_to_waiters, tried)
     }
 
-    /// What there is to wait for, leaving `out` some keys.
-    pub(crate) fn outlook<'a>(&self, out: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
-        let copies = self.inner.copies.load();
-        let list = copies.own();
-        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
-        list.outlook(out, &mut LazyNow::default())
+    /// Why no key is usable now, apart from the `excluded` ones.
+    pub(crate) fn exhausted<'a>(
+        &self,
+        excluded: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Exhausted {
+        let shards = self.shards.load();
+        let excluded = contained_in(excluded);
+        exhausted(shards.own(), excluded, &mut LazyNow::default())
     }
 
-    /// A key as [`pick`](Self::pick) has it; or, as of the same moment, what there is to wait for.
+    /// What a request can wait for, apart from the `excluded` keys.
+    pub(crate) fn outlook<'a>(&self, excluded: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
+        let shards = self.shards.load();
+        let excluded = contained_in(excluded);
+        outlook(shards.own(), excluded, &mut LazyNow::default())
+    }
+
+    /// A key, as [`pick`](Self::pick) returns it. Otherwise, what the request can wait for, as of the
+    /// same moment.
     pub(crate) fn pick_or_wait<'a>(
         &self,
-        asking: Asking<'_>,
+        request: PickRequest<'_>,
         tried: impl Iterator<Item = &'a Key> + Clone,
-        out: impl Iterator<Item = &'a Key> + Clone,
+        excluded: impl Iterator<Item = &'a Key> + Clone,
     ) -> Result<Pick, Outlook> {
-        let copies = self.inner.copies.load();
-        let list = copies.own();
-        let tried = |slot: &Slot| tried.clone().any(|key| key.is_of(slot));
-        let out = |slot: &Slot| out.clone().any(|key| key.is_of(slot));
-        // Read once: a key that returned in between would be waited for without an alarm.
-        let mut now = LazyNow::default();
-        list.pick(asking, tried, &self.inner.shared.rules, &mut now)
-            .ok_or_else(|| list.outlook(out, &mut now))
+        let shards = self.shards.load();
+        let list = shards.own();
+        let mut selector = self.selector(list, request, contained_in(tried));
+        // One time for both: nothing would wake a waiter for a key that reopened in between.
+        selector
+            .pick()
+            .ok_or_else(|| outlook(list, contained_in(excluded), &mut selector.now()))
     }
 
-    /// Tells those who listen that a request was told so.
-    pub(crate) fn tell_exhausted(&self, exhausted: Exhausted) {
-        self.inner
-            .shared
-            .tell(|| PoolEvent::Exhausted { exhausted });
+    /// Reports that a request was told that no key is left.
+    pub(crate) fn emit_exhausted(&self, exhausted: Exhausted) {
+        self.shared.on_event(|| PoolEvent::Exhausted { exhausted });
     }
 
-    /// The last place in the line of those who wait for a key, unless it is full.
-    pub(crate) fn queue(&self, uses_every_key: bool) -> Option<Place> {
-        Place::take(&self.inner.shared, uses_every_key)
+    /// Joins the wait queue, unless it is full.
+    pub(crate) fn join_queue(&self, can_use_every_key: bool) -> Option<Waiter> {
+        Waiter::join(&self.shared.queue, can_use_every_key)
     }
 }
 
@@ -250,4 +451,15 @@ impl fmt::Debug for KeyPool {
             .field("keys", &self.keys().collect::<Vec<_>>())
             .finish()
     }
+}
+
+/// Whether one of `keys` is a handle to a given key.
+fn contained_in<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&PooledKey) -> bool {
+    move |key| keys.clone().any(|handle| handle.is_handle_of(key))
+}
+
+fn outlook(list: &KeyList, excluded: impl Fn(&PooledKey) -> bool, now: &mut LazyNow) -> Outlook {
+    let exhausted = exhausted(list, &excluded, now);
+    let keys = list.keys.iter().filter(|key| !excluded(key));
+    Outlook::new(exhausted, keys.map(|key| (key.state(now), key.due_in(now))))
 }

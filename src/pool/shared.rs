@@ -1,27 +1,42 @@
-//! What all keys of a pool have in common, whichever list they stand in.
+//! What all keys of a pool share, across reloads.
 
-use super::events::{Listeners, PoolEvent};
-use super::line::Line;
-use super::rules::Rules;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::observe::{Observers, PoolEvent};
+use super::queue::WaitQueue;
+use super::state::LimitConfig;
 
 pub(super) struct Shared {
-    pub(super) rules: Rules,
-    /// Those who wait for a key.
-    pub(super) line: Line,
-    pub(super) listeners: Listeners,
+    pub(super) config: PoolConfig,
+    pub(super) queue: Arc<WaitQueue>,
+    pub(super) observers: Observers,
+    /// Held while a new list of keys is made from the present one.
+    reload: Mutex<()>,
+}
+
+#[derive(Debug)]
+pub(super) struct PoolConfig {
+    pub(super) name: Box<str>,
+    pub(super) limits: LimitConfig,
+    pub(super) track_usage: bool,
+    pub(super) max_waiters: usize,
 }
 
 impl Shared {
-    pub(super) fn new(rules: Rules) -> Self {
+    pub(super) fn new(config: PoolConfig) -> Self {
         Self {
-            line: Line::new(rules.max_waiters),
-            listeners: Listeners::default(),
-            rules,
+            queue: Arc::new(WaitQueue::new(config.max_waiters)),
+            observers: Observers::default(),
+            reload: Mutex::new(()),
+            config,
         }
     }
 
-    /// Tells whoever listens. Never called where nothing has happened.
-    pub(super) fn tell(&self, event: impl FnOnce() -> PoolEvent) {
-        self.listeners.tell(&self.rules.name, event);
+    pub(super) fn on_event(&self, event: impl FnOnce() -> PoolEvent) {
+        self.observers.on_event(&self.config.name, event);
+    }
+
+    pub(super) fn lock_reload(&self) -> MutexGuard<'_, ()> {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,10 @@
-//! What needs the inside of the pool: returning a key to service, and the word's bounds.
+//! Tests that need access to private items.
 
 use std::time::Duration;
 
 use tokio::time::advance;
 
-use super::trial::Trial;
-use super::word::{Stamp, Until, Word};
+use super::state::{AtomicState, Deadline, ProbeSchedule, StateValue};
 use super::{Key, KeyPool, KeyState, Marked};
 
 fn pool() -> KeyPool {
@@ -37,30 +36,30 @@ async fn a_late_mark_of_an_attempt_that_began_before_the_return_changes_nothing(
 }
 
 #[test]
-fn a_return_to_service_loses_to_a_mark_it_did_not_see() {
-    let word = Word::new();
-    let seen = word.load();
-    word.raise(Stamp::temporary(0, 5));
-    assert!(!word.reinstate(seen));
-    assert_eq!(word.load().until(), Until::Millis(5));
+fn a_return_has_no_effect_after_a_mark_that_it_did_not_see() {
+    let state = AtomicState::new();
+    let seen = state.load();
+    state.mark(StateValue::cooling_down(0, 5));
+    assert!(!state.reinstate(seen));
+    assert_eq!(state.load().deadline(), Deadline::At(5));
 }
 
 #[test]
 fn a_temporary_mark_is_never_mistaken_for_a_permanent_one() {
-    for millis in [Stamp::LATEST, Stamp::LATEST + 1, u64::MAX] {
-        let stamp = Stamp::temporary(0, millis);
-        assert_eq!(stamp.until(), Until::Millis(Stamp::LATEST));
-        assert!(stamp < Stamp::permanent(0));
+    for millis in [StateValue::LATEST, StateValue::LATEST + 1, u64::MAX] {
+        let value = StateValue::cooling_down(0, millis);
+        assert_eq!(value.deadline(), Deadline::At(StateValue::LATEST));
+        assert!(value < StateValue::permanent(0));
     }
-    assert!(Stamp::permanent(0) < Stamp::temporary(1, 1));
+    assert!(StateValue::permanent(0) < StateValue::cooling_down(1, 1));
 }
 
 #[test]
-fn generations_that_are_used_up_leave_the_key_as_it_is() {
-    let word = Word::new();
-    word.raise(Stamp::permanent((1 << 24) - 2));
-    assert!(!word.reinstate(word.load()));
-    assert_eq!(word.load().until(), Until::Never);
+fn a_key_without_generations_left_stays_as_it_is() {
+    let state = AtomicState::new();
+    state.mark(StateValue::permanent((1 << 24) - 2));
+    assert!(!state.reinstate(state.load()));
+    assert_eq!(state.load().deadline(), Deadline::Never);
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,35 +79,39 @@ async fn a_deadline_is_rounded_up_and_a_wait_is_never_reported_longer_than_it_wa
 }
 
 #[test]
-fn a_trial_is_lent_once_and_as_it_was_seen() {
-    let (trial, stamp) = (Trial::new(), Stamp::permanent(0));
-    trial.update(stamp, |offer| offer.due = 5);
-    let seen = trial.offer(stamp);
-    assert!(trial.take(stamp, seen));
-    assert!(!trial.take(stamp, seen));
-    assert!(!trial.take(stamp, trial.offer(stamp)));
+fn a_probe_is_taken_once_and_only_with_the_present_plan() {
+    let (schedule, state) = (ProbeSchedule::new(), StateValue::permanent(0));
+    schedule.update(state, |plan| plan.due = 5);
+    let seen = schedule.plan(state);
+    assert!(schedule.take(state, seen));
+    assert!(!schedule.take(state, seen));
+    assert!(!schedule.take(state, schedule.plan(state)));
 
-    // It failed meanwhile, and is put off.
-    trial.update(stamp, |offer| (offer.held, offer.due) = (false, 9));
-    assert!(!trial.take(stamp, seen));
-    assert!(trial.take(stamp, trial.offer(stamp)));
+    // It failed in the meantime and is postponed.
+    schedule.update(state, |plan| (plan.taken, plan.due) = (false, 9));
+    assert!(!schedule.take(state, seen));
+    assert!(schedule.take(state, schedule.plan(state)));
 }
 
 #[test]
-fn who_saw_an_older_generation_takes_nothing_of_a_newer_one() {
-    let (trial, old, new) = (Trial::new(), Stamp::permanent(1), Stamp::permanent(2));
-    let seen = trial.offer(old);
-    trial.update(new, |offer| offer.due = 5);
-    assert!(!trial.take(old, seen));
-    trial.update(old, |offer| offer.due = 9);
-    assert_eq!(trial.offer(new).due, 5);
-    assert_eq!(trial.offer(old).due, 0);
+fn a_plan_of_an_older_generation_takes_no_probe_of_a_newer_one() {
+    let (schedule, old, new) = (
+        ProbeSchedule::new(),
+        StateValue::permanent(1),
+        StateValue::permanent(2),
+    );
+    let seen = schedule.plan(old);
+    schedule.update(new, |plan| plan.due = 5);
+    assert!(!schedule.take(old, seen));
+    schedule.update(old, |plan| plan.due = 9);
+    assert_eq!(schedule.plan(new).due, 5);
+    assert_eq!(schedule.plan(old).due, 0);
 }
 
 #[test]
-fn what_says_nothing_stands_in_no_generations_way() {
-    let (trial, far) = (Trial::new(), Stamp::permanent(40_000));
-    assert!(trial.take(far, trial.offer(far)));
-    trial.update(far, |offer| offer.held = false);
-    assert!(trial.take(far, trial.offer(far)));
+fn an_empty_plan_blocks_no_generation() {
+    let (schedule, far) = (ProbeSchedule::new(), StateValue::permanent(40_000));
+    assert!(schedule.take(far, schedule.plan(far)));
+    schedule.update(far, |plan| plan.taken = false);
+    assert!(schedule.take(far, schedule.plan(far)));
 }

@@ -73,7 +73,7 @@ impl Drop for Trace {
     }
 }
 
-pub(super) fn told(pool: &str, event: &PoolEvent) {
+pub(super) fn on_event(pool: &str, event: &PoolEvent) {
     match event {
         PoolEvent::Marked {
             key,

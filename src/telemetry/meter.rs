@@ -6,7 +6,7 @@ use metrics::{
 
 use super::names;
 use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
-use crate::pool::{KeyPool, KeyState, Marked, PoolEvent};
+use crate::pool::{KeyState, Marked, PoolEvent};
 
 const STATE: &str = "key_pool_state";
 const TRANSITIONS: &str = "key_pool_state_transitions_total";
@@ -19,41 +19,12 @@ const VALID: &str = "valid";
 const TEMPORARY: &str = "temporary";
 const PERMANENT: &str = "permanent";
 
-impl KeyPool {
-    /// Writes how many keys are in which state, and describes all metrics of this crate.
-    ///
-    /// A key whose cooldown is over returns without anybody noticing, so whoever renders the metrics
-    /// calls this first. [The guide](crate::guides::observability#metrics) lists them.
-    ///
-    /// ```
-    /// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-    /// use tower_key_failover::KeyPool;
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = KeyPool::builder().name("search").key("first-key").key("second-key").build()?;
-    /// pool.disable(0)?;
-    ///
-    /// // Stands for an exporter.
-    /// let recorder = DebuggingRecorder::new();
-    /// metrics::with_local_recorder(&recorder, || pool.record_metrics());
-    ///
-    /// let rendered = recorder.snapshotter().snapshot().into_vec();
-    /// assert!(rendered.iter().any(|(key, .., value)| {
-    ///     key.key().name() == "key_pool_state"
-    ///         && key.key().labels().any(|label| label.value() == "permanent")
-    ///         && *value == DebugValue::Gauge(1.0.into())
-    /// }));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn record_metrics(&self) {
-        describe();
-        let states = self.states();
-        for name in [VALID, TEMPORARY, PERMANENT] {
-            let there = states.iter().filter(|state| name_of(**state) == name);
-            let keys = gauge!(STATE, "pool" => self.name().to_owned(), "state" => name);
-            keys.set(there.count() as f64);
-        }
+/// Sets the gauge of keys in each state, and describes all metrics.
+pub(super) fn record_states(pool: &str, states: &[KeyState]) {
+    describe();
+    for name in [VALID, TEMPORARY, PERMANENT] {
+        let keys = states.iter().filter(|state| name_of(**state) == name);
+        gauge!(STATE, "pool" => pool.to_owned(), "state" => name).set(keys.count() as f64);
     }
 }
 
@@ -90,7 +61,7 @@ fn name_of(state: KeyState) -> &'static str {
     }
 }
 
-pub(super) fn told(pool: &str, event: &PoolEvent) {
+pub(super) fn on_event(pool: &str, event: &PoolEvent) {
     let (state, reason) = match event {
         PoolEvent::Marked {
             state,

@@ -11,25 +11,31 @@ mod names;
 mod silence;
 
 use crate::failover::{AttemptRecord, ExchangeObserver, FailoverInfo};
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-use crate::pool::PoolEvent;
+use crate::pool::{PoolEvent, PoolObserver};
 
 #[cfg(feature = "tracing")]
 use self::log::Trace;
 #[cfg(not(feature = "tracing"))]
 use self::silence::Trace;
 
-/// Something has happened to a pool.
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-pub(crate) fn told(pool: &str, event: &PoolEvent) {
-    #[cfg(feature = "tracing")]
-    log::told(pool, event);
-    #[cfg(feature = "metrics")]
-    meter::told(pool, event);
-}
-
 /// Writes logs and metrics, each where its feature is enabled.
 pub(crate) struct Telemetry;
+
+impl PoolObserver for Telemetry {
+    const ENABLED: bool = cfg!(any(feature = "metrics", feature = "tracing"));
+
+    fn on_event(_pool: &str, _event: &PoolEvent) {
+        #[cfg(feature = "tracing")]
+        log::on_event(_pool, _event);
+        #[cfg(feature = "metrics")]
+        meter::on_event(_pool, _event);
+    }
+
+    #[cfg(feature = "metrics")]
+    fn on_record(pool: &str, states: &[crate::pool::KeyState]) {
+        meter::record_states(pool, states);
+    }
+}
 
 impl ExchangeObserver for Telemetry {
     type Span = Trace;

@@ -15,7 +15,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     /// were not marked: they would refuse it again.
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self.pool().exhausted(self.kept());
-        self.pool().tell_exhausted(exhausted);
+        self.pool().emit_exhausted(exhausted);
         let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());
         response.extensions_mut().insert(info.clone());

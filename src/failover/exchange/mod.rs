@@ -26,7 +26,7 @@ use super::suspects::Suspects;
 use super::tried_keys::{self, TriedKeys};
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{Asking, Key, KeyPool, Loan, Pick};
+use crate::pool::{Key, KeyPool, Pick, PickRequest, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -58,7 +58,7 @@ struct Progress {
 struct CurrentAttempt {
     key: Key,
     /// The probe that this attempt is, if the key is not known to work.
-    loan: Option<Box<Loan>>,
+    probe: Option<Box<Probe>>,
     started: Option<Instant>,
     /// Whether another key was usable when this one was picked.
     has_more: bool,
@@ -113,22 +113,23 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// Takes the next key to try, if there is one.
     #[inline]
-    pub(super) fn take_key(&mut self, can_go_on: bool) -> bool {
-        let pick = self.pick(can_go_on);
+    pub(super) fn take_key(&mut self, can_continue: bool) -> bool {
+        let pick = self.pick(can_continue);
         self.current = pick.map(CurrentAttempt::from);
         self.current.is_some()
     }
 
     #[inline]
-    fn pick(&self, can_go_on: bool) -> Option<Pick> {
-        self.pool().pick(self.asking(can_go_on), self.tried())
+    fn pick(&self, can_continue: bool) -> Option<Pick> {
+        self.pool()
+            .pick(self.pick_request(can_continue), self.tried())
     }
 
-    fn asking(&self, can_go_on: bool) -> Asking<'_> {
+    fn pick_request(&self, can_continue: bool) -> PickRequest<'_> {
         let progress = self.progress.as_deref();
-        Asking {
+        PickRequest {
             after: progress.and_then(Progress::last),
-            can_go_on: can_go_on && self.has_attempts(2),
+            can_continue: can_continue && self.has_attempts(2),
             has_waited: progress.is_some_and(|progress| progress.tried.has_waited()),
             may_wait: self.config.wait_for_key.is_some(),
         }
@@ -171,7 +172,7 @@ impl From<Pick> for CurrentAttempt {
     fn from(pick: Pick) -> Self {
         Self {
             key: pick.key,
-            loan: pick.loan,
+            probe: pick.probe,
             started: None,
             has_more: pick.has_more,
         }

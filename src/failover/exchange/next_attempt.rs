@@ -13,14 +13,14 @@ use crate::BoxError;
 use crate::failover::info::Replay;
 use crate::failover::request_body::RequestBody;
 use crate::policy::{Mark, MarkKind, ProviderPolicy};
-use crate::pool::Place;
+use crate::pool::Waiter;
 
 /// What follows a refusal.
 pub(crate) enum Next {
     /// Another key, which is taken already.
     Key,
     /// No key is usable now, but one returns soon.
-    Wait(Place),
+    Wait(Waiter),
 }
 
 impl<S, P, B> Exchange<S, P, B> {
@@ -54,9 +54,9 @@ impl<S, P, B> Exchange<S, P, B> {
         if mark.kind() == MarkKind::Keep {
             return None;
         }
-        let place = self.join_queue()?;
+        let waiter = self.join_queue()?;
         self.supersede()?;
-        Some(Next::Wait(place))
+        Some(Next::Wait(waiter))
     }
 
     fn supersede(&self) -> Option<()> {

@@ -9,7 +9,9 @@ impl<S, P, B> Exchange<S, P, B> {
         if self.key().is_removed() {
             return self.take_key(self.is_replayable_so_far()).then_some(());
         }
-        let has_more = self.pool().has_more(self.key(), self.tried());
+        let has_more = self
+            .pool()
+            .has_more(self.key(), self.pick_request(true), self.tried());
         self.current.as_mut()?.has_more = has_more;
         Some(())
     }

@@ -105,15 +105,16 @@ impl<S, P, B> Exchange<S, P, B> {
     ///
     /// If the verdict is `in_doubt`, no key is marked permanently.
     fn mark(&mut self, verdict: Verdict, status: StatusCode, in_doubt: bool) {
-        let CurrentAttempt { key, loan, .. } = self.current.as_mut().expect("an attempt has a key");
-        let loan = loan.take();
+        let CurrentAttempt { key, probe, .. } =
+            self.current.as_mut().expect("an attempt has a key");
+        let probe = probe.take();
         let Verdict::Failover(mark) = verdict else {
-            key.served(is_success(status));
+            key.record_served(is_success(status));
             if let Some(progress) = &mut self.progress {
                 progress.suspects.convict(key);
             }
-            if let Some(loan) = loan {
-                loan.answered(is_success(status));
+            if let Some(probe) = probe {
+                probe.forwarded(is_success(status));
             }
             return;
         };
@@ -122,22 +123,22 @@ impl<S, P, B> Exchange<S, P, B> {
             reason,
             status: Some(status),
         };
-        key.refused(reason);
+        key.record_refused(reason);
         match mark.kind() {
             MarkKind::Permanent if in_doubt || self.config.common_cause.is_some() => {
                 let progress = self.progress.get_or_insert_default();
                 progress.suspects.add(key.clone(), cause);
             }
-            MarkKind::Permanent => drop(key.put_out_for_good(cause)),
-            MarkKind::Temporary(wait) => drop(key.put_out(wait, cause)),
+            MarkKind::Permanent => drop(key.mark_permanently(cause)),
+            MarkKind::Temporary(wait) => drop(key.cool_down(wait, cause)),
             MarkKind::Keep => {}
         }
         if let (Some(progress), false) = (&mut self.progress, mark.kind() == MarkKind::Permanent) {
             progress.suspects.convict(key);
         }
-        match loan {
-            Some(loan) if mark.kind() == MarkKind::Keep => loan.answered(false),
-            Some(loan) => loan.refused(),
+        match probe {
+            Some(probe) if mark.kind() == MarkKind::Keep => probe.forwarded(false),
+            Some(probe) => probe.refused(),
             None => {}
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Exchange, Progress};
 use crate::failover::wait::Found;
-use crate::pool::{Outlook, Place};
+use crate::pool::{Outlook, Waiter};
 
 impl<S, P, B> Exchange<S, P, B> {
     pub(super) fn may_still_wait(&self) -> bool {
@@ -19,26 +19,26 @@ impl<S, P, B> Exchange<S, P, B> {
     }
 
     /// Joins the wait queue if a key can return in time. All keys may then be tried again.
-    pub(crate) fn join_queue(&mut self) -> Option<Place> {
+    pub(crate) fn join_queue(&mut self) -> Option<Waiter> {
         let left = self.wait_left().filter(|left| !left.is_zero())?;
         match self.pool().outlook(self.kept()) {
             Outlook::Hopeless => return None,
-            Outlook::Out { returns, .. } if returns > left => return None,
-            Outlook::Out { .. } | Outlook::Taken(_) => {}
+            Outlook::Closed { reopens, .. } if reopens > left => return None,
+            Outlook::Closed { .. } | Outlook::Taken(_) => {}
         }
         if !self.has_attempts(1) {
             return None;
         }
-        let place = self.pool().queue(self.kept().next().is_none())?;
+        let waiter = self.pool().join_queue(self.kept().next().is_none())?;
         let Progress { history, tried, .. } = self.progress_mut();
         tried.begin_wait(history.refused());
-        Some(place)
+        Some(waiter)
     }
 
     /// Takes a key for the waiter at the front of the queue, or says what to wait for.
     pub(crate) fn take_key_or_wait(&mut self) -> Found {
-        let asking = self.asking(self.is_replayable_so_far());
-        let pick = self.pool().pick_or_wait(asking, self.tried(), self.kept());
+        let request = self.pick_request(self.is_replayable_so_far());
+        let pick = self.pool().pick_or_wait(request, self.tried(), self.kept());
         match pick {
             Ok(pick) => {
                 self.current = Some(pick.into());

@@ -9,46 +9,47 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError::Lagged;
 
-use super::events::PoolEvent;
+use super::event::PoolEvent;
 
-/// How far a subscriber may be behind.
+/// How many events a subscriber can be behind.
 const CAPACITY: usize = 256;
 
-/// Absent until somebody subscribes.
+/// The channel is created by the first subscriber.
 #[derive(Default)]
-pub(super) struct Subscribers(OnceLock<broadcast::Sender<PoolEvent>>);
+pub(in crate::pool) struct Subscribers(OnceLock<broadcast::Sender<PoolEvent>>);
 
 impl Subscribers {
-    pub(super) fn subscribe(&self) -> PoolEvents {
+    pub(in crate::pool) fn subscribe(&self) -> PoolEvents {
         let sender = self.0.get_or_init(|| broadcast::Sender::new(CAPACITY));
         PoolEvents {
             events: BroadcastStream::new(sender.subscribe()),
         }
     }
 
-    pub(super) fn send(&self, event: impl FnOnce() -> PoolEvent) {
+    pub(in crate::pool) fn send(&self, event: impl FnOnce() -> PoolEvent) {
         if let Some(sender) = self.0.get() {
             if sender.receiver_count() > 0 {
-                // The last of them may have left just now.
+                // The last subscriber may have left in the meantime.
                 let _ = sender.send(event());
             }
         }
     }
 }
 
-/// What happens to a pool, as a stream.
+/// A stream of a pool's events.
 ///
-/// See [`KeyPool::subscribe`](super::KeyPool::subscribe).
+/// [`KeyPool::subscribe`](crate::KeyPool::subscribe) returns it.
+#[cfg_attr(docsrs, doc(cfg(feature = "events")))]
 pub struct PoolEvents {
     events: BroadcastStream<PoolEvent>,
 }
 
 impl PoolEvents {
-    /// The next event; `None` once the pool is gone.
+    /// Returns the next event, or `None` when the pool has been dropped.
     ///
     /// # Cancel safety
     ///
-    /// No event is lost when the future is dropped.
+    /// Dropping the future loses no event.
     pub async fn next_event(&mut self) -> Option<PoolEvent> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

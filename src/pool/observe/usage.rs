@@ -1,23 +1,23 @@
-//! How much a key is used. Kept apart from its state, which is read far more often than this is
-//! written.
+//! How often a key is used. The counters are separate from the key's state, which is read far more
+//! often than they are written.
 
 use std::time::Duration;
 
-use super::clock::{Clock, LazyNow};
-use super::reason::Reason;
+use crate::pool::clock::{Clock, LazyNow};
+use crate::pool::reason::Reason;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// On a cache line of its own.
+// On a cache line of its own.
 #[repr(align(64))]
-pub(super) struct Usage {
+pub(in crate::pool) struct UsageCounters {
     served: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
-    /// Milliseconds since the pool's epoch, and one; 0 is never.
+    /// Milliseconds since the pool's epoch, plus one. 0 means never.
     last_used: AtomicU64,
 }
 
-impl Usage {
-    pub(super) fn new() -> Self {
+impl UsageCounters {
+    pub(in crate::pool) fn new() -> Self {
         Self {
             served: AtomicU64::new(0),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -25,12 +25,12 @@ impl Usage {
         }
     }
 
-    pub(super) fn served(&self, clock: Clock) {
+    pub(in crate::pool) fn served(&self, clock: Clock) {
         self.served.fetch_add(1, Ordering::Relaxed);
         self.used(clock);
     }
 
-    pub(super) fn refused(&self, clock: Clock, reason: Reason) {
+    pub(in crate::pool) fn refused(&self, clock: Clock, reason: Reason) {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
         self.used(clock);
     }
@@ -40,7 +40,7 @@ impl Usage {
         self.last_used.fetch_max(now + 1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self, clock: Clock, now: &mut LazyNow) -> KeyUsage {
+    pub(in crate::pool) fn read(&self, clock: Clock, now: &mut LazyNow) -> KeyUsage {
         let used = self.last_used.load(Ordering::Relaxed).checked_sub(1);
         KeyUsage {
             served: self.served.load(Ordering::Relaxed),
@@ -58,14 +58,14 @@ impl Usage {
     }
 }
 
-/// How much a key was used since its pool was built.
+/// How often a key was used since its pool was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyUsage {
-    /// How many answers made with it went to a caller.
+    /// The number of responses to attempts with this key that callers received.
     pub served: u64,
-    /// How many answers refused it, for each reason that there was.
+    /// The number of responses that refused the key, for each reason that occurred.
     pub refused: Vec<(Reason, u64)>,
-    /// How long ago it was last answered, if it ever was.
+    /// The time since the last response to an attempt with this key, if there was one.
     pub last_used: Option<Duration>,
 }

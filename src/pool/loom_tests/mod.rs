@@ -1,0 +1,36 @@
+//! All interleavings of concurrent actions on one key and on the wait queue.
+
+mod atomic_state;
+mod limit;
+mod probe_schedule;
+mod queue;
+
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::state::{CooldownRules, LimitConfig};
+use crate::sync::now;
+
+fn config() -> LimitConfig {
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    LimitConfig {
+        clock: Clock::since(now() - HOUR),
+        cooldown: CooldownRules {
+            default: HOUR,
+            max: 2 * HOUR,
+            exponential: None,
+        },
+        // Due at once.
+        probe_after: Some(Duration::ZERO),
+        slow_start: None,
+    }
+}
+
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // Three threads have too many interleavings to check all of them. Three preemptions are enough to
+    // find the known kinds of errors.
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}

@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use super::usage::KeyUsage;
+use crate::pool::reason::Reason;
+use crate::pool::state::KeyState;
+
+/// The state of a pool at one moment, for status pages and alerts. It contains no key.
+///
+/// [`KeyPool::snapshot`](crate::KeyPool::snapshot) returns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSnapshot {
+    /// The pool's name.
+    pub name: Box<str>,
+    /// The pool's keys, in order.
+    pub keys: Vec<KeySnapshot>,
+}
+
+/// The state of a key at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeySnapshot {
+    /// The key's label, if it has one.
+    pub label: Option<Arc<str>>,
+    /// The first and last characters of the key.
+    pub hint: Box<str>,
+    /// The key's group, if it has one.
+    pub group: Option<Arc<str>>,
+    /// Whether the key can be used, and if not, for how long.
+    pub state: KeyState,
+    /// Why the key or its group was last marked, if it ever was.
+    pub reason: Option<Reason>,
+    /// How often the key was used, if the pool
+    /// [counts that](crate::KeyPoolBuilder::track_usage).
+    pub usage: Option<KeyUsage>,
+}

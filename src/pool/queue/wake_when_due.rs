@@ -1,0 +1,55 @@
+//! A waiter is woken when a key is due: when its cooldown ends or its next probe is due.
+
+use std::time::Duration;
+
+use crate::pool::error::{Exhausted, ExhaustedKind};
+use crate::pool::state::KeyState;
+
+/// What a waiter can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outlook {
+    /// A key is valid, but another request is using it or this request has tried it. The next of the
+    /// other keys is due after the given time, if any is.
+    Taken(Option<Duration>),
+    /// No key is valid.
+    Closed {
+        /// When the first cooldown ends.
+        reopens: Duration,
+        /// When to look again: a key reopens or is due for a probe.
+        look_again: Duration,
+    },
+    /// Every key is permanently marked.
+    Hopeless,
+}
+
+impl Outlook {
+    /// The outlook for a request without a usable key. `keys` are the states of the keys that it can
+    /// use, and the time until each is due.
+    pub(in crate::pool) fn new(
+        exhausted: Exhausted,
+        keys: impl Iterator<Item = (KeyState, Option<Duration>)>,
+    ) -> Self {
+        match (exhausted.kind, exhausted.retry_after) {
+            (ExhaustedKind::Permanent, _) => Self::Hopeless,
+            (ExhaustedKind::RateLimited, Some(reopens)) => Self::Closed {
+                reopens,
+                // Marks can come between one look and the other.
+                look_again: next_due(keys).map_or(reopens, |next| next.min(reopens)),
+            },
+            (ExhaustedKind::RateLimited, None) => Self::Taken(next_due(keys)),
+        }
+    }
+}
+
+/// When the next key reopens or is due. Only then does it turn out whether it can be used.
+fn next_due(keys: impl Iterator<Item = (KeyState, Option<Duration>)>) -> Option<Duration> {
+    let times = keys.flat_map(|(state, due)| {
+        let reopens = match state {
+            KeyState::Temporary { retry_after } => Some(retry_after),
+            KeyState::Valid | KeyState::Permanent => None,
+        };
+        // A key whose probe is due but taken still reopens.
+        [reopens, due]
+    });
+    times.flatten().min()
+}

@@ -1,0 +1,40 @@
+//! What a request is told if it finds no key, with the `retry-after` of the exhausted response.
+
+use std::time::Duration;
+
+use super::list::KeyList;
+use crate::pool::clock::LazyNow;
+use crate::pool::error::{Exhausted, ExhaustedKind};
+use crate::pool::pooled_key::PooledKey;
+use crate::pool::state::KeyState;
+
+/// Reads each key except the `excluded` ones once. The wait is the shortest remaining cooldown, and
+/// unknown if a key is valid.
+pub(in crate::pool) fn exhausted(
+    list: &KeyList,
+    excluded: impl Fn(&PooledKey) -> bool,
+    now: &mut LazyNow,
+) -> Exhausted {
+    let mut soonest: Option<Duration> = None;
+    for key in list.keys.iter().filter(|key| !excluded(key)) {
+        match key.state(now) {
+            KeyState::Valid => {
+                return Exhausted {
+                    kind: ExhaustedKind::RateLimited,
+                    retry_after: None,
+                };
+            }
+            KeyState::Temporary { retry_after } => {
+                soonest = Some(soonest.map_or(retry_after, |other| other.min(retry_after)));
+            }
+            KeyState::Permanent => {}
+        }
+    }
+    Exhausted {
+        kind: match soonest {
+            Some(_) => ExhaustedKind::RateLimited,
+            None => ExhaustedKind::Permanent,
+        },
+        retry_after: soonest,
+    }
+}

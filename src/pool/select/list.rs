@@ -1,0 +1,132 @@
+//! The list of keys that a pool holds at a time, in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::pool::clock::{Clock, LazyNow};
+use crate::pool::error::BuildError;
+use crate::pool::key::Key;
+use crate::pool::new_key::NewKey;
+use crate::pool::pooled_key::{Group, KeyCore, PooledKey};
+use crate::pool::secret::Secret;
+use crate::pool::shared::Shared;
+use crate::pool::state::{StateRef, StateRun, is_valid};
+
+// Aligned, for the same reason as its keys.
+#[repr(align(64))]
+pub(in crate::pool) struct KeyList {
+    pub(in crate::pool) keys: Box<[Arc<PooledKey>]>,
+    states: Box<[StateRun]>,
+}
+
+impl KeyList {
+    /// A list of the `kept` keys, followed by `new` ones. New keys and groups that are in the `old`
+    /// list continue with their state.
+    pub(in crate::pool) fn build(
+        kept: Vec<Arc<PooledKey>>,
+        new: Vec<NewKey>,
+        old: &[Arc<PooledKey>],
+        shared: &Arc<Shared>,
+    ) -> Result<Self, BuildError> {
+        if kept.is_empty() && new.is_empty() {
+            return Err(BuildError::NoKeys);
+        }
+        let mut parts = Vec::with_capacity(new.len());
+        for (position, key) in (kept.len()..).zip(new) {
+            let secret = Secret::new(key.text).ok_or(BuildError::InvalidKey { position })?;
+            parts.push((secret, key.label, key.group));
+        }
+        let secrets = kept.iter().map(|key| &key.core.secret);
+        reject_duplicates(secrets.chain(parts.iter().map(|(secret, ..)| secret)))?;
+
+        let mut states = StateRef::block(parts.len());
+        let known: HashMap<&str, &Arc<PooledKey>> = old
+            .iter()
+            .map(|key| (key.core.secret.expose(), key))
+            .collect();
+        let mut groups: HashMap<Arc<str>, Arc<Group>> = old
+            .iter()
+            .filter_map(|key| key.group.clone())
+            .map(|group| (Arc::clone(&group.name), group))
+            .collect();
+        let make_key = |(secret, label, group): (Secret, _, Option<Arc<str>>)| {
+            let group = group.map(|name| {
+                let group = groups.entry(Arc::clone(&name));
+                Arc::clone(group.or_insert_with(|| Arc::new(Group::new(name))))
+            });
+            let core = match known.get(secret.expose()) {
+                Some(key) => {
+                    key.leave_group_for(group.as_ref());
+                    Arc::clone(&key.core)
+                }
+                None => {
+                    let state = states.next().expect("there is one for each key");
+                    let track_usage = shared.config.track_usage;
+                    Arc::new(KeyCore::new(secret, state, track_usage))
+                }
+            };
+            let shared = Arc::clone(shared);
+            Arc::new(PooledKey {
+                core,
+                label,
+                group,
+                shared,
+            })
+        };
+        let keys = kept
+            .into_iter()
+            .chain(parts.into_iter().map(make_key))
+            .collect();
+        Ok(Self::of(keys))
+    }
+
+    fn of(keys: Box<[Arc<PooledKey>]>) -> Self {
+        let states = StateRun::all(keys.iter().map(|key| key.core.limit.state_ref()));
+        Self { keys, states }
+    }
+
+    /// The same list, whose keys have reference counts of their own.
+    pub(super) fn duplicate(&self) -> Self {
+        let keys = self.keys.iter();
+        Self::of(keys.map(|key| Arc::new(PooledKey::clone(key))).collect())
+    }
+
+    /// A handle to the key at `at`, whatever its state.
+    #[inline]
+    pub(in crate::pool) fn handle(&self, at: usize) -> Key {
+        Key::new(&self.keys[at], at)
+    }
+
+    /// The position of the first key from `from` on whose own limit is open.
+    #[inline]
+    pub(super) fn next_open(&self, from: usize, clock: Clock, now: &mut LazyNow) -> Option<usize> {
+        let mut states = self.states.iter().flat_map(StateRun::states).skip(from);
+        let skipped = states.position(|state| is_valid(state.load(), clock, now))?;
+        Some(from + skipped)
+    }
+
+    /// The position after `key`, or 0 if the list does not contain it.
+    #[inline]
+    pub(super) fn after(&self, key: Option<&Key>) -> usize {
+        let Some(key) = key else {
+            return 0;
+        };
+        let is_at = |at: usize| self.keys.get(at).is_some_and(|own| key.is_handle_of(own));
+        if is_at(key.index()) {
+            return key.index() + 1;
+        }
+        (0..self.keys.len())
+            .find(|at| is_at(*at))
+            .map_or(0, |at| at + 1)
+    }
+}
+
+fn reject_duplicates<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<(), BuildError> {
+    let mut seen = HashMap::new();
+    for (position, secret) in secrets.enumerate() {
+        if let Some(first) = seen.insert(secret.expose(), position) {
+            return Err(BuildError::DuplicateKey { first, position });
+        }
+    }
+    Ok(())
+}

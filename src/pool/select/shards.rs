@@ -1,0 +1,38 @@
+//! Copies of the list of keys, one for each of a few threads.
+//!
+//! A request increments the reference count of its key. If all threads shared one count, moving its
+//! cache line between cores would be most of the cost of picking a key. The copies share the keys'
+//! state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::list::KeyList;
+
+/// The number of copies is a power of two.
+pub(in crate::pool) struct Shards(Box<[Arc<KeyList>]>);
+
+impl Shards {
+    const MAX_COPIES: usize = 8;
+    /// In all copies together. A longer list has a single copy.
+    const MAX_KEYS: usize = 8192;
+
+    pub(in crate::pool) fn of(list: KeyList) -> Self {
+        let copies = (Self::MAX_KEYS / list.keys.len()).clamp(1, Self::MAX_COPIES);
+        let others: Vec<_> = (1..1 << copies.ilog2())
+            .map(|_| Arc::new(list.duplicate()))
+            .collect();
+        Self([Arc::new(list)].into_iter().chain(others).collect())
+    }
+
+    /// The copy for the present thread.
+    #[inline]
+    pub(in crate::pool) fn own(&self) -> &Arc<KeyList> {
+        thread_local!(static NUMBER: usize = {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        });
+
+        &self.0[NUMBER.with(|number| number & (self.0.len() - 1))]
+    }
+}

@@ -1,0 +1,48 @@
+//! The state of a key, and of a group of keys: marks, cooldowns, recovery and probes.
+
+mod atomic_state;
+mod block;
+mod cooldown;
+mod limit;
+mod probe_schedule;
+
+use std::time::Duration;
+
+#[cfg(test)]
+pub(super) use self::atomic_state::StateValue;
+#[cfg(test)]
+pub(super) use self::atomic_state::{AtomicState, Deadline};
+pub(super) use self::block::{StateRef, StateRun};
+pub(super) use self::cooldown::CooldownRules;
+pub(super) use self::limit::{Availability, Limit, LimitConfig, LimitProbe, Taken, is_valid};
+#[cfg(test)]
+pub(super) use self::probe_schedule::ProbeSchedule;
+
+/// What a mark changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Marked {
+    /// The key's state changed: a valid key cools down or is permanently marked, or a key that was
+    /// cooling down is permanently marked.
+    Transitioned,
+    /// The key was cooling down already, and its cooldown is longer now.
+    Extended,
+    /// Nothing changed: the key already had an equal or longer mark, or the handle is older than the
+    /// key's last return to service.
+    Unchanged,
+}
+
+/// Whether a key can be used, at the moment of the call. States are ordered from usable to unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// The key can be used.
+    Valid,
+    /// The key is cooling down.
+    Temporary {
+        /// How long until the key can be used again, in whole milliseconds. Never zero.
+        retry_after: Duration,
+    },
+    /// The key is permanently marked.
+    Permanent,
+}
