@@ -9,28 +9,46 @@ use super::attempt::Attempt;
 use crate::BoxError;
 use crate::replay::{Reader, RequestBodyError};
 
-/// The request body that the inner service gets: the caller's, streamed through.
+/// Request body of [`KeyFailover`](crate::KeyFailover), which the inner service gets.
 ///
-/// Where another key could follow, what passes is recorded, so that the next attempt can send it
-/// again and then go on with the caller's body. Of several attempts' bodies only the latest yields
-/// anything: a superseded one fails with an error that says so
-/// ([`RequestBodyError::is_superseded`]), and never ends as if it were complete.
+/// It streams the caller's body. If another key could follow, it also records what it streams, so
+/// that the next attempt can send the recording and then continue with the caller's body.
 ///
-/// A length is told only if the caller's body told one, so that a chunked upload stays chunked.
+/// Only the body of the latest attempt yields data. The body of a refused attempt fails with an error
+/// for which [`RequestBodyError::is_superseded`] returns `true`. It never ends as if it were complete.
+///
+/// The size hint is exact only if that of the caller's body is exact, so a chunked upload stays
+/// chunked.
+///
+/// # Examples
+///
+/// An inner service can learn which attempt it serves, for example to sign the request:
+///
+/// ```
+/// use http::Request;
+/// use tower_key_failover::RequestBody;
+///
+/// fn describe<B>(request: &Request<RequestBody<B>>) -> String {
+///     match request.body().attempt() {
+///         Some(attempt) => format!("attempt {} with key {}", attempt.number(), attempt.hint()),
+///         None => "the caller's own key".to_owned(),
+///     }
+/// }
+/// ```
 pub struct RequestBody<B> {
     kind: Kind<B>,
     attempt: Option<Attempt>,
 }
 
 enum Kind<B> {
-    /// Nothing can follow: the caller's body itself.
+    /// The caller's body itself, since no other attempt can follow.
     Direct(B),
     Recorded(Reader<B>),
     Superseded,
 }
 
 impl<B> RequestBody<B> {
-    /// The caller's own request: no key of ours.
+    /// The body of a request without a key of the pool.
     pub(super) fn untouched(body: B) -> Self {
         Self {
             kind: Kind::Direct(body),
@@ -38,7 +56,7 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// The only attempt, or the last that was foreseen.
+    /// The body of an attempt that is not recorded.
     pub(super) fn direct(body: B, attempt: Attempt) -> Self {
         Self {
             kind: Kind::Direct(body),
@@ -46,6 +64,7 @@ impl<B> RequestBody<B> {
         }
     }
 
+    /// The body of an attempt that reads a recording.
     pub(super) fn recorded(reader: Reader<B>, attempt: Attempt) -> Self {
         Self {
             kind: Kind::Recorded(reader),
@@ -53,9 +72,9 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// The attempt that this body belongs to: its number and its key, for request signers and the
-    /// like. `None` where the request is not ours to exchange: it brought its own key, or there is no
-    /// pool.
+    /// Returns the attempt that this body belongs to.
+    ///
+    /// Returns `None` if the request brought its own key or the layer has no pool.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref()
     }
@@ -79,7 +98,7 @@ where
                     .poll_frame(cx)
                     .map_err(|error| RequestBodyError::source(Some(error.into())));
             }
-            Kind::Recorded(reader) => reader.poll_frame(cx),
+            Kind::Recorded(reader) => Pin::new(reader).poll_frame(cx),
             Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
         };
         if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {

@@ -11,47 +11,61 @@ use super::info::FailoverInfo;
 use crate::inspect::Inspection;
 
 pin_project! {
-    /// The response body that the caller gets: the provider's, streamed through, or this layer's own
-    /// answer when no key is left.
+    /// Response body of [`KeyFailover`](crate::KeyFailover), which the caller gets.
     ///
-    /// A forwarded body is always whole: what was read of it to judge the answer is put back in
-    /// front, and an error that was met while reading follows it in its place.
+    /// It streams the provider's body, or yields the layer's own response if no key is left.
+    ///
+    /// A forwarded body is always complete. If the layer read the start of it to judge the response,
+    /// that start comes first, and an error that occurred meanwhile follows in its place.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Response;
+    /// use http_body::Body;
+    /// use tower_key_failover::ResponseBody;
+    ///
+    /// fn attempts<R: Body>(response: &Response<ResponseBody<R>>) -> usize {
+    ///     response.body().failover().map_or(1, |info| info.attempts())
+    /// }
+    /// ```
     pub struct ResponseBody<R>
     where
         R: Body,
     {
         #[pin]
-        answer: BodyKind<R>,
+        kind: BodyKind<R>,
         failover: Option<FailoverInfo>,
     }
 }
 
 pin_project! {
-    /// An answer's body, before anything is said of how it came about.
+    /// A response body without the report on how the response came about.
     #[project = BodyKindProj]
     pub(super) enum BodyKind<R>
     where
         R: Body,
     {
         Upstream { #[pin] body: R },
-        // Boxed, since it was pinned while it was read and has to move on. That is also why the
-        // type asks for `R: Body`: it may hold an `R::Error`.
+        // Boxed, since it was pinned while it was read and moves afterwards. It can hold an
+        // `R::Error`, which is why the type requires `R: Body`.
         Inspected { body: Pin<Box<Inspection<R>>> },
         Own { data: Bytes },
     }
 }
 
 impl<R: Body> ResponseBody<R> {
-    /// The answer of a request that was not ours to exchange.
+    /// The response to a request that passed untouched.
     pub(super) fn untouched(body: R) -> Self {
         Self {
-            answer: BodyKind::Upstream { body },
+            kind: BodyKind::Upstream { body },
             failover: None,
         }
     }
 
-    /// How this answer came about. `None` where the request was not ours to exchange: it brought its own
-    /// key, or there is no pool.
+    /// Returns how this response came about.
+    ///
+    /// Returns `None` if the request brought its own key or the layer has no pool.
     pub fn failover(&self) -> Option<&FailoverInfo> {
         self.failover.as_ref()
     }
@@ -60,14 +74,14 @@ impl<R: Body> ResponseBody<R> {
 impl<R: Body> BodyKind<R> {
     pub(super) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
         ResponseBody {
-            answer: self,
+            kind: self,
             failover: Some(failover),
         }
     }
 }
 
 impl<R: Body<Data = Bytes>> BodyKind<R> {
-    /// Overwrites `secret` in what was inspected; `false` if it stands where it cannot be.
+    /// Overwrites `secret` in what was inspected. `false` if that is impossible.
     #[must_use]
     pub(super) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
         match self {
@@ -76,7 +90,7 @@ impl<R: Body<Data = Bytes>> BodyKind<R> {
         }
     }
 
-    /// Reads off what has already arrived, so that the connection can be used again. Never waits.
+    /// Reads what has already arrived, so that the connection can be used again. Never waits.
     pub(super) fn drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
         const MAX_BYTES: usize = 64 * 1024;
         const MAX_FRAMES: usize = 1024;
@@ -135,15 +149,15 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        self.project().answer.poll_frame(cx)
+        self.project().kind.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.answer.is_end_stream()
+        self.kind.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.answer.size_hint()
+        self.kind.size_hint()
     }
 }
 
@@ -155,7 +169,7 @@ impl<R: Body + Default> Default for ResponseBody<R> {
 
 impl<R: Body> fmt::Debug for ResponseBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.answer {
+        let kind = match &self.kind {
             BodyKind::Upstream { .. } => "upstream",
             BodyKind::Inspected { .. } => "inspected",
             BodyKind::Own { .. } => "own",

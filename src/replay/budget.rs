@@ -3,13 +3,14 @@ use std::fmt;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// A bound on what all the requests of one or more layers hold for replay together.
+/// Limits the memory that the recorded request bodies of one or more layers hold together.
 ///
-/// It counts what is really held. A request whose recording would exceed it stops recording and
-/// streams on: it can then no longer be sent again, and says so in
-/// [`FailoverInfo::replay`](crate::FailoverInfo::replay).
+/// A request that would exceed the budget stops recording and keeps streaming. It can then no longer
+/// be sent again, which [`FailoverInfo::replay`](crate::FailoverInfo::replay) reports.
 ///
-/// Clones share the bound, so that several layers can be given one.
+/// Clones share the budget, so several layers can use one.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_key_failover::ReplayBudget;
@@ -28,7 +29,7 @@ struct Shared {
 }
 
 impl ReplayBudget {
-    /// A bound of `bytes`.
+    /// Creates a budget of `bytes`.
     pub fn new(bytes: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -38,12 +39,12 @@ impl ReplayBudget {
         }
     }
 
-    /// The bound, in bytes.
+    /// Returns the budget, in bytes.
     pub fn limit(&self) -> usize {
         self.shared.limit
     }
 
-    /// How many bytes are held now.
+    /// Returns how many bytes are held now.
     pub fn held(&self) -> usize {
         self.shared.held.load(Ordering::Relaxed)
     }
@@ -52,7 +53,7 @@ impl ReplayBudget {
         self.shared.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `bytes`, unless that would exceed the bound.
+    /// Counts `bytes`, unless that would exceed the budget.
     fn try_add(&self, bytes: usize) -> bool {
         let before = self.shared.held.fetch_add(bytes, Ordering::Relaxed);
         let fits = before
@@ -78,7 +79,7 @@ impl fmt::Debug for ReplayBudget {
     }
 }
 
-/// What one recording holds, given back when it is dropped.
+/// The part of the budget that one recording holds. Dropping it returns the part.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: ReplayBudget,
@@ -90,7 +91,7 @@ impl Share {
         Self { budget, held: 0 }
     }
 
-    /// Counts `bytes`, unless that would exceed the bound.
+    /// Counts `bytes`, unless that would exceed the budget.
     pub(super) fn try_hold(&mut self, bytes: usize) -> bool {
         let fits = self.budget.try_add(bytes);
         if fits {
@@ -99,7 +100,7 @@ impl Share {
         fits
     }
 
-    /// Counts `bytes` that are held whatever the bound says.
+    /// Counts `bytes` that are held even if they exceed the budget.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.budget.add(bytes);
         self.held += bytes;

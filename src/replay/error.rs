@@ -3,15 +3,33 @@ use std::fmt;
 
 use crate::BoxError;
 
-/// Why a [`RequestBody`](crate::RequestBody) failed: another attempt took its place, or the caller's body failed.
+/// Error of a [`RequestBody`](crate::RequestBody).
+///
+/// Either the caller's body failed, or another attempt superseded the body.
+///
+/// # Examples
+///
+/// A client can tell both apart, for example to log only real failures:
+///
+/// ```
+/// use tower_key_failover::RequestBodyError;
+///
+/// fn is_failure(error: &(dyn std::error::Error + 'static)) -> bool {
+///     match error.downcast_ref::<RequestBodyError>() {
+///         Some(error) => !error.is_superseded(),
+///         None => true,
+///     }
+/// }
+/// ```
 pub struct RequestBodyError {
     kind: ErrorKind,
 }
 
 enum ErrorKind {
     Superseded,
-    /// The caller's body failed. `None` where an earlier attempt was told the error itself.
+    /// The caller's body failed. `None` if an earlier attempt got the error itself.
     Source(Option<BoxError>),
+    /// The caller's body panicked.
     Lost,
 }
 
@@ -34,8 +52,9 @@ impl RequestBodyError {
         }
     }
 
-    /// Whether the body failed because a later attempt took its place. This is how a refused
-    /// attempt's upload ends; it is no fault of anybody's, and no caller sees it.
+    /// Returns whether the body failed because a later attempt superseded it.
+    ///
+    /// This is how the upload of a refused attempt ends. It is not a failure, and no caller gets it.
     pub fn is_superseded(&self) -> bool {
         matches!(self.kind, ErrorKind::Superseded)
     }

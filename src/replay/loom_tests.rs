@@ -1,4 +1,4 @@
-//! Every interleaving of a reader that is polled, superseded, dropped and woken.
+//! All interleavings of a reader that is polled, superseded, dropped and woken.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,23 +12,25 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::budget::ReplayBudget;
-use super::buffer::{Reader, Recorder};
+use super::reader::Reader;
+use super::recorder::Recorder;
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    // Three threads are too many for all of them; three forced switches find what there is to find.
+    // Three threads have too many interleavings. Three preemptions find the known kinds of bugs.
     builder.preemption_bound = Some(3);
     builder.check(check);
 }
 
-/// A caller's body: `a`, and once it is told, `b` and the end, which it may tell beforehand.
+/// A caller's body: `a`, then `b` and the end once it is [continued](proceed). It can announce its end
+/// beforehand.
 struct Source(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
     given: usize,
-    told: bool,
-    tells_end: bool,
+    continued: bool,
+    announces_end: bool,
     waker: Option<Waker>,
     dropped: bool,
 }
@@ -42,7 +44,7 @@ impl Body for Source {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         let mut shared = self.0.lock().unwrap();
-        if shared.given == 1 && !shared.told {
+        if shared.given == 1 && !shared.continued {
             shared.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -57,7 +59,7 @@ impl Body for Source {
 
     fn is_end_stream(&self) -> bool {
         let shared = self.0.lock().unwrap();
-        shared.tells_end && shared.given == 2
+        shared.announces_end && shared.given == 2
     }
 }
 
@@ -69,9 +71,9 @@ impl Drop for Source {
     }
 }
 
-fn tell(shared: &Mutex<Shared>) {
+fn proceed(shared: &Mutex<Shared>) {
     let mut shared = shared.lock().unwrap();
-    shared.told = true;
+    shared.continued = true;
     let waker = shared.waker.take();
     drop(shared);
     if let Some(waker) = waker {
@@ -93,12 +95,12 @@ fn start() -> (
     (recorder, reader, shared, budget)
 }
 
-/// Reads to the end; `Err` with what came before the reader was superseded.
+/// Reads to the end. `Err` has what came before the reader was superseded.
 fn read(reader: &mut Reader<Source>) -> Result<String, String> {
     block_on(async {
         let mut text = String::new();
         loop {
-            match poll_fn(|cx| reader.poll_frame(cx)).await {
+            match poll_fn(|cx| Pin::new(&mut *reader).poll_frame(cx)).await {
                 None => return Ok(text),
                 Some(Ok(frame)) => {
                     text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
@@ -110,7 +112,7 @@ fn read(reader: &mut Reader<Source>) -> Result<String, String> {
     })
 }
 
-/// What a refused attempt's reader may come to: all of it, or a prefix and an error.
+/// A reader of a refused attempt yields everything, or a prefix and an error.
 fn assert_whole_or_superseded(read: Result<String, String>) {
     match read {
         Ok(text) => assert_eq!(text, "ab", "a body that was cut never ends cleanly"),
@@ -119,29 +121,29 @@ fn assert_whole_or_superseded(read: Result<String, String>) {
 }
 
 #[test]
-fn a_superseded_view_never_ends_short_and_the_next_reads_all() {
+fn a_superseded_reader_never_ends_early_and_the_next_reads_everything() {
     superseded(false);
 }
 
 #[test]
-fn the_same_of_a_body_that_tells_its_end() {
+fn a_superseded_reader_of_a_body_that_announces_its_end_never_ends_early() {
     superseded(true);
 }
 
-fn superseded(tells_end: bool) {
+fn superseded(announces_end: bool) {
     model(move || {
         let (recorder, mut first, shared, budget) = start();
-        shared.lock().unwrap().tells_end = tells_end;
+        shared.lock().unwrap().announces_end = announces_end;
         let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
-        let teller = {
+        let continuer = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || tell(&shared))
+            thread::spawn(move || proceed(&shared))
         };
         recorder.supersede().unwrap();
         let (_, mut second) = recorder.replay();
         assert_eq!(read(&mut second).as_deref(), Ok("ab"));
         refused.join().unwrap();
-        teller.join().unwrap();
+        continuer.join().unwrap();
         drop((recorder, second));
         assert!(shared.lock().unwrap().dropped);
         assert_eq!(budget.held(), 0);
@@ -149,10 +151,10 @@ fn superseded(tells_end: bool) {
 }
 
 #[test]
-fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
+fn the_last_attempt_reads_everything_without_a_recording() {
     model(|| {
         let (recorder, mut first, shared, budget) = start();
-        tell(&shared);
+        proceed(&shared);
         let refused = thread::spawn(move || assert_whole_or_superseded(read(&mut first)));
         recorder.supersede().unwrap();
         let (_, mut last) = recorder.replay_last();
@@ -165,48 +167,48 @@ fn the_last_attempt_reads_all_though_nothing_is_recorded_for_it() {
 }
 
 #[test]
-fn a_view_that_is_dropped_while_it_is_superseded_loses_nothing() {
+fn a_reader_that_is_dropped_while_it_is_superseded_loses_nothing() {
     model(|| {
         let (recorder, mut first, shared, _) = start();
         let refused = thread::spawn(move || {
             let mut cx = Context::from_waker(Waker::noop());
-            let _ = first.poll_frame(&mut cx);
-            let _ = first.poll_frame(&mut cx);
+            let _ = Pin::new(&mut first).poll_frame(&mut cx);
+            let _ = Pin::new(&mut first).poll_frame(&mut cx);
             drop(first);
         });
         recorder.supersede().unwrap();
         let (_, mut second) = recorder.replay();
         let reader = thread::spawn(move || assert_eq!(read(&mut second).as_deref(), Ok("ab")));
-        tell(&shared);
+        proceed(&shared);
         refused.join().unwrap();
         reader.join().unwrap();
     });
 }
 
 #[test]
-fn an_answer_that_is_handed_over_while_its_body_is_read_cuts_nothing_and_frees_all() {
+fn ending_the_recording_while_a_reader_reads_cuts_nothing_and_frees_everything() {
     model(|| {
         let (recorder, mut reader, shared, budget) = start();
         let reader = thread::spawn(move || assert_eq!(read(&mut reader).as_deref(), Ok("ab")));
-        let teller = {
+        let continuer = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || tell(&shared))
+            thread::spawn(move || proceed(&shared))
         };
         drop(recorder);
         reader.join().unwrap();
-        teller.join().unwrap();
+        continuer.join().unwrap();
         assert!(shared.lock().unwrap().dropped);
         assert_eq!(budget.held(), 0);
     });
 }
 
 #[test]
-fn a_call_that_is_cancelled_while_its_view_is_polled_and_dropped_leaves_nothing() {
+fn a_request_that_is_cancelled_while_its_body_is_polled_leaves_nothing() {
     model(|| {
         let (recorder, mut reader, shared, budget) = start();
         let reader = thread::spawn(move || {
             let mut cx = Context::from_waker(Waker::noop());
-            let _ = reader.poll_frame(&mut cx);
+            let _ = Pin::new(&mut reader).poll_frame(&mut cx);
             drop(reader);
         });
         drop(recorder);

@@ -1,45 +1,41 @@
-//! What is kept of a request body, so that it can be read again from the start.
+//! The recorded part of a request body, which can be read again from the start.
 //!
-//! Large frames are kept as handles, uncopied. A small handle would pin the whole read buffer that
-//! it was cut from, so small frames are copied together into blocks that grow with the body.
+//! Large frames are kept as handles, without a copy. Small frames are compacted: see
+//! [`small_frames`](super::small_frames).
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::budget::{ReplayBudget, Share};
-
-/// From this length on a frame is kept as a handle.
-const LARGE: usize = 16 * 1024;
-const MIN_BLOCK: usize = 1024;
-const MAX_BLOCK: usize = 64 * 1024;
+use super::small_frames::{Block, is_small};
 
 /// Why a body is no longer recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// No further attempt will be made.
     Done,
-    /// It exceeds what one request may hold.
+    /// It exceeds the limit for one request.
     TooLarge,
-    /// It exceeds what all requests together may hold.
+    /// It exceeds the budget for all requests together.
     OverBudget,
 }
 
 #[derive(Debug)]
 pub(super) struct Recording {
     frames: Frames,
-    /// The first frame that the reader has not read.
+    /// The index of the first frame that the reader has not read.
     next: usize,
-    /// Small frames that the reader has read, being copied together.
-    block: Vec<u8>,
-    /// The bytes recorded in all.
+    /// The small frames at the end, all of which the reader has read.
+    block: Block,
+    /// How many bytes were recorded in all.
     len: usize,
     limit: usize,
     share: Share,
     stopped: Option<Stopped>,
 }
 
-/// Frames in their order. Most bodies are one frame, so the first needs no allocation.
+/// Frames in order. Most bodies are a single frame, so the first needs no allocation.
 #[derive(Debug, Default)]
 struct Frames {
     first: Option<Kept>,
@@ -49,7 +45,7 @@ struct Frames {
 #[derive(Debug)]
 struct Kept {
     data: Bytes,
-    /// What it counts for in the budget: a block counts with its capacity.
+    /// What it counts for in the budget. A block counts with its capacity.
     cost: usize,
 }
 
@@ -58,7 +54,7 @@ impl Recording {
         Self {
             frames: Frames::default(),
             next: 0,
-            block: Vec::new(),
+            block: Block::default(),
             len: 0,
             limit,
             share: Share::of(budget),
@@ -70,7 +66,7 @@ impl Recording {
         self.stopped
     }
 
-    /// Whether anything is recorded that the reader has not read.
+    /// Whether something is recorded that the reader has not read.
     pub(super) fn has_unread(&self) -> bool {
         self.next < self.frames.len()
     }
@@ -85,24 +81,22 @@ impl Recording {
         Some(data)
     }
 
-    /// Records a frame that the reader, who has read all before it, gets at the same time.
+    /// Records a frame that the reader gets at the same time. It has read everything before it.
     pub(super) fn push_read(&mut self, data: &Bytes) {
-        // Empty frames say nothing, and any number of them would fit the limit.
+        // Empty frames carry nothing, and any number of them would fit the limit.
         if self.stopped.is_some() || data.is_empty() || !self.admit(data.len()) {
             return;
         }
-        if data.len() >= LARGE || self.len == data.len() {
-            if self.hold(data.len()) {
-                self.close_block();
-                self.keep(data.clone(), data.len());
-                self.next = self.frames.len();
-            }
-        } else {
+        if is_small(data) && self.len != data.len() {
             self.copy(data);
+        } else if self.hold(data.len()) {
+            self.close_block();
+            self.keep(data.clone(), data.len());
+            self.next = self.frames.len();
         }
     }
 
-    /// Records a frame that the reader has still to read.
+    /// Records a frame that the reader has not read.
     pub(super) fn push_unread(&mut self, data: Bytes) {
         if data.is_empty() {
             return;
@@ -111,20 +105,20 @@ impl Recording {
         if self.stopped.is_none() {
             self.admit(data.len());
         }
-        // The reader is owed it, whether or not it can be read a second time.
+        // The reader needs it even if it cannot be read a second time.
         self.share.hold(data.len());
         let cost = data.len();
         self.keep(data, cost);
     }
 
-    /// Has the reader start again.
+    /// Lets the reader start at the beginning.
     pub(super) fn rewind(&mut self) {
-        debug_assert!(self.stopped.is_none(), "what was read is gone");
+        debug_assert!(self.stopped.is_none(), "what was read is freed");
         self.close_block();
         self.next = 0;
     }
 
-    /// Frees what the reader has read, and from now on what it reads.
+    /// Frees what the reader has read, and what it reads from now on.
     pub(super) fn stop(&mut self, why: Stopped) {
         if self.stopped.is_some() {
             return;
@@ -134,10 +128,10 @@ impl Recording {
             self.free_next();
         }
         self.share.release(self.block.capacity());
-        self.block = Vec::new();
+        self.block = Block::default();
     }
 
-    /// Frees everything: nobody reads any more.
+    /// Frees everything, since nobody reads any more.
     pub(super) fn clear(&mut self) {
         self.stop(Stopped::Done);
         while self.free_next().is_some() {}
@@ -172,33 +166,26 @@ impl Recording {
 
     fn copy(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
-            if self.block.len() == self.block.capacity() {
+            if self.block.is_full() {
                 self.close_block();
-                // As much as is recorded, so that its room is half of what is held at most.
-                let capacity = self.len.clamp(MIN_BLOCK, MAX_BLOCK);
+                let capacity = Block::capacity_for(self.len);
                 if !self.hold(capacity) {
                     return;
                 }
-                self.block = Vec::with_capacity(capacity);
+                self.block = Block::with_capacity(capacity);
                 self.share.hold(self.block.capacity() - capacity);
             }
-            let room = self.block.capacity() - self.block.len();
-            let (now, later) = data.split_at(room.min(data.len()));
-            self.block.extend_from_slice(now);
-            data = later;
+            data = self.block.fill(data);
         }
     }
 
-    /// Keeps the block, without the room that is left in it: were it kept, a large frame behind
-    /// every small one would have each of them hold a whole block.
+    /// Turns the block into a frame.
     fn close_block(&mut self) {
         if !self.block.is_empty() {
-            let mut block = std::mem::take(&mut self.block);
-            let capacity = block.capacity();
-            block.shrink_to_fit();
-            let cost = block.capacity();
+            let capacity = self.block.capacity();
+            let (frame, cost) = std::mem::take(&mut self.block).close();
             self.share.release(capacity - cost);
-            self.keep(Bytes::from(block), cost);
+            self.keep(frame, cost);
             self.next = self.frames.len();
         }
     }

@@ -1,4 +1,4 @@
-//! A request's head, kept so that it can be sent again.
+//! A request head that is recorded so that it can be sent again.
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{
@@ -7,38 +7,37 @@ use http::{
 
 /// The parts of a head, with the text of all headers in one buffer.
 ///
-/// Nearly every head that is kept is dropped unused. Cloning a `HeaderMap` counts a reference up
-/// and down again for each name and value, or allocates where it was not shared before: a server
-/// gives each name that it does not know its own bytes. Copying the text costs less, and leaves the
-/// rest to those heads that are sent again.
-pub(super) struct KeptHead {
+/// Nearly every recorded head is dropped unused. Cloning a `HeaderMap` counts a reference for each
+/// name and value, or allocates if it was not shared before. Copying the text costs less. Only a
+/// head that is sent again pays for a new `HeaderMap`.
+pub(super) struct RecordedHead {
     method: Method,
     uri: Uri,
     version: Version,
     extensions: Extensions,
-    /// How many headers there are; a name counts once for each of its values.
+    /// How many headers there are. A name counts once for each of its values.
     len: usize,
-    /// Of each its [`Lengths`], its name and its value; empty once it is shared.
+    /// The [`Prefix`], name and value of each header. Empty once it is shared.
     text: Vec<u8>,
-    /// The same, shared with the heads that were made of it.
+    /// The same, shared with the heads that were built from it.
     shared: Bytes,
 }
 
-impl KeptHead {
-    /// What a header takes by experience. Where that is not enough, the buffer grows.
+impl RecordedHead {
+    /// The usual size of a header. If that is not enough, the buffer grows.
     const USUAL: usize = 48;
 
-    pub(super) fn of(head: &request::Parts) -> Self {
+    pub(super) fn new(head: &request::Parts) -> Self {
         let len = head.headers.len();
         let mut text = Vec::with_capacity(len * Self::USUAL);
         for (name, value) in &head.headers {
             let name = name.as_str().as_bytes();
-            let lengths = Lengths {
+            let prefix = Prefix {
                 name: name.len(),
                 value: value.len(),
                 is_sensitive: value.is_sensitive(),
             };
-            text.put_u128_ne(lengths.pack());
+            text.put_u128_ne(prefix.pack());
             text.extend_from_slice(name);
             text.extend_from_slice(value.as_bytes());
         }
@@ -53,8 +52,8 @@ impl KeptHead {
         }
     }
 
-    /// The head as it was, with room for one more header.
-    pub(super) fn read(&mut self) -> request::Parts {
+    /// A copy of the head, with room for one more header.
+    pub(super) fn to_parts(&mut self) -> request::Parts {
         if !self.text.is_empty() {
             self.shared = std::mem::take(&mut self.text).into();
         }
@@ -69,30 +68,30 @@ impl KeptHead {
 }
 
 fn headers(len: usize, mut text: Bytes) -> HeaderMap {
-    // More values than a map has room for may stand under a few names.
+    // A few names can have more values than a map has room for.
     let mut headers = HeaderMap::try_with_capacity(len + 1).unwrap_or_default();
     for _ in 0..len {
-        let lengths = Lengths::unpack(text.get_u128_ne());
-        let name = HeaderName::from_lowercase(&text[..lengths.name]);
-        text.advance(lengths.name);
-        let value = HeaderValue::from_maybe_shared(text.split_to(lengths.value));
+        let prefix = Prefix::unpack(text.get_u128_ne());
+        let name = HeaderName::from_lowercase(&text[..prefix.name]);
+        text.advance(prefix.name);
+        let value = HeaderValue::from_maybe_shared(text.split_to(prefix.value));
         let (Ok(name), Ok(mut value)) = (name, value) else {
-            unreachable!("it was a header before")
+            unreachable!("recorded from a header")
         };
-        value.set_sensitive(lengths.is_sensitive);
+        value.set_sensitive(prefix.is_sensitive);
         headers.append(name, value);
     }
     headers
 }
 
-/// What stands before a header in the text.
-struct Lengths {
+/// Precedes each header in the text.
+struct Prefix {
     name: usize,
     value: usize,
     is_sensitive: bool,
 }
 
-impl Lengths {
+impl Prefix {
     fn pack(self) -> u128 {
         (self.value as u128) << 64 | (self.name as u128) << 1 | u128::from(self.is_sensitive)
     }
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_head_is_what_it_was() {
+    fn a_recorded_head_equals_the_original() {
         let mut request = Request::put("http://upstream.test/a?b=c")
             .version(Version::HTTP_2)
             .extension("extension")
@@ -126,8 +125,8 @@ mod tests {
         accept.set_sensitive(true);
         let (head, ()) = request.into_parts();
 
-        let mut kept = KeptHead::of(&head);
-        let (again, last) = (kept.read(), kept.read());
+        let mut recorded = RecordedHead::new(&head);
+        let (again, last) = (recorded.to_parts(), recorded.to_parts());
         let debug = |head: &request::Parts| {
             let headers: Vec<_> = head.headers.iter().collect();
             format!(
