@@ -195,7 +195,9 @@ impl Config {
             return bad("--state-file: copilot's clients always bring their own key");
         }
         if flags.state_file.is_some() && !cfg!(feature = "serde") {
-            return bad("--state-file: this build does not support it; build with --features serde");
+            return bad(
+                "--state-file: this build does not support it; build with --features serde",
+            );
         }
         let keys_file = match &flags.keys_file {
             Some(file) => Some((file.clone(), keys::read(file)?)),

@@ -20,7 +20,8 @@ impl Clock {
         Self { epoch }
     }
 
-    /// `wait` from now, rounded up to whole milliseconds: a key never returns early.
+    /// The end of a `wait` that begins now, rounded up to whole milliseconds so that no key returns
+    /// early.
     pub(super) fn deadline(self, now: Instant, wait: Duration) -> u64 {
         ceil_millis(self.since_epoch(now).saturating_add(wait))
     }
@@ -30,14 +31,14 @@ impl Clock {
         u64::try_from(self.since_epoch(now).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether `until` has come. At the deadline itself it has.
+    /// Whether `until` has been reached.
     #[inline]
     pub(super) fn has_come(self, until: u64, now: &mut LazyNow) -> bool {
         until <= now.millis(self)
     }
 
-    /// How long until `until`, if it is still to come. `now` is rounded as the deadline was, so
-    /// that a key marked for three seconds is never said to be out for longer than three.
+    /// The time until `until`, or `None` if it has been reached. `now` is rounded like the deadline, so
+    /// a mark of three seconds is never reported as longer than three seconds.
     pub(super) fn remaining(self, until: u64, now: &mut LazyNow) -> Option<Duration> {
         if self.has_come(until, now) {
             return None;
@@ -56,11 +57,11 @@ fn ceil_millis(duration: Duration) -> u64 {
     whole.saturating_add(u64::from(duration.subsec_nanos() % 1_000_000 != 0))
 }
 
-/// The present, read when it is first needed and then kept.
+/// The present time. The clock is read once, when the time is first needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LazyNow {
     instant: Option<Instant>,
-    /// The same, in whole milliseconds since the epoch: a walk compares it with many deadlines.
+    /// Whole milliseconds since the epoch. A search compares them with many deadlines.
     millis: Option<u64>,
 }
 

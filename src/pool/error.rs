@@ -3,52 +3,52 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why a pool cannot be built. Positions count from 0; the text of a key is never shown.
+/// Why a pool could not be built. Positions start at 0. The error never contains a key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no key.
     #[error("a key pool needs at least one key")]
     NoKeys,
-    /// The same key stands twice.
+    /// A key occurs twice.
     #[error("the key at position {position} repeats the one at position {first}")]
     #[non_exhaustive]
     DuplicateKey {
-        /// Where the key stands first.
+        /// The position of the first occurrence.
         first: usize,
-        /// Where it stands again.
+        /// The position of the second occurrence.
         position: usize,
     },
-    /// The key is empty, or cannot stand in a header: it has a control character, or white space
-    /// at an end.
+    /// The key is empty or not a legal header value: it contains a control character, or starts or
+    /// ends with white space.
     #[error("the key at position {position} is empty or not a legal header value")]
     #[non_exhaustive]
     InvalidKey {
-        /// Where the key stands.
+        /// The position of the key.
         position: usize,
     },
-    /// A group was named before there was a key to put into it.
+    /// A group was named before any key was added.
     #[error("a group is named before any key")]
     GroupWithoutKey,
 }
 
-/// No key can be had now.
+/// No key is usable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub struct Exhausted {
     /// Whether any key will return by itself.
     pub kind: ExhaustedKind,
-    /// How long until the first key returns; `None` where that is unknown, because a key is valid
-    /// already, or because none will return.
+    /// The time until the first key returns. `None` if a key is valid already, or if no key will
+    /// return by itself.
     pub retry_after: Option<Duration>,
 }
 
-/// Whether any key of an exhausted pool returns by itself.
+/// Whether any key of an exhausted pool will return by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExhaustedKind {
-    /// Some key is valid, or will be.
+    /// A key is valid, or its cooldown will end.
     RateLimited,
-    /// Every key is out for good.
+    /// Every key is permanently marked.
     Permanent,
 }
 

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-/// A key that is to go into a pool, with what is said of it.
+/// A key to add to a pool, with its label and group.
 ///
-/// Anything that is a key's text is one without a label.
+/// A string converts to a key without a label and group.
 pub struct NewKey {
     pub(super) text: SecretString,
     pub(super) label: Option<Arc<str>>,
@@ -13,7 +13,7 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// A key without a label.
+    /// Creates a key without a label and group.
     pub fn new(key: impl Into<SecretString>) -> Self {
         Self {
             text: key.into(),
@@ -22,14 +22,14 @@ impl NewKey {
         }
     }
 
-    /// The name by which people know the key.
+    /// Sets the label, which identifies the key to people.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into().into());
         self
     }
 
-    /// The organisation or project whose limit the key shares with others of the group.
+    /// Sets the group: the organisation or project whose rate limit the key shares with other keys.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into().into());

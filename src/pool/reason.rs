@@ -8,13 +8,13 @@ use http::StatusCode;
 pub enum Reason {
     /// Too many requests or tokens in a short time.
     RateLimited,
-    /// Credit, plan or budget is used up.
+    /// The credit, plan or budget is used up.
     Quota,
-    /// The credential is not (or no longer) accepted.
+    /// The credential is not accepted, or no longer.
     Unauthorized,
-    /// The credential is accepted, and not allowed to do this.
+    /// The credential is accepted but not allowed to do this.
     Forbidden,
-    /// A person took the key out.
+    /// An operator disabled the key.
     Operator,
     /// Anything else.
     Other,
@@ -30,7 +30,7 @@ impl Reason {
         Self::Other,
     ];
 
-    /// The reason in one word, as it stands in logs, metrics and snapshots: `rate_limited`.
+    /// Returns the reason as one word, for logs, metrics and snapshots: `rate_limited`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RateLimited => "rate_limited",
@@ -53,11 +53,11 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a mark is told of its cause.
+/// The cause of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) reason: Reason,
-    /// That of the answer which refused the key, if it was one.
+    /// The status of the response that refused the key, if a response did.
     pub(crate) status: Option<StatusCode>,
 }
 

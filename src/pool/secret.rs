@@ -1,4 +1,5 @@
-//! A key's text and what is prebuilt of it. All of it is wiped when the last handle goes.
+//! The secret text of a key and its prebuilt header values. Both are wiped when the last handle is
+//! dropped.
 
 use std::fmt;
 
@@ -15,10 +16,10 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    /// `None` if the text is empty or not a legal header value.
+    /// Returns `None` if the text is empty or not a legal header value.
     pub(super) fn new(text: SecretString) -> Option<Self> {
         let exposed = text.expose_secret();
-        // HTTP trims a header value: what the provider sees would be another key.
+        // HTTP trims header values, so the provider would receive a different key.
         if exposed.is_empty() || exposed.trim_matches([' ', '\t']) != exposed {
             return None;
         }
@@ -53,10 +54,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A header value that shares one zeroizing buffer among its clones, is not printed, and is not
-/// put into HPACK's table.
+/// A header value that is not printed and not stored in HPACK's table. Its clones share one buffer,
+/// which is wiped when the last one is dropped.
 fn sensitive(parts: &[&str; 2]) -> Option<HeaderValue> {
-    // Allocated in one piece: a buffer that grew would leave its old copy behind.
+    // Allocated at once: a buffer that grows would leave a copy behind.
     let mut buffer = Zeroizing::new(Vec::with_capacity(parts[0].len() + parts[1].len()));
     for part in parts {
         buffer.extend_from_slice(part.as_bytes());
@@ -66,7 +67,7 @@ fn sensitive(parts: &[&str; 2]) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Enough of a key to tell it from its neighbours, and no more. Counted in characters.
+/// The first and last characters of a key: enough to distinguish it from other keys.
 fn hint(text: &str) -> String {
     let shown = match text.chars().count() {
         0 => return String::new(),

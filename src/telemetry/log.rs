@@ -1,4 +1,4 @@
-//! Logs, as spans and events of tracing.
+//! Logs, as spans and events of `tracing`.
 
 use std::fmt;
 
@@ -26,7 +26,6 @@ pub(crate) type Entered = EnteredSpan;
 impl ExchangeSpan for Trace {
     type Entered = Entered;
 
-    /// A key was refused: the first time this begins the span, and enters it.
     fn begin(&mut self, pool: &str) -> Option<Entered> {
         if self.span.is_some() {
             return None;
@@ -47,12 +46,10 @@ impl ExchangeSpan for Trace {
         Some(self.span.clone()?.entered())
     }
 
-    /// The n-th attempt is made.
     fn on_attempt(&mut self, number: usize) {
         self.attempts = number;
     }
 
-    /// The request has its answer.
     fn end(self, status: StatusCode, outcome: Outcome) {
         if let Some(span) = &self.span {
             span.record("http.response.status_code", status.as_u16());
@@ -64,7 +61,7 @@ impl ExchangeSpan for Trace {
 }
 
 impl Drop for Trace {
-    /// However the request ended.
+    /// Records how often the request was sent again, however it ended.
     fn drop(&mut self) {
         if let Some(span) = &self.span {
             let resent = self.attempts.saturating_sub(1);
@@ -135,11 +132,11 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
     }
 }
 
-pub(super) fn answered(pool: &str, info: &FailoverInfo) {
+pub(super) fn on_response(pool: &str, info: &FailoverInfo) {
     let Some(reason) = names::of_given_up(info.replay()) else {
         return;
     };
-    // Where no key was refused nobody missed it.
+    // If no key was refused, no replay was needed.
     let is_refusal =
         |attempted: &AttemptRecord| matches!(attempted.verdict(), Verdict::Failover(_));
     if info.history().any(is_refusal) {
@@ -149,7 +146,7 @@ pub(super) fn answered(pool: &str, info: &FailoverInfo) {
     }
 }
 
-/// Keys in one field: their labels, or where they have none their hints.
+/// A field that lists keys by their labels, or by their hints if they have no label.
 struct Keys<'a>(&'a [KeyName]);
 
 impl fmt::Debug for Keys<'_> {

@@ -1,4 +1,4 @@
-//! Metrics, by the facade.
+//! Metrics, through the `metrics` facade.
 
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -81,13 +81,13 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
         .increment(1);
 }
 
-pub(super) fn refused(pool: &str, attempted: &AttemptRecord) {
-    if let Some(elapsed) = attempted.elapsed() {
+pub(super) fn on_refused(pool: &str, attempt: &AttemptRecord) {
+    if let Some(elapsed) = attempt.elapsed() {
         histogram!(REFUSED_SECONDS, "pool" => pool.to_owned()).record(elapsed);
     }
 }
 
-pub(super) fn answered(pool: &str, info: &FailoverInfo) {
+pub(super) fn on_response(pool: &str, info: &FailoverInfo) {
     if let Some(reason) = names::of_given_up(info.replay()) {
         counter!(REPLAY_DISABLED, "pool" => pool.to_owned(), "reason" => reason).increment(1);
     }

@@ -1,5 +1,4 @@
-//! What is told to logs and metrics: the events of a pool, and what only a request knows. Without the
-//! features there is nothing of it.
+//! Logs and metrics of pools and exchanges. Without their features, nothing is recorded.
 
 #[cfg(feature = "tracing")]
 mod log;
@@ -8,7 +7,7 @@ mod meter;
 #[cfg(any(feature = "metrics", feature = "tracing"))]
 mod names;
 #[cfg(not(feature = "tracing"))]
-mod silence;
+mod no_log;
 
 use crate::failover::{AttemptRecord, ExchangeObserver, FailoverInfo};
 use crate::pool::{PoolEvent, PoolObserver};
@@ -16,7 +15,7 @@ use crate::pool::{PoolEvent, PoolObserver};
 #[cfg(feature = "tracing")]
 use self::log::Trace;
 #[cfg(not(feature = "tracing"))]
-use self::silence::Trace;
+use self::no_log::Trace;
 
 /// Writes logs and metrics, each where its feature is enabled.
 pub(crate) struct Telemetry;
@@ -43,14 +42,14 @@ impl ExchangeObserver for Telemetry {
     #[inline]
     fn on_refused(_pool: &str, _attempt: &AttemptRecord) {
         #[cfg(feature = "metrics")]
-        meter::refused(_pool, _attempt);
+        meter::on_refused(_pool, _attempt);
     }
 
     #[inline]
     fn on_response(_pool: &str, _info: &FailoverInfo) {
         #[cfg(feature = "tracing")]
-        log::answered(_pool, _info);
+        log::on_response(_pool, _info);
         #[cfg(feature = "metrics")]
-        meter::answered(_pool, _info);
+        meter::on_response(_pool, _info);
     }
 }

@@ -1,4 +1,4 @@
-//! What things are called in logs and metrics.
+//! The names of values in logs and metrics.
 
 use crate::failover::Replay;
 use crate::pool::{ExhaustedKind, ReturnedBy};
@@ -17,7 +17,7 @@ pub(super) fn of_exhaustion(kind: ExhaustedKind) -> &'static str {
     }
 }
 
-/// Why a request could not have been sent again, where that was because of its body.
+/// Why a request could not be sent again, if its body was the reason.
 pub(super) fn of_given_up(replay: Replay) -> Option<&'static str> {
     match replay {
         Replay::Available | Replay::NotNeeded => None,
