@@ -2,15 +2,17 @@
 //!
 //! `instructions list` names the paths, `instructions <path> <times>` walks one.
 
-#![allow(unreachable_pub, dead_code)]
-#[path = "../paths/mod.rs"]
-mod paths;
-
-use self::paths::{Path, Requests, Sending};
+use test_support::paths::{self, Path, Requests, Sending};
+use tower_key_failover::policy::Provider;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let paths = Requests::ALL.map(|kind| (kind.name(), paths::all(kind)));
+    let paths = Requests::ALL.map(|kind| {
+        (
+            kind.name(),
+            paths::all(kind, Provider::anthropic(), Provider::openai()),
+        )
+    });
     let paths = paths.iter().flat_map(|(kind, paths)| {
         paths
             .iter()

@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use tower_key_failover::KeyFailoverLayer;
 
 use crate::chunks::Chunks;
-use crate::paths::{Plain, Provider, Requests, cloning, good_first, pool, send};
+use test_support::paths::{Plain, Provider, Requests, cloning, good_first, pool, send};
 
 const SIZES: [usize; 4] = [0, 256, 64 << 10, 4 << 20];
 

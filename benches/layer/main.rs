@@ -1,8 +1,6 @@
 //! What the layer costs: `cargo bench -p tower-key-failover-benches --bench layer`, or a part of it by name.
 
 #![allow(unreachable_pub)]
-#[path = "../paths/mod.rs"]
-mod paths;
 
 mod bodies;
 mod chunks;

@@ -8,8 +8,8 @@ use criterion::{BenchmarkId, Criterion};
 use tokio::time::Instant;
 
 use crate::locked::LockedPool;
-use crate::paths::pool;
 use crate::threads::beside;
+use test_support::paths::pool;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

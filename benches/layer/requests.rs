@@ -1,27 +1,32 @@
-//! Every path, side by side; and those of every day while a second thread sends over the same layer.
+//! Every path, and the common ones while a second thread sends requests through the same layer.
 
 use criterion::{BatchSize, Bencher, Criterion};
+use test_support::paths::{self, Path, Requests};
+use tower_key_failover::policy::Provider;
 
-use crate::paths::{self, Path, Requests};
 use crate::threads::beside;
 
-const EVERY_DAY: [&str; 5] = ["bare", "retry", "byok", "one key", "first of 3"];
+const COMMON: [&str; 5] = ["bare", "retry", "byok", "one key", "first of 3"];
 
 pub fn bench(criterion: &mut Criterion) {
     for requests in Requests::ALL {
         let mut group = criterion.benchmark_group(requests.name());
-        for path in paths::all(requests) {
+        for path in all_paths(requests) {
             group.bench_function(path.name, |bencher| time(bencher, &path));
         }
     }
     let mut group = criterion.benchmark_group("two threads");
-    for path in paths::all(Requests::Shared) {
-        if EVERY_DAY.contains(&path.name) {
+    for path in all_paths(Requests::Shared) {
+        if COMMON.contains(&path.name) {
             group.bench_function(path.name, |bencher| {
                 beside(|| path.prepare().send(), || time(bencher, &path));
             });
         }
     }
+}
+
+fn all_paths(requests: Requests) -> Vec<Path> {
+    paths::all(requests, Provider::anthropic(), Provider::openai())
 }
 
 fn time(bencher: &mut Bencher<'_>, path: &Path) {

@@ -1,5 +1,4 @@
-//! Whole requests against an upstream that does anything, on a clock that stands still unless
-//! everything waits.
+//! Whole requests against an arbitrary upstream, on a clock that only advances when every task waits.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -24,8 +23,8 @@ use tower_key_failover::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::answer::{PROVIDERS, is_but_for_stars};
-use crate::asking::{Does, on_a_paused_clock};
+use crate::judge::{Does, on_a_paused_clock};
+use crate::response::{PROVIDERS, is_but_for_stars};
 
 #[derive(Arbitrary, Debug)]
 struct Case {
@@ -43,8 +42,8 @@ struct Case {
     connects: bool,
     tells_length: bool,
     upload: Vec<Piece>,
-    answers: Vec<Answer>,
-    /// When the caller loses patience.
+    responses: Vec<UpstreamResponse>,
+    /// When the caller gives up.
     patience: Option<u16>,
 }
 
@@ -83,11 +82,11 @@ enum Piece {
 }
 
 #[derive(Arbitrary, Debug)]
-struct Answer {
-    /// How much of the upload is read before.
+struct UpstreamResponse {
+    /// How much of the upload the upstream reads first.
     reads: Reads,
     wait: u8,
-    /// `None`: no answer, but a transport error.
+    /// `None` is a transport error.
     head: Option<Head>,
 }
 
@@ -121,7 +120,7 @@ enum Status {
 enum Coding {
     None,
     Gzip,
-    /// Says so, and is not.
+    /// The header says gzip and the body is plain.
     SaysGzip,
     Unknown,
 }
@@ -156,7 +155,7 @@ enum Part {
     Trailers(Vec<Field>),
 }
 
-/// Errors as providers write them, some with the key.
+/// Error bodies of providers, some with the key.
 const ERRORS: [&str; 12] = [
     r#"{"error":{"type":"insufficient_quota","code":"insufficient_quota","message":"$KEY exceeded"}}"#,
     r#"{"type":"error","error":{"type":"permission_error","message":"no access for $KEY"}}"#,
@@ -182,12 +181,12 @@ const CREDENTIALS: [&str; 5] = [
 
 const OWN: &str = "a-client's-own-credential";
 
-/// Longer than anything here may take.
+/// Longer than any request may take.
 const TOO_LONG: Duration = Duration::from_secs(60 * 60);
 
 pub fn run(input: &[u8]) {
     if let Ok(case) = Case::arbitrary_take_rest(Unstructured::new(input)) {
-        on_a_paused_clock(case.play());
+        on_a_paused_clock(case.run());
     }
 }
 
@@ -285,7 +284,7 @@ impl Case {
         upload
     }
 
-    async fn play(self) {
+    async fn run(self) {
         let (policy, pool) = (self.policy(), self.pool());
         let before = pool.states();
         let judged = Arc::<Mutex<Vec<Verdict>>>::default();
@@ -330,14 +329,14 @@ impl Case {
         });
 
         let start = Instant::now();
-        let answered = timeout(patience, service.call(request)).await;
+        let result = timeout(patience, service.call(request)).await;
         drop(service);
         let is_late = Instant::now() >= start + TOO_LONG;
         assert!(!is_late, "the caller waits without a bound");
-        let has_given_up = answered.is_err();
-        let answer = match answered {
-            Ok(Ok(answer)) => Some(answer),
-            // Marks must be explained all the same.
+        let has_given_up = result.is_err();
+        let response = match result {
+            Ok(Ok(response)) => Some(response),
+            // Marks still need an explanation.
             Err(_) | Ok(Err(Broken)) => None,
         };
         let seen = std::mem::take(&mut *seen.lock().unwrap());
@@ -354,9 +353,9 @@ impl Case {
             let reads_all = |seen: &Seen| assert!(upload.data().starts_with(&seen.read));
             seen.iter().for_each(reads_all);
         }
-        if let Some(answer) = answer {
+        if let Some(response) = response {
             let last = seen.last().zip(judged.last().copied());
-            case.check_answer(answer, last, seen.len(), &policy, is_byok)
+            case.check_response(response, last, seen.len(), &policy, is_byok)
                 .await;
         }
         assert_eq!(budget.held(), 0, "the budget leaks");
@@ -372,7 +371,7 @@ impl Case {
             assert!(seen.len() <= 1);
         }
         for pair in seen.windows(2) {
-            assert!(pair[0].key < pair[1].key, "keys out of order, or again");
+            assert!(pair[0].key < pair[1].key, "keys out of order or repeated");
         }
         for (seen, verdict) in seen.iter().zip(judged).rev().skip(1) {
             let is_failover = matches!(verdict, Verdict::Failover(_));
@@ -380,15 +379,15 @@ impl Case {
         }
     }
 
-    async fn check_answer(
+    async fn check_response(
         &self,
-        answer: Response<ResponseBody<Scripted>>,
+        response: Response<ResponseBody<Scripted>>,
         last: Option<(&Seen, Verdict)>,
         attempts: usize,
         policy: &dyn ProviderPolicy,
         is_byok: bool,
     ) {
-        let (head, mut body) = answer.into_parts();
+        let (head, mut body) = response.into_parts();
         let info = body.failover().cloned();
         let debug = format!("{head:?} {body:?} {info:?}");
         assert_eq!(info.is_none(), is_byok);
@@ -412,13 +411,13 @@ impl Case {
             assert!(received.trailers.is_none() && received.error.is_none());
         }
         let Some((last, verdict)) = last else {
-            assert!(is_own, "nobody was asked");
+            assert!(is_own, "no attempt was made");
             return;
         };
         let does = Does::of(verdict);
         let own = key(last.key.unwrap_or_default());
         let own = own.as_bytes();
-        let sent = self.answers[last.at].head.as_ref().unwrap().build(own);
+        let sent = self.responses[last.at].head.as_ref().unwrap().build(own);
         let (sent_head, mut sent) = sent.into_parts();
         let asks_for_body = matches!(
             policy.classify(&sent_head),
@@ -431,7 +430,7 @@ impl Case {
             assert!(
                 matches!(does, Does::Temporary | Does::Permanent)
                     || is_encoded && is_read && holds_key(),
-                "an answer for nothing: {verdict:?}"
+                "an response for nothing: {verdict:?}"
             );
             return;
         }
@@ -456,7 +455,7 @@ impl Case {
         } else {
             assert_eq!(head.headers, sent_head.headers);
         }
-        // All of it, in order, but for the key.
+        // The whole body arrives in order, except for the key.
         let whole = Received::read(&mut sent).await;
         assert!(is_but_for_stars(&received.data, &whole.data));
         assert_eq!(received.error, whole.error);
@@ -474,8 +473,8 @@ impl Case {
     }
 }
 
-/// Every mark comes of a verdict, and every verdict to its mark. A caller that has given up leaves the
-/// last in doubt, where nothing of its body had come: then no key is put out for good.
+/// Every mark comes from a verdict, and every verdict is applied. If the caller gave up before any of
+/// the last body arrived, that verdict may be weaker: the key is not marked permanently.
 fn check_marks(
     seen: &[Seen],
     judged: &[Verdict],
@@ -495,7 +494,7 @@ fn check_marks(
         match (does, before, state) {
             (Does::Permanent, _, KeyState::Permanent) => {}
             (Does::Permanent, _, KeyState::Temporary { .. }) if doubted == Some(at) => {}
-            // It may be over already.
+            // It may have ended already.
             (Does::Temporary, _, KeyState::Temporary { .. } | KeyState::Valid) => {}
             (Does::Forward | Does::Keep, KeyState::Valid, KeyState::Valid) => {}
             (Does::Forward, KeyState::Permanent, KeyState::Permanent) => {}
@@ -519,7 +518,7 @@ impl Override {
 }
 
 impl Head {
-    /// The answer to an attempt with this key.
+    /// The response to an attempt with this key.
     fn build(&self, key: &[u8]) -> Response<Scripted> {
         let mut body = Scripted::default();
         for part in self.body.iter().take(16) {
@@ -565,15 +564,15 @@ impl Head {
             Coding::SaysGzip => Some("gzip"),
             Coding::Unknown => Some("compress"),
         };
-        let mut answer = Response::new(body);
-        *answer.status_mut() = self.status.code();
-        let headers = answer.headers_mut();
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status.code();
+        let headers = response.headers_mut();
         self.fields.iter().for_each(|field| field.put(headers, key));
         match coding {
             Some(coding) => headers.insert("content-encoding", HeaderValue::from_static(coding)),
             None => headers.remove("content-encoding"),
         };
-        answer
+        response
     }
 }
 
@@ -754,7 +753,7 @@ impl Body for Scripted {
     }
 }
 
-/// All that came of a body.
+/// Everything that a body yielded.
 #[derive(Debug, Default)]
 struct Received {
     data: Vec<u8>,
@@ -763,7 +762,7 @@ struct Received {
 }
 
 impl Received {
-    /// Reads to the end, or until nothing comes any more.
+    /// Reads to the end or until the body stalls.
     async fn read<B>(body: &mut B) -> Self
     where
         B: Body<Data = Bytes, Error = Broken> + Unpin,
@@ -824,10 +823,10 @@ impl Service<Request<RequestBody<Scripted>>> for Upstream {
         drop(all);
         let (case, seen) = (Arc::clone(&self.case), Arc::clone(&self.seen));
         Box::pin(async move {
-            let Some(answer) = case.answers.get(at) else {
+            let Some(response) = case.responses.get(at) else {
                 return Err(Broken);
             };
-            let frames = match answer.reads {
+            let frames = match response.reads {
                 Reads::All => usize::MAX,
                 Reads::Frames(frames) => frames.into(),
             };
@@ -850,9 +849,9 @@ impl Service<Request<RequestBody<Scripted>>> for Upstream {
                     }
                 }
             }
-            sleep(Duration::from_millis(answer.wait.into())).await;
+            sleep(Duration::from_millis(response.wait.into())).await;
             let own = self::key(key.unwrap_or_default());
-            let head = answer.head.as_ref().ok_or(Broken)?;
+            let head = response.head.as_ref().ok_or(Broken)?;
             Ok(head.build(own.as_bytes()))
         })
     }

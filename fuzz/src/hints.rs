@@ -1,25 +1,25 @@
-//! Any head, body and trailers: what a policy makes of the waits in them.
+//! Responses with any head, body and trailers: which wait a policy reads from them.
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, response};
+use http::{HeaderMap, HeaderValue};
 use tower_key_failover::KeyState;
 use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};
 
-use crate::answer::Answer;
-use crate::asking::{DEFAULT_COOLDOWN, Does, MAX_COOLDOWN, is, judge, state_after};
+use crate::judge::{DEFAULT_COOLDOWN, Does, MAX_COOLDOWN, is, judge, state_after};
+use crate::response::WireResponse;
 
 pub fn run(input: &[u8]) {
-    let Some(mut answer) = Answer::parse(input) else {
+    let Some(mut response) = WireResponse::parse(input) else {
         return;
     };
-    let verdict = answer.judge();
+    let verdict = response.judge();
     if Does::of(verdict) == Does::Temporary {
         assert!(
             !is(verdict, Mark::temporary(Some(Duration::ZERO))),
-            "no wait at all is no hint"
+            "a wait of zero is no hint"
         );
-        if let Some(wait) = answer.told_in_headers() {
+        if let Some(wait) = response.wait_in_headers() {
             assert!(
                 is(verdict, Mark::temporary(Some(wait))),
                 "{verdict:?}, and not the first usable hint: {wait:?}"
@@ -39,18 +39,18 @@ pub fn run(input: &[u8]) {
         (does, state) => panic!("{does:?} leaves the key {state:?}"),
     }
 
-    // A wait says how long, and never whether.
-    for headers in answer.each_headers() {
+    // A wait decides how long the key cools down, never whether it does.
+    for headers in response.each_headers() {
         for name in ["retry-after-ms", "retry-after", "x-amz-retry-after"] {
             headers.remove(name);
         }
     }
-    let without = answer.judge();
+    let without = response.judge();
     assert_eq!(Does::of(without), Does::of(verdict));
-    for headers in answer.each_headers() {
+    for headers in response.each_headers() {
         headers.insert("retry-after-ms", HeaderValue::from_static(" 1234.5 "));
     }
-    let with = answer.judge();
+    let with = response.judge();
     assert_eq!(Does::of(with), Does::of(verdict));
     if Does::of(with) == Does::Temporary {
         let wait = Duration::from_secs_f64(1.2345);
@@ -58,7 +58,7 @@ pub fn run(input: &[u8]) {
     }
 }
 
-impl Answer<'_> {
+impl WireResponse<'_> {
     fn judge(&self) -> Verdict {
         let mut evidence = BodyEvidence::new(self.body);
         if let Some(trailers) = &self.trailers {
@@ -71,9 +71,9 @@ impl Answer<'_> {
         std::iter::once(&mut self.head.headers).chain(&mut self.trailers)
     }
 
-    /// What the two first headers say, where that does not depend on the clock here.
-    fn told_in_headers(&self) -> Option<Duration> {
-        // In gRPC they stand beside the status.
+    /// The wait in the first two headers, if it does not depend on the local clock.
+    fn wait_in_headers(&self) -> Option<Duration> {
+        // gRPC sends them next to the status.
         let in_trailers = self.trailers.as_ref().filter(|_| {
             self.provider == "grpc" && self.policy.classify(&self.head) == Verdict::Peek
         });
@@ -99,8 +99,8 @@ fn wait(seconds: f64) -> Option<Duration> {
     (!wait.is_zero()).then_some(wait)
 }
 
-/// By the answer's own date.
-fn until(head: &response::Parts, text: &str) -> Option<Duration> {
+/// By the response's own date.
+fn until(head: &http::response::Parts, text: &str) -> Option<Duration> {
     let date = |text| httpdate::parse_http_date(text).ok();
     let now: SystemTime = date(self::text(&head.headers, "date")?)?;
     let wait = date(text)?.duration_since(now).ok()?;

@@ -6,10 +6,10 @@
 pub mod exchange;
 pub mod hints;
 pub mod refusals;
-pub mod tape;
+pub mod replay_buffer;
 
-mod answer;
-mod asking;
+mod judge;
+mod response;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
@@ -18,6 +18,6 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: [(&str, Target); 4] = [
     ("hints", hints::run),
     ("refusals", refusals::run),
-    ("tape", tape::run),
+    ("replay_buffer", replay_buffer::run),
     ("exchange", exchange::run),
 ];

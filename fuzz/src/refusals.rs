@@ -1,5 +1,4 @@
-//! Any refusal of any provider, plain or in an encoding: what its policy reads in the body, by
-//! itself and through the layer.
+//! Refusals of any provider, plain or encoded. The policy alone and the layer must agree on them.
 
 use bytes::Bytes;
 use flate2::Crc;
@@ -8,51 +7,52 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tower_key_failover::policy::{BodyEvidence, ProviderPolicy};
 use tower_key_failover::{FailoverInfo, KeyState};
 
-use crate::answer::{Answer, is_but_for_stars};
-use crate::asking::{Does, FIRST_KEY, Outcome, Whole, judge, on_a_paused_clock, send};
+use crate::judge::{Does, FIRST_KEY, Outcome, Whole, judge, on_a_paused_clock, send};
+use crate::response::{WireResponse, is_but_for_stars};
 
-/// How much of a body the layer reads.
-const SHOWN: usize = 64 * 1024;
+/// The number of bytes of a body that the layer reads.
+const MAX_INSPECTED: usize = 64 * 1024;
 
 pub fn run(input: &[u8]) {
-    let Some(answer) = Answer::parse(input) else {
+    let Some(response) = WireResponse::parse(input) else {
         return;
     };
-    // What becomes of an echoed key is another target's matter.
+    // The target `exchange` covers echoed keys.
     if contains(input, FIRST_KEY.as_bytes()) {
         return;
     }
-    // Shown to the policy in every way there is.
-    let evidence = BodyEvidence::new(answer.body);
-    let mut shown = vec![
+    // The policy must not panic, whatever evidence it gets.
+    let evidence = BodyEvidence::new(response.body);
+    let mut evidence_kinds = vec![
         evidence,
         evidence.truncated(),
         BodyEvidence::undecodable(),
         BodyEvidence::undecodable().truncated(),
     ];
-    if let Some(trailers) = &answer.trailers {
-        shown.push(evidence.with_trailers(trailers));
+    if let Some(trailers) = &response.trailers {
+        evidence_kinds.push(evidence.with_trailers(trailers));
     }
-    for evidence in &shown {
-        judge(&answer.policy, &answer.head, evidence);
+    for evidence in &evidence_kinds {
+        judge(&response.policy, &response.head, evidence);
     }
 
-    let through_the_layer = answer.send();
-    if answer.head.headers.contains_key(CONTENT_ENCODING) || answer.body.len() >= SHOWN {
+    let through_the_layer = response.send();
+    if response.head.headers.contains_key(CONTENT_ENCODING) || response.body.len() >= MAX_INSPECTED
+    {
         return;
     }
-    let expected = answer.expected();
+    let expected = response.expected();
     assert_eq!(through_the_layer, expected);
-    if answer.provider == "grpc" {
+    if response.provider == "grpc" {
         return;
     }
-    let deflate = stored(answer.body);
-    assert_eq!(answer.encoded("deflate", &deflate).send(), expected);
-    let gzip = gzip(answer.body, deflate);
-    assert_eq!(answer.encoded("gzip", &gzip).send(), expected);
+    let deflate = stored(response.body);
+    assert_eq!(response.encoded("deflate", &deflate).send(), expected);
+    let gzip = gzip(response.body, deflate);
+    assert_eq!(response.encoded("gzip", &gzip).send(), expected);
 }
 
-/// Deflate without compressing, which would take longer than all the rest.
+/// A deflate stream of one stored block. Compression would dominate the run time.
 fn stored(body: &[u8]) -> Vec<u8> {
     let len = u16::try_from(body.len()).unwrap();
     let mut block = vec![1];
@@ -72,15 +72,15 @@ fn gzip(body: &[u8], deflated: Vec<u8>) -> Vec<u8> {
     gzip
 }
 
-impl<'a> Answer<'a> {
-    /// What the policy says of all there is to see.
+impl<'a> WireResponse<'a> {
+    /// The verdict of the policy alone.
     fn expected(&self) -> Does {
         let mut evidence = BodyEvidence::new(self.body);
         let (request, ()) = Request::new(()).into_parts();
         if self.policy.is_byok(&request) {
             return Does::Forward;
         }
-        // A message is no place for a status.
+        // A gRPC call with a message is judged by its trailers later.
         let is_seen = self.provider != "grpc" || self.body.is_empty();
         if let Some(trailers) = self.trailers.as_ref().filter(|_| is_seen) {
             evidence = evidence.with_trailers(trailers);
@@ -88,11 +88,11 @@ impl<'a> Answer<'a> {
         Does::of(judge(&self.policy, &self.head, &evidence))
     }
 
-    fn encoded<'b>(&self, coding: &'static str, body: &'b [u8]) -> Answer<'b> {
+    fn encoded<'b>(&self, coding: &'static str, body: &'b [u8]) -> WireResponse<'b> {
         let mut head = self.head.clone();
         let coding = HeaderValue::from_static(coding);
         head.headers.insert(CONTENT_ENCODING, coding);
-        Answer {
+        WireResponse {
             provider: self.provider,
             policy: self.policy.clone(),
             head,
@@ -101,7 +101,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Sends it through the layer, and says what it did.
+    /// Sends the response through the layer and returns what the layer did.
     fn send(&self) -> Does {
         let body = Whole {
             data: (!self.body.is_empty()).then(|| Bytes::copy_from_slice(self.body)),
@@ -109,7 +109,7 @@ impl<'a> Answer<'a> {
         };
         let sent = Response::from_parts(self.head.clone(), body);
         let Outcome {
-            answer,
+            response,
             attempts,
             state,
         } = on_a_paused_clock(send(self.policy.clone(), sent));
@@ -121,19 +121,19 @@ impl<'a> Answer<'a> {
             other => panic!("{other:?}"),
         };
         let is_encoded = self.head.headers.contains_key("content-encoding");
-        let info = answer.extensions().get::<FailoverInfo>();
+        let info = response.extensions().get::<FailoverInfo>();
         let is_own =
             info.is_some_and(|info| info.outcome() == tower_key_failover::Outcome::Exhausted);
         if does == Does::Forward && is_encoded && is_own {
-            // A key that it echoes cannot be overwritten there, so that it gives way.
-            assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+            // An encoded body that echoes the key is replaced.
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         } else if does == Does::Forward {
-            assert_eq!(answer.status(), self.head.status);
-            assert_eq!(answer.headers(), &self.head.headers);
-            assert!(is_but_for_stars(answer.body(), self.body));
+            assert_eq!(response.status(), self.head.status);
+            assert_eq!(response.headers(), &self.head.headers);
+            assert!(is_but_for_stars(response.body(), self.body));
         } else {
-            assert_eq!(answer.status(), StatusCode::OK);
-            assert!(answer.body().is_empty());
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(response.body().is_empty());
         }
         does
     }

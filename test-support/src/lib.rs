@@ -5,6 +5,7 @@ pub mod body;
 pub mod conformance;
 pub mod harness;
 pub mod mock;
+pub mod paths;
 pub mod policy;
 pub mod verdict;
 pub mod wire;

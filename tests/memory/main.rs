@@ -3,10 +3,6 @@
 //! Every allocation of the thread is counted, so each test does all its work on its own.
 
 #![allow(unreachable_pub)]
-#[cfg(feature = "providers")]
-#[allow(dead_code)]
-#[path = "../../benches/paths/mod.rs"]
-mod paths;
 mod support;
 
 mod allocations;

@@ -1,6 +1,5 @@
-//! The gRPC policy between a client and a server of tonic's.
+//! The built-in gRPC policy.
 
-#![allow(unreachable_pub)]
 mod support;
 
 use std::time::Duration;
@@ -14,7 +13,8 @@ use tower_key_failover::KeyFailover;
 use tower_key_failover::policy::Grpc;
 use tower_key_failover::pool::KeyState;
 
-use crate::support::{Inner, Say, Server, say, stream, within};
+use self::support::{Inner, Server};
+use crate::messages::{Say, say, stream, within};
 
 async fn texts(mut messages: Streaming<Say>) -> Vec<String> {
     let mut texts = Vec::new();

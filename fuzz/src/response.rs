@@ -1,4 +1,4 @@
-//! An answer as it looks on the wire, which mutates well and can be read and written by hand:
+//! A response as it looks on the wire. The format mutates well and can be written by hand:
 //!
 //! ```text
 //! gemini 429
@@ -7,34 +7,21 @@
 //! {"error":{}}
 //! ```
 //!
-//! Headers that begin with `trailer:` come behind the body.
+//! Headers that begin with `trailer:` follow the body.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy};
 
-pub(crate) const PROVIDERS: [&str; 17] = [
-    "anthropic",
-    "azure_openai",
-    "bearer",
-    "bedrock",
-    "cohere",
-    "copilot",
-    "deepseek",
-    "gemini",
-    "grpc",
-    "groq",
-    "mistral",
-    "openai",
-    "openrouter",
-    "perplexity",
-    "together",
-    "vertex",
-    "xai",
-];
+/// The names of the built-in policies, gRPC included. Sorted, so that the corpus keeps its meaning.
+pub(crate) static PROVIDERS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut names: Vec<_> = Provider::names().chain(["grpc"]).collect();
+    names.sort_unstable();
+    names
+});
 
-pub(crate) struct Answer<'a> {
+pub(crate) struct WireResponse<'a> {
     pub(crate) provider: &'static str,
     pub(crate) policy: Arc<dyn ProviderPolicy>,
     pub(crate) head: response::Parts,
@@ -42,8 +29,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-impl<'a> Answer<'a> {
-    /// Nearly anything is an answer: what makes no sense is left out.
+impl<'a> WireResponse<'a> {
+    /// Accepts nearly anything and skips what does not parse.
     pub(crate) fn parse(mut text: &'a [u8]) -> Option<Self> {
         let first = line(&mut text)?;
         let mut words = first.split(|byte| *byte == b' ');
@@ -106,8 +93,7 @@ fn header(field: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value))
 }
 
-/// Whether something is what was sent, in which a key may have been overwritten in whatever form it
-/// stood there.
+/// Returns whether `received` equals `sent`, except for bytes that were overwritten with stars.
 pub(crate) fn is_but_for_stars(received: &[u8], sent: &[u8]) -> bool {
     let same = |(received, sent): (&u8, &u8)| received == sent || *received == b'*';
     received.len() == sent.len() && received.iter().zip(sent).all(same)

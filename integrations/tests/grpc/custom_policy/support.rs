@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -14,9 +13,8 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::uri::PathAndQuery;
 use http::{request, response};
-use prost::Message;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::server::{self, NamedService};
@@ -32,32 +30,9 @@ use tower_key_failover::{
     KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody, Verdict,
 };
 
-/// Fails instead of hanging.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    let timeout = tokio::time::timeout(Duration::from_secs(10), future).await;
-    timeout.expect("nothing happens any more")
-}
+use crate::messages::{Say, say};
 
-#[derive(Clone, PartialEq, Message)]
-pub struct Say {
-    #[prost(string, tag = "1")]
-    text: String,
-}
-
-pub fn say(text: impl Into<String>) -> Say {
-    Say { text: text.into() }
-}
-
-/// A stream of messages that the test sends.
-pub fn stream() -> (mpsc::UnboundedSender<Say>, impl Stream<Item = Say> + Send) {
-    let (sender, messages) = mpsc::unbounded_channel();
-    let stream = stream::unfold(messages, async |mut messages| {
-        Some((messages.recv().await?, messages))
-    });
-    (sender, stream)
-}
-
-/// Keys in `x-key`. A key is refused by a status of HTTP's or, in an answer without messages, by
+/// Keys in `x-key`. A key is refused by a status of HTTP's or, in an response without messages, by
 /// one of gRPC's.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
@@ -93,9 +68,9 @@ impl ProviderPolicy for Plain {
 #[derive(Clone, Copy, Debug)]
 pub enum Refuses {
     Nothing,
-    /// It answers with this status, and no gRPC.
+    /// It responses with this status, and no gRPC.
     ByHttp(u16),
-    /// It answers that the call is not authenticated, once it has got so many messages.
+    /// It responses that the call is not authenticated, once it has got so many messages.
     ByGrpc {
         after: usize,
     },
@@ -157,8 +132,8 @@ impl Client {
         self.grpc.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Unary");
         let request = Request::new(say(text));
-        let answer = self.grpc.unary(request, path, Codec::default()).await?;
-        Ok(answer.into_inner().text)
+        let response = self.grpc.unary(request, path, Codec::default()).await?;
+        Ok(response.into_inner().text)
     }
 
     pub async fn upload(
@@ -168,8 +143,8 @@ impl Client {
         self.grpc.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Upload");
         let request = Request::new(messages);
-        let answer = self.grpc.client_streaming(request, path, Codec::default());
-        Ok(answer.await?.into_inner().text)
+        let response = self.grpc.client_streaming(request, path, Codec::default());
+        Ok(response.await?.into_inner().text)
     }
 
     pub async fn chat(
@@ -179,8 +154,8 @@ impl Client {
         self.grpc.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Chat");
         let request = Request::new(messages);
-        let answer = self.grpc.streaming(request, path, Codec::default());
-        Ok(answer.await?.into_inner())
+        let response = self.grpc.streaming(request, path, Codec::default());
+        Ok(response.await?.into_inner())
     }
 }
 
@@ -230,7 +205,7 @@ impl Service<http::Request<Body>> for Talk {
     }
 }
 
-/// One call. Its answers begin with its key.
+/// One call. Its responses begin with its key.
 #[derive(Clone)]
 struct Call {
     key: String,
@@ -250,27 +225,27 @@ impl Call {
         }
     }
 
-    fn answer(&self, text: &str) -> Say {
+    fn response(&self, text: &str) -> Say {
         say(format!("{}: {text}", self.key))
     }
 }
 
-type Answer<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+type Reply<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
 impl server::UnaryService<Say> for Call {
     type Response = Say;
-    type Future = Answer<Say>;
+    type Future = Reply<Say>;
 
     fn call(&mut self, request: Request<Say>) -> Self::Future {
-        let answer = self.answer(&request.get_ref().text);
-        let answer = self.refuse(1).map(|()| Response::new(answer));
-        Box::pin(std::future::ready(answer))
+        let response = self.response(&request.get_ref().text);
+        let response = self.refuse(1).map(|()| Response::new(response));
+        Box::pin(std::future::ready(response))
     }
 }
 
 impl server::ClientStreamingService<Say> for Call {
     type Response = Say;
-    type Future = Answer<Say>;
+    type Future = Reply<Say>;
 
     fn call(&mut self, request: Request<Streaming<Say>>) -> Self::Future {
         let call = self.clone();
@@ -281,7 +256,7 @@ impl server::ClientStreamingService<Say> for Call {
                 heard.push(message.text);
                 call.refuse(heard.len())?;
             }
-            Ok(Response::new(call.answer(&heard.join(", "))))
+            Ok(Response::new(call.response(&heard.join(", "))))
         })
     }
 }
@@ -289,7 +264,7 @@ impl server::ClientStreamingService<Say> for Call {
 impl server::StreamingService<Say> for Call {
     type Response = Say;
     type ResponseStream = BoxStream<'static, Result<Say, Status>>;
-    type Future = Answer<Self::ResponseStream>;
+    type Future = Reply<Self::ResponseStream>;
 
     fn call(&mut self, request: Request<Streaming<Say>>) -> Self::Future {
         let call = self.clone();
@@ -298,8 +273,8 @@ impl server::StreamingService<Say> for Call {
             let first = messages.message().await?.expect("nothing was said");
             call.refuse(1)?;
             let messages = stream::iter([Ok(first)]).chain(messages);
-            let answers = messages.map_ok(move |message| call.answer(&message.text));
-            Ok(Response::new(answers.boxed()))
+            let responses = messages.map_ok(move |message| call.response(&message.text));
+            Ok(Response::new(responses.boxed()))
         })
     }
 }

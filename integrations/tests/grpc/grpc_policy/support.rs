@@ -6,15 +6,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::uri::PathAndQuery;
-use prost::Message;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tonic::body::Body;
 use tonic::client::Grpc as Caller;
 use tonic::metadata::MetadataValue;
@@ -29,30 +26,7 @@ use tower_key_failover::policy::Grpc;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailover, KeyFailoverLayer, KeyPool, RequestBody};
 
-/// Fails instead of hanging.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    let timeout = tokio::time::timeout(Duration::from_secs(20), future).await;
-    timeout.expect("nothing happens any more")
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Say {
-    #[prost(string, tag = "1")]
-    pub text: String,
-}
-
-pub fn say(text: impl Into<String>) -> Say {
-    Say { text: text.into() }
-}
-
-/// A stream of messages that the test sends.
-pub fn stream() -> (mpsc::UnboundedSender<Say>, impl Stream<Item = Say> + Send) {
-    let (sender, messages) = mpsc::unbounded_channel();
-    let stream = stream::unfold(messages, async |mut messages| {
-        Some((messages.recv().await?, messages))
-    });
-    (sender, stream)
-}
+use crate::messages::{Say, say};
 
 /// What the service does with a key of this name. Any other key is good.
 fn refusal(key: &str) -> Option<Status> {
@@ -156,20 +130,20 @@ impl Client {
         self.caller.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Upload");
         let request = Request::new(messages);
-        let answer = self
+        let response = self
             .caller
             .client_streaming(request, path, Codec::default());
-        Ok(answer.await?.into_inner().text)
+        Ok(response.await?.into_inner().text)
     }
 
     pub async fn watch(&mut self, text: &str) -> Result<Streaming<Say>, Status> {
         self.caller.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Watch");
         let request = Request::new(say(text));
-        let answer = self
+        let response = self
             .caller
             .server_streaming(request, path, Codec::default());
-        Ok(answer.await?.into_inner())
+        Ok(response.await?.into_inner())
     }
 
     pub async fn chat(
@@ -179,8 +153,8 @@ impl Client {
         self.caller.ready().await.unwrap();
         let path = PathAndQuery::from_static("/talk.Talk/Chat");
         let request = Request::new(messages);
-        let answer = self.caller.streaming(request, path, Codec::default());
-        Ok(answer.await?.into_inner())
+        let response = self.caller.streaming(request, path, Codec::default());
+        Ok(response.await?.into_inner())
     }
 }
 
@@ -209,9 +183,9 @@ impl Service<http::Request<Body>> for Talk {
         self.asked.lock().unwrap().push(key.clone());
         let call = Call { key };
         if let Some(status) = call.key.strip_prefix("http-") {
-            let answer = http::Response::builder().status(status);
-            let answer = answer.body(Body::empty()).unwrap();
-            return Box::pin(std::future::ready(Ok(answer)));
+            let response = http::Response::builder().status(status);
+            let response = response.body(Body::empty()).unwrap();
+            return Box::pin(std::future::ready(Ok(response)));
         }
         Box::pin(async move {
             let mut grpc = server::Grpc::new(Codec::default());
@@ -236,32 +210,32 @@ impl Call {
         refusal(&self.key).map_or(Ok(()), Err)
     }
 
-    fn answer(&self, text: &str) -> Say {
+    fn response(&self, text: &str) -> Say {
         say(format!("{}: {text}", self.key.to_uppercase()))
     }
 }
 
 type Messages = BoxStream<'static, Result<Say, Status>>;
-type Answer<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+type Reply<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
 impl server::UnaryService<Say> for Call {
     type Response = Say;
-    type Future = Answer<Say>;
+    type Future = Reply<Say>;
 
     fn call(&mut self, request: Request<Say>) -> Self::Future {
-        let mut answer = Response::new(self.answer(&request.get_ref().text));
+        let mut response = Response::new(self.response(&request.get_ref().text));
         // What came is said again.
         let mut metadata = request.metadata().clone();
         metadata.remove("authorization");
-        *answer.metadata_mut() = metadata;
-        let answer = self.check().map(|()| answer);
-        Box::pin(std::future::ready(answer))
+        *response.metadata_mut() = metadata;
+        let response = self.check().map(|()| response);
+        Box::pin(std::future::ready(response))
     }
 }
 
 impl server::ClientStreamingService<Say> for Call {
     type Response = Say;
-    type Future = Answer<Say>;
+    type Future = Reply<Say>;
 
     fn call(&mut self, request: Request<Streaming<Say>>) -> Self::Future {
         let call = self.clone();
@@ -275,7 +249,7 @@ impl server::ClientStreamingService<Say> for Call {
             while let Some(message) = messages.message().await? {
                 heard.push(message.text);
             }
-            Ok(Response::new(call.answer(&heard.join(", "))))
+            Ok(Response::new(call.response(&heard.join(", "))))
         })
     }
 }
@@ -283,7 +257,7 @@ impl server::ClientStreamingService<Say> for Call {
 impl server::ServerStreamingService<Say> for Call {
     type Response = Say;
     type ResponseStream = Messages;
-    type Future = Answer<Messages>;
+    type Future = Reply<Messages>;
 
     fn call(&mut self, request: Request<Say>) -> Self::Future {
         let call = self.clone();
@@ -295,7 +269,10 @@ impl server::ServerStreamingService<Say> for Call {
             }
             checked?;
             let words = request.into_inner().text;
-            let words: Vec<_> = words.split(' ').map(|word| Ok(call.answer(word))).collect();
+            let words: Vec<_> = words
+                .split(' ')
+                .map(|word| Ok(call.response(word)))
+                .collect();
             Ok(Response::new(stream::iter(words).boxed()))
         })
     }
@@ -304,7 +281,7 @@ impl server::ServerStreamingService<Say> for Call {
 impl server::StreamingService<Say> for Call {
     type Response = Say;
     type ResponseStream = Messages;
-    type Future = Answer<Messages>;
+    type Future = Reply<Messages>;
 
     fn call(&mut self, request: Request<Streaming<Say>>) -> Self::Future {
         let call = self.clone();
@@ -314,8 +291,8 @@ impl server::StreamingService<Say> for Call {
                 messages.message().await?;
             }
             call.check()?;
-            let answers = messages.map_ok(move |message| call.answer(&message.text));
-            Ok(Response::new(answers.boxed()))
+            let responses = messages.map_ok(move |message| call.response(&message.text));
+            Ok(Response::new(responses.boxed()))
         })
     }
 }

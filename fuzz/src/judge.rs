@@ -1,4 +1,4 @@
-//! Asking a policy as the layer asks it, and seeing what a verdict does.
+//! Runs a policy the way the layer does, and reports the effect of its verdict.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use tower_service::Service;
 pub(crate) const DEFAULT_COOLDOWN: Duration = Duration::from_secs(77);
 pub(crate) const MAX_COOLDOWN: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// On a runtime whose clock stands still unless everything waits.
+/// Runs a future on a clock that only advances when every task waits.
 pub(crate) fn on_a_paused_clock<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
@@ -34,7 +34,7 @@ pub(crate) fn on_a_paused_clock<T>(future: impl Future<Output = T>) -> T {
     })
 }
 
-/// What a verdict does, whatever reason it gives.
+/// The effect of a verdict, without its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
     Forward,
@@ -69,7 +69,7 @@ impl Does {
     }
 }
 
-/// The policy's last word.
+/// The final verdict of the policy.
 pub(crate) fn judge(
     policy: &dyn ProviderPolicy,
     head: &response::Parts,
@@ -81,28 +81,28 @@ pub(crate) fn judge(
     };
     assert!(
         !matches!(verdict, Verdict::Inspect | Verdict::Peek),
-        "nothing is left to ask for"
+        "the policy asks for a body twice"
     );
     verdict
 }
 
-/// How a key stands after this verdict.
+/// The state of a key after this verdict.
 pub(crate) fn state_after(verdict: Verdict) -> KeyState {
     on_a_paused_clock(async {
-        let answer = Response::new(Whole::default());
-        send(Fixed(verdict), answer).await.state
+        let response = Response::new(Whole::default());
+        send(Fixed(verdict), response).await.state
     })
 }
 
-/// What came of a request whose first key got the answer, and whose second key is good.
+/// The result of a request whose first key got the response and whose second key is good.
 pub(crate) struct Outcome {
-    pub(crate) answer: Response<Vec<u8>>,
+    pub(crate) response: Response<Vec<u8>>,
     pub(crate) attempts: usize,
     pub(crate) state: KeyState,
 }
 
 /// Sends a request through the layer.
-pub(crate) async fn send<P: ProviderPolicy>(policy: P, answer: Response<Whole>) -> Outcome {
+pub(crate) async fn send<P: ProviderPolicy>(policy: P, response: Response<Whole>) -> Outcome {
     let pool = KeyPool::builder()
         .key(FIRST_KEY)
         .key("second-key-9876543210")
@@ -111,7 +111,7 @@ pub(crate) async fn send<P: ProviderPolicy>(policy: P, answer: Response<Whole>) 
     let pool = Arc::new(pool.build().unwrap());
     let attempts = Arc::default();
     let upstream = Upstream {
-        answer,
+        response,
         attempts: Arc::clone(&attempts),
     };
     let mut service = KeyFailoverLayer::new(policy, Arc::clone(&pool)).layer(upstream);
@@ -125,7 +125,7 @@ pub(crate) async fn send<P: ProviderPolicy>(policy: P, answer: Response<Whole>) 
     }
     let attempts = *attempts.lock().unwrap();
     Outcome {
-        answer: Response::from_parts(head, received),
+        response: Response::from_parts(head, received),
         attempts,
         state: pool.states()[0],
     }
@@ -133,7 +133,7 @@ pub(crate) async fn send<P: ProviderPolicy>(policy: P, answer: Response<Whole>) 
 
 pub(crate) const FIRST_KEY: &str = "first-key-0123456789";
 
-/// A body that is there.
+/// A body whose frames are all available.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Whole {
     pub(crate) data: Option<Bytes>,
@@ -158,7 +158,7 @@ impl Body for Whole {
 
 #[derive(Clone)]
 struct Upstream {
-    answer: Response<Whole>,
+    response: Response<Whole>,
     attempts: Arc<std::sync::Mutex<usize>>,
 }
 
@@ -175,13 +175,13 @@ impl Service<Request<RequestBody<Whole>>> for Upstream {
         let mut attempts = self.attempts.lock().unwrap();
         *attempts += 1;
         ready(Ok(match *attempts {
-            1 => self.answer.clone(),
+            1 => self.response.clone(),
             _ => Response::new(Whole::default()),
         }))
     }
 }
 
-/// Says the same of every answer.
+/// Returns the same verdict for every response.
 struct Fixed(Verdict);
 
 impl ProviderPolicy for Fixed {

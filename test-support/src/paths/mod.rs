@@ -1,5 +1,5 @@
-//! Every path that a request can take, through the layer and through what people would use instead.
-//! What is measured, counted and compared elsewhere is this one list.
+//! Every path that a request can take through the layer, and through the alternatives to it. The
+//! benches, the instruction counts and the allocation counts share this list.
 
 mod peers;
 mod provider;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service};
-use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy, policy};
+use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy};
 
 pub use self::peers::cloning;
 pub use self::provider::{Plain, Provider, X_KEY};
@@ -101,13 +101,18 @@ pub fn good_first(len: usize) -> Arc<KeyPool> {
     Arc::new(KeyPool::new(["good".to_owned()].into_iter().chain(others)).unwrap())
 }
 
-/// All of them, for requests of this kind.
-pub fn all(requests: Requests) -> Vec<Path> {
+/// All paths for requests of this kind. The caller passes the two built-in policies, which a build
+/// without them does not have.
+pub fn all<A, O>(requests: Requests, anthropic: A, openai: O) -> Vec<Path>
+where
+    A: ProviderPolicy + Clone,
+    O: ProviderPolicy,
+{
     let plain = move || requests.make();
     let with_key = move || requests.with_key("good");
 
     let accepted = |name, pool| with(name, KeyFailoverLayer::new(Plain, pool), plain);
-    let telling = |name, pool| {
+    let with_extensions = |name, pool| {
         let layer = KeyFailoverLayer::new(Plain, pool).extensions(true);
         with(name, layer, plain)
     };
@@ -135,21 +140,21 @@ pub fn all(requests: Requests) -> Vec<Path> {
         accepted("first of 1000", good_first(1000)),
         accepted("last of 10", pool(10, 1)),
         accepted("last of 1000", pool(1000, 1)),
-        telling("one key, extensions", good_first(1)),
-        telling("first of 3, extensions", good_first(3)),
+        with_extensions("one key, extensions", good_first(1)),
+        with_extensions("first of 3, extensions", good_first(3)),
         with(
             "one key, Anthropic",
-            KeyFailoverLayer::new(policy::Provider::anthropic(), good_first(1)),
+            KeyFailoverLayer::new(anthropic.clone(), good_first(1)),
             plain,
         ),
         with(
             "first of 3, Anthropic",
-            KeyFailoverLayer::new(policy::Provider::anthropic(), good_first(3)),
+            KeyFailoverLayer::new(anthropic, good_first(3)),
             plain,
         ),
         with(
             "first of 3, OpenAi",
-            KeyFailoverLayer::new(policy::Provider::openai(), good_first(3)),
+            KeyFailoverLayer::new(openai, good_first(3)),
             plain,
         ),
         retried("retry, one refused", 1),

@@ -1,4 +1,4 @@
-//! A request body that attempts read in any order and amount, while they are refused, answered,
+//! A request body that attempts read in any order and amount, while they are refused, served,
 //! superseded and dropped, also in the middle of a poll of the caller's body.
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ use tower_key_failover::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::asking::Whole;
+use crate::judge::Whole;
 
 #[derive(Arbitrary, Debug)]
 struct Case {
@@ -30,7 +30,7 @@ struct Case {
     max_attempts: Option<NonZeroUsize>,
     max_replay: Bound,
     budget: Bound,
-    told: Told,
+    declared_length: DeclaredLength,
     upload: Vec<Step>,
     script: Vec<Action>,
 }
@@ -54,7 +54,7 @@ impl Bound {
 
 /// What the caller's body tells of its length.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
-enum Told {
+enum DeclaredLength {
     Nothing,
     Least,
     Exactly,
@@ -93,19 +93,19 @@ impl Step {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Action {
     Read {
-        view: u8,
+        attempt: u8,
         frames: u8,
     },
     ReadLatest {
         frames: u8,
     },
     Drop {
-        view: u8,
+        attempt: u8,
     },
     Go,
     /// Answers the latest attempt.
     Refuse(Refusal),
-    Answer,
+    Respond,
     Fail,
     /// Lets the future see what happened.
     Poll,
@@ -125,7 +125,7 @@ pub fn run(input: &[u8]) {
     let Ok(case) = Case::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
     };
-    World::new(case).play();
+    World::new(case).run();
 }
 
 type Future = ResponseFuture<Inner, Plain, Source, Whole>;
@@ -139,7 +139,7 @@ struct World {
     future: RefCell<Option<Pin<Box<Future>>>>,
     response: RefCell<Option<Response<tower_key_failover::ResponseBody<Whole>>>>,
     is_over: Cell<bool>,
-    views: RefCell<Vec<View>>,
+    attempts: RefCell<Vec<AttemptBody>>,
     ready: Cell<bool>,
     depth: Cell<usize>,
     upload: Upload,
@@ -147,7 +147,7 @@ struct World {
 
 /// The caller's body, as the world knows it.
 struct Upload {
-    told: Told,
+    declared_length: DeclaredLength,
     steps: RefCell<VecDeque<Step>>,
     declared: usize,
     fails: bool,
@@ -155,10 +155,10 @@ struct Upload {
     is_unbound: Cell<bool>,
     allowed: Cell<usize>,
     sent: Cell<usize>,
-    /// Of that, what a poll brought in whose view was superseded meanwhile.
+    /// Of that, what a poll brought in whose attempt was superseded meanwhile.
     owed: Cell<usize>,
     has_failed: Cell<bool>,
-    /// Whether it failed in a poll whose view was superseded meanwhile: the next one is told.
+    /// Whether it failed in a poll whose attempt was superseded meanwhile: the next one is declared_length.
     fails_late: Cell<bool>,
     has_ended: Cell<bool>,
     is_dropped: Cell<bool>,
@@ -167,7 +167,7 @@ struct Upload {
 }
 
 /// One attempt's body, as the world knows it.
-struct View {
+struct AttemptBody {
     body: Option<RequestBody<Source>>,
     reply: Rc<RefCell<Reply>>,
     read: usize,
@@ -180,7 +180,7 @@ struct View {
 
 #[derive(Default)]
 struct Reply {
-    answer: Option<Result<Response<Whole>, ()>>,
+    response: Option<Result<Response<Whole>, ()>>,
     is_refusal: bool,
     is_taken: bool,
     waker: Option<Waker>,
@@ -194,7 +194,7 @@ impl World {
         }
         let last = steps.back().copied();
         let upload = Upload {
-            told: case.told,
+            declared_length: case.declared_length,
             declared: steps.iter().map(|step| step.len()).sum(),
             fails: matches!(last, Some(Step::Error)),
             has_trailers: matches!(last, Some(Step::Trailers)),
@@ -231,7 +231,7 @@ impl World {
                 future: RefCell::new(None),
                 response: RefCell::new(None),
                 is_over: Cell::new(false),
-                views: RefCell::new(Vec::new()),
+                attempts: RefCell::new(Vec::new()),
                 ready: Cell::new(true),
                 depth: Cell::new(0),
                 upload,
@@ -239,7 +239,7 @@ impl World {
         })
     }
 
-    fn play(self: Rc<Self>) {
+    fn run(self: Rc<Self>) {
         let request = Request::new(Source(self.weak.clone()));
         let mut service = self.service.take().unwrap();
         *self.future.borrow_mut() = Some(Box::pin(service.call(request)));
@@ -253,24 +253,24 @@ impl World {
         let Some(action) = self.script.borrow_mut().pop_front() else {
             return false;
         };
-        let count = self.views.borrow().len();
+        let count = self.attempts.borrow().len();
         let latest = count - 1;
         match action {
-            Action::Read { view, frames } => {
-                let view = usize::from(view) % count;
-                (0..=frames % 16).all(|_| self.read(view));
+            Action::Read { attempt, frames } => {
+                let attempt = usize::from(attempt) % count;
+                (0..=frames % 16).all(|_| self.read(attempt));
             }
             Action::ReadLatest { frames } => {
                 (0..=frames).all(|_| self.read(latest));
             }
-            Action::Drop { view } => {
-                let view = usize::from(view) % count;
-                let body = self.views.borrow_mut()[view].body.take();
+            Action::Drop { attempt } => {
+                let attempt = usize::from(attempt) % count;
+                let body = self.attempts.borrow_mut()[attempt].body.take();
                 drop(body);
             }
             Action::Go => self.upload.go(),
-            Action::Refuse(refusal) => self.reply(latest, true, Ok(refusal.answer())),
-            Action::Answer => self.reply(latest, false, Ok(Response::new(Whole::default()))),
+            Action::Refuse(refusal) => self.reply(latest, true, Ok(refusal.response())),
+            Action::Respond => self.reply(latest, false, Ok(Response::new(Whole::default()))),
             Action::Fail => self.reply(latest, false, Err(())),
             Action::Poll => self.poll(),
             Action::DropFuture => {
@@ -286,13 +286,13 @@ impl World {
         true
     }
 
-    fn reply(&self, view: usize, is_refusal: bool, answer: Result<Response<Whole>, ()>) {
-        let reply = Rc::clone(&self.views.borrow()[view].reply);
+    fn reply(&self, attempt: usize, is_refusal: bool, response: Result<Response<Whole>, ()>) {
+        let reply = Rc::clone(&self.attempts.borrow()[attempt].reply);
         let mut reply = reply.borrow_mut();
-        if reply.answer.is_some() || reply.is_taken {
+        if reply.response.is_some() || reply.is_taken {
             return;
         }
-        reply.answer = Some(answer);
+        reply.response = Some(response);
         reply.is_refusal = is_refusal;
         let waker = reply.waker.take();
         drop(reply);
@@ -306,21 +306,21 @@ impl World {
         let Some(mut future) = self.future.borrow_mut().take() else {
             return;
         };
-        let before = self.views.borrow().len();
+        let before = self.attempts.borrow().len();
         let polled = future
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
-        let count = self.views.borrow().len();
+        let count = self.attempts.borrow().len();
         if count > before {
             let repeated = self.upload.sent.get() - self.upload.owed.get();
             assert!(repeated <= self.max_replay, "sent again beyond the bound");
             let is_known = self.upload.has_failed.get() && !self.upload.fails_late.get();
             assert!(!is_known, "what has failed is sent again");
         }
-        for (at, view) in self.views.borrow_mut().iter_mut().enumerate() {
-            let reply = view.reply.borrow();
+        for (at, attempt) in self.attempts.borrow_mut().iter_mut().enumerate() {
+            let reply = attempt.reply.borrow();
             let is_let_go = reply.is_taken && reply.is_refusal && polled.is_pending();
-            view.superseded |= at + 1 < count || is_let_go;
+            attempt.superseded |= at + 1 < count || is_let_go;
         }
         match polled {
             Poll::Pending => *self.future.borrow_mut() = Some(future),
@@ -328,22 +328,23 @@ impl World {
                 drop(future);
                 self.is_over.set(true);
                 if let Ok(response) = response {
-                    self.check_answer(&response);
+                    self.check_response(&response);
                     *self.response.borrow_mut() = Some(response);
                 }
             }
         }
     }
 
-    fn check_answer(&self, response: &Response<tower_key_failover::ResponseBody<Whole>>) {
+    fn check_response(&self, response: &Response<tower_key_failover::ResponseBody<Whole>>) {
         let info = response.body().failover().unwrap();
-        assert_eq!(info.attempts(), self.views.borrow().len());
+        assert_eq!(info.attempts(), self.attempts.borrow().len());
         let forwards = response.status() == 200 || response.status() == 403;
         assert_eq!(info.outcome() == Outcome::Forwarded, forwards);
         match info.replay() {
             Replay::TooLarge => assert!(
                 self.upload.sent.get() > self.max_replay
-                    || self.upload.told != Told::Nothing && self.upload.declared > self.max_replay
+                    || self.upload.declared_length != DeclaredLength::Nothing
+                        && self.upload.declared > self.max_replay
             ),
             Replay::BodyFailed => assert!(self.upload.has_failed.get()),
             Replay::OverBudget => assert!(self.budget.limit() < 1 << 24),
@@ -352,18 +353,20 @@ impl World {
         }
     }
 
-    /// Polls a view once. Whether it makes sense to go on.
+    /// Polls a attempt once. Whether it makes sense to go on.
     fn read(&self, at: usize) -> bool {
         // It may be being polled already, further out.
         let taken = {
-            let view = &mut self.views.borrow_mut()[at];
+            let attempt = &mut self.attempts.borrow_mut()[at];
             // What has ended may do as it likes; what is superseded goes on to say so.
-            let body = view.body.take_if(|_| !view.is_over || view.superseded);
+            let body = attempt
+                .body
+                .take_if(|_| !attempt.is_over || attempt.superseded);
             body.map(|body| {
-                view.waits = false;
-                view.waker.0.store(false, Ordering::Relaxed);
-                let waker = Waker::from(Arc::clone(&view.waker));
-                (body, waker, view.superseded)
+                attempt.waits = false;
+                attempt.waker.0.store(false, Ordering::Relaxed);
+                let waker = Waker::from(Arc::clone(&attempt.waker));
+                (body, waker, attempt.superseded)
             })
         };
         let Some((mut body, waker, was_superseded)) = taken else {
@@ -377,78 +380,81 @@ impl World {
         }
 
         let upload = &self.upload;
-        let view = &mut self.views.borrow_mut()[at];
-        let superseded = view.superseded;
+        let attempt = &mut self.attempts.borrow_mut()[at];
+        let superseded = attempt.superseded;
         let frame = match polled {
             Poll::Pending => {
-                assert!(!was_superseded, "a superseded view waits");
+                assert!(!was_superseded, "a superseded attempt waits");
                 assert!(!says_end, "the end was there");
-                view.body = Some(body);
-                view.waits = true;
+                attempt.body = Some(body);
+                attempt.waits = true;
                 return false;
             }
             Poll::Ready(frame) => frame,
         };
-        view.body = Some(body);
+        attempt.body = Some(body);
         match frame {
             Some(Err(error)) if error.is_superseded() => {
-                assert!(superseded, "the live view is told that it is superseded");
-                view.is_over = true;
+                assert!(
+                    superseded,
+                    "the live attempt is declared_length that it is superseded"
+                );
+                attempt.is_over = true;
             }
-            // It has read all there is, and was told so or might have known.
+            // It has read all there is, and was declared_length so or might have known.
             None if superseded
-                && view.read == upload.declared
-                && view.trailers == upload.has_trailers =>
+                && attempt.read == upload.declared
+                && attempt.trailers == upload.has_trailers =>
             {
-                view.is_over = true;
+                attempt.is_over = true;
             }
-            _ if superseded => panic!("a superseded view got more than an error: {frame:?}"),
+            _ if superseded => panic!("a superseded attempt got more than an error: {frame:?}"),
             Some(Err(_)) => {
                 assert!(upload.has_failed.get(), "the caller's body did not fail");
-                view.is_over = true;
+                attempt.is_over = true;
             }
             Some(Ok(frame)) => {
                 assert!(!says_end, "there was more");
                 match frame.into_data() {
                     Ok(data) => {
-                        assert!(!view.trailers, "data behind the trailers");
-                        assert_eq!(data, content(view.read, data.len()), "other bytes");
-                        view.read += data.len();
-                        assert!(view.read <= upload.sent.get());
+                        assert!(!attempt.trailers, "data behind the trailers");
+                        assert_eq!(data, content(attempt.read, data.len()), "other bytes");
+                        attempt.read += data.len();
+                        assert!(attempt.read <= upload.sent.get());
                         return true;
                     }
                     Err(frame) => {
                         assert_eq!(frame.into_trailers().unwrap(), trailers());
-                        assert!(!view.trailers && upload.has_trailers);
-                        assert_eq!(view.read, upload.declared, "trailers come last");
-                        view.trailers = true;
+                        assert!(!attempt.trailers && upload.has_trailers);
+                        assert_eq!(attempt.read, upload.declared, "trailers come last");
+                        attempt.trailers = true;
                     }
                 }
                 return true;
             }
             None => {
                 assert!(!upload.fails, "a failed body looks complete");
-                assert_eq!(view.read, upload.declared, "a cut body looks complete");
-                assert_eq!(view.trailers, upload.has_trailers, "trailers are lost");
-                view.is_over = true;
+                assert_eq!(attempt.read, upload.declared, "a cut body looks complete");
+                assert_eq!(attempt.trailers, upload.has_trailers, "trailers are lost");
+                attempt.is_over = true;
             }
         }
         false
     }
 
     fn check_hints(&self, at: usize, body: &RequestBody<Source>) {
-        let view = &self.views.borrow()[at];
-        if view.superseded {
+        let attempt = &self.attempts.borrow()[at];
+        if attempt.superseded {
             return;
         }
-        let left = (self.upload.declared - view.read) as u64;
+        let left = (self.upload.declared - attempt.read) as u64;
         let hint = body.size_hint();
         assert!(hint.lower() <= left, "{hint:?} of {left}");
         assert!(hint.upper().is_none_or(|upper| upper >= left), "{hint:?}");
-        match self.upload.told {
-            Told::Exactly => assert_eq!(hint.exact(), Some(left)),
-            Told::Least => assert!(hint.exact().is_none()),
-            Told::Nothing => assert!(hint.exact().is_none()),
+        match self.upload.declared_length {
+            DeclaredLength::Exactly => assert_eq!(hint.exact(), Some(left)),
+            DeclaredLength::Least => assert!(hint.exact().is_none()),
+            DeclaredLength::Nothing => assert!(hint.exact().is_none()),
         }
     }
 
@@ -466,28 +472,28 @@ impl World {
         self.upload.go();
         self.ready.set(true);
         self.poll();
-        let latest = self.views.borrow().len() - 1;
+        let latest = self.attempts.borrow().len() - 1;
         loop {
             {
-                let view = &self.views.borrow()[latest];
-                if view.is_over || view.body.is_none() {
+                let attempt = &self.attempts.borrow()[latest];
+                if attempt.is_over || attempt.body.is_none() {
                     break;
                 }
-                let is_woken = view.waker.0.load(Ordering::Relaxed);
-                assert!(!view.waits || is_woken, "nobody woke the live view");
+                let is_woken = attempt.waker.0.load(Ordering::Relaxed);
+                assert!(!attempt.waits || is_woken, "nobody woke the live attempt");
             }
             self.read(latest);
             self.check_what_is_held();
         }
-        let is_read = self.views.borrow()[latest].is_over;
+        let is_read = self.attempts.borrow()[latest].is_over;
         if self.is_over.get() && is_read {
-            // Superseded views keep nothing alive, and the live one has all.
+            // Superseded attempts keep nothing alive, and the live one has all.
             assert_eq!(self.budget.held(), 0);
             assert_eq!(self.upload.alive.load(Ordering::Relaxed), 0);
         }
-        let (future, views) = (self.future.take(), self.views.take());
+        let (future, attempts) = (self.future.take(), self.attempts.take());
         drop(future);
-        drop(views);
+        drop(attempts);
         drop(self.response.take());
         assert_eq!(self.budget.held(), 0, "the budget leaks");
         assert_eq!(
@@ -500,14 +506,14 @@ impl World {
 }
 
 impl Refusal {
-    fn answer(self) -> Response<Whole> {
-        let mut answer = Response::new(Whole::default());
-        *answer.status_mut() = match self {
+    fn response(self) -> Response<Whole> {
+        let mut response = Response::new(Whole::default());
+        *response.status_mut() = match self {
             Self::Keep => StatusCode::FORBIDDEN,
             Self::Temporary => StatusCode::TOO_MANY_REQUESTS,
             Self::Permanent => StatusCode::UNAUTHORIZED,
         };
-        answer
+        response
     }
 }
 
@@ -627,10 +633,10 @@ impl Body for Source {
         let world = self.world();
         let left = (world.upload.declared - world.upload.sent.get()) as u64;
         let mut hint = SizeHint::new();
-        match world.upload.told {
-            Told::Nothing => {}
-            Told::Least => hint.set_lower(left),
-            Told::Exactly => hint = SizeHint::with_exact(left),
+        match world.upload.declared_length {
+            DeclaredLength::Nothing => {}
+            DeclaredLength::Least => hint.set_lower(left),
+            DeclaredLength::Exactly => hint = SizeHint::with_exact(left),
         }
         hint
     }
@@ -646,8 +652,8 @@ impl Drop for Source {
 
 impl World {
     fn superseded(&self) -> usize {
-        let views = self.views.borrow();
-        views.iter().filter(|view| view.superseded).count()
+        let attempts = self.attempts.borrow();
+        attempts.iter().filter(|attempt| attempt.superseded).count()
     }
 }
 
@@ -671,9 +677,9 @@ impl Service<Request<RequestBody<Source>>> for Inner {
         let world = self.0.upgrade().unwrap();
         let reply = Rc::<RefCell<Reply>>::default();
         let body = request.into_body();
-        let mut views = world.views.borrow_mut();
-        assert_eq!(body.attempt().unwrap().number(), views.len() + 1);
-        views.push(View {
+        let mut attempts = world.attempts.borrow_mut();
+        assert_eq!(body.attempt().unwrap().number(), attempts.len() + 1);
+        attempts.push(AttemptBody {
             body: Some(body),
             reply: Rc::clone(&reply),
             read: 0,
@@ -694,10 +700,10 @@ impl std::future::Future for Replied {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut reply = self.0.borrow_mut();
-        match reply.answer.take() {
-            Some(answer) => {
+        match reply.response.take() {
+            Some(response) => {
                 reply.is_taken = true;
-                Poll::Ready(answer)
+                Poll::Ready(response)
             }
             None => {
                 reply.waker = Some(cx.waker().clone());
@@ -731,8 +737,8 @@ impl ProviderPolicy for Plain {
     }
 
     fn exhausted_response(&self, _: &Exhausted) -> Response<Bytes> {
-        let mut answer = Response::new(Bytes::new());
-        *answer.status_mut() = StatusCode::BAD_GATEWAY;
-        answer
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
     }
 }
