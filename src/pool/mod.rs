@@ -287,25 +287,16 @@ impl KeyPool {
     /// to [observability](crate::guides::observability) lists the metrics.
     ///
     /// ```
-    /// use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     /// use tower_key_failover::KeyPool;
     ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = KeyPool::builder().name("search").key("first-key").key("second-key").build()?;
-    /// pool.disable(0)?;
-    ///
-    /// // In place of an exporter.
-    /// let recorder = DebuggingRecorder::new();
-    /// metrics::with_local_recorder(&recorder, || pool.record_metrics());
-    ///
-    /// let rendered = recorder.snapshotter().snapshot().into_vec();
-    /// assert!(rendered.iter().any(|(key, .., value)| {
-    ///     key.key().name() == "key_pool_state"
-    ///         && key.key().labels().any(|label| label.value() == "permanent")
-    ///         && *value == DebugValue::Gauge(1.0.into())
-    /// }));
-    /// # Ok(())
-    /// # }
+    /// /// The handler of `GET /metrics`. `render` is the exporter's, such as
+    /// /// `PrometheusHandle::render`.
+    /// fn metrics(pool: &KeyPool, render: impl Fn() -> String) -> String {
+    ///     pool.record_metrics();
+    ///     render()
+    /// }
+    /// # let pool = KeyPool::new(["first-key", "second-key"]).unwrap();
+    /// # assert_eq!(metrics(&pool, String::new), "");
     /// ```
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
