@@ -1,13 +1,14 @@
-//! A reverse proxy in axum: clients show the gateway's own token, the provider sees keys of the pool.
+//! A reverse proxy with axum. Clients send the proxy's token, and the provider receives a key of the
+//! pool.
 //!
-//! It shows where each layer belongs: the token check, the trace, the overall timeout and the body
-//! limit above the failover, what concerns one attempt beneath it.
+//! The example shows the order of layers. Token check, tracing, overall timeout and body limit are
+//! above the failover layer. Layers that concern a single attempt are below it.
 //!
 //! ```sh
 //! cargo run --example axum_proxy
 //! ```
 //!
-//! Provider and gateway listen on loopback; the program plays the client, and exits.
+//! Provider and proxy listen on loopback. The program sends a request as the client, and exits.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -35,20 +36,20 @@ use tower_key_failover::{KeyFailoverLayer, KeyPool};
 
 fn gateway(provider: SocketAddr, pool: Arc<KeyPool>) -> Router {
     let to_provider = ServiceBuilder::new()
-        // Above: once for each request, however many attempts it takes.
+        // Above the failover layer: once per request.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
             Duration::from_secs(60),
         ))
         .layer(RequestBodyLimitLayer::new(8 << 20))
         .layer(KeyFailoverLayer::new(Provider::anthropic(), pool))
-        // Beneath: for each attempt.
+        // Below the failover layer: once per attempt.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
             Duration::from_secs(20),
         ))
         .map_request(move |request| sent_to(provider, request))
-        // A provider out of reach is an answer too, as axum wants it.
+        // axum requires a response if the provider cannot be reached.
         .layer(HandleErrorLayer::new(|error: legacy::Error| async move {
             (StatusCode::BAD_GATEWAY, error.to_string())
         }))
@@ -60,7 +61,7 @@ fn gateway(provider: SocketAddr, pool: Arc<KeyPool>) -> Router {
         .layer(TraceLayer::new_for_http())
 }
 
-/// Lets clients of the gateway in, and takes their token off: it is no key for the provider.
+/// Checks and removes the token of the proxy, so that the provider does not see it.
 async fn check_token(mut request: Request, next: Next) -> Response {
     match request.headers_mut().remove(AUTHORIZATION) {
         Some(token) if token == "Bearer gateway-token" => next.run(request).await,
@@ -79,7 +80,7 @@ fn sent_to<B>(provider: SocketAddr, mut request: http::Request<B>) -> http::Requ
     request
 }
 
-/// A provider that has had enough of the first key, and never knew the second.
+/// A provider that rate-limits the first key and does not know the second.
 async fn messages(headers: HeaderMap, question: String) -> Response {
     assert!(
         !headers.contains_key(AUTHORIZATION),
@@ -120,7 +121,7 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(response.status(), StatusCode::OK);
     let answer = response.into_body().collect().await?.to_bytes();
     assert_eq!(answer, "an answer to: a question");
-    println!("the client got {answer:?}");
+    println!("the client received {answer:?}");
 
     let states = pool.states();
     assert!(matches!(
@@ -131,7 +132,7 @@ async fn main() -> Result<(), BoxError> {
             KeyState::Valid
         ]
     ));
-    println!("the pool's keys are {states:?}");
+    println!("the states of the keys: {states:?}");
     Ok(())
 }
 

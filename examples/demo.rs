@@ -1,9 +1,9 @@
-//! A request survives refused keys: everything on loopback, nothing to set up.
+//! Shows how requests survive refused keys. Everything runs on loopback without setup.
 //!
-//! An embedded upstream knows three keys, of which one is rate-limited and one revoked. A gateway
-//! (axum, this crate's layer and hyper-util's client) holds all three. A caller sends a handful of
-//! requests through it, and for each you see which key was tried, what came back and how long it
-//! took, then what the pool knows. Exits with status 1 if any step is not what it should be.
+//! An upstream knows three keys: one is rate-limited, one is revoked, one is good. A gateway (axum,
+//! this crate's layer and hyper-util's client) holds all three. For each request of a caller, the
+//! demo prints the attempts with their keys, the response, its timing, and the state of the pool. It
+//! exits with status 1 if a step fails.
 //!
 //! ```text
 //! cargo run --example demo
@@ -37,18 +37,18 @@ const REVOKED: &str = "sk-ant-demo-revoked-2222";
 const GOOD: &str = "sk-ant-demo-good-3333";
 const CALLERS_OWN: &str = "sk-ant-demo-of-the-caller";
 
-/// What went over the wire between gateway and upstream since it was last shown.
+/// The attempts that the upstream has received since they were last printed.
 type Attempts = Arc<Mutex<Vec<String>>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
         Ok(true) => {
-            println!("\nEvery step was as it should be.");
+            println!("\nEvery step passed.");
             ExitCode::SUCCESS
         }
         Ok(false) => {
-            println!("\nNot every step was as it should be.");
+            println!("\nA step failed.");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -80,58 +80,61 @@ async fn run() -> Result<bool, BoxError> {
     };
 
     demo.step("A plain request meets a rate-limited and a revoked key");
-    let answer = demo.send("/v1/messages", None).await?;
+    let response = demo.send("/v1/messages", None).await?;
     demo.expect(
-        answer.status == 200 && answer.attempts == 3,
-        "the caller sees one good answer",
+        response.status == 200 && response.attempts == 3,
+        "the caller gets one good response",
     );
-    demo.expect_pool([out_for_a_while, out_for_good, valid]);
+    demo.expect_pool([cooling_down, permanent, valid]);
 
     demo.step("A stream: events arrive as the upstream sends them");
-    let answer = demo.send("/v1/stream", None).await?;
+    let response = demo.send("/v1/stream", None).await?;
     demo.expect(
-        answer.first_byte + Duration::from_millis(100) < answer.complete,
+        response.first_byte + Duration::from_millis(100) < response.complete,
         "the first event arrived long before the last",
     );
-    demo.expect_pool([out_for_a_while, out_for_good, valid]);
+    demo.expect_pool([cooling_down, permanent, valid]);
 
-    demo.step("BYOK: a caller's own key is refused, and that is the caller's affair");
-    let answer = demo.send("/v1/messages", Some(CALLERS_OWN)).await?;
+    demo.step("BYOK: the caller's own key is refused");
+    let response = demo.send("/v1/messages", Some(CALLERS_OWN)).await?;
     demo.expect(
-        answer.status == 401 && answer.attempts == 1,
-        "the refusal is passed on untouched",
+        response.status == 401 && response.attempts == 1,
+        "the refusal is forwarded unchanged",
     );
-    demo.expect_pool([out_for_a_while, out_for_good, valid]);
+    demo.expect_pool([cooling_down, permanent, valid]);
 
     demo.step("The last good key is rate-limited too, for a second");
     good_key_works.store(false, Ordering::Relaxed);
-    let answer = demo.send("/v1/messages", None).await?;
+    let response = demo.send("/v1/messages", None).await?;
     demo.expect(
-        answer.status == 429 && answer.retry_after.as_deref() == Some("1"),
-        "the caller is told to wait for the first key to return",
+        response.status == 429 && response.retry_after.as_deref() == Some("1"),
+        "the response tells the caller when the first key returns",
     );
-    demo.expect_pool([out_for_a_while, out_for_good, out_for_a_while]);
+    demo.expect_pool([cooling_down, permanent, cooling_down]);
 
-    demo.step("Meanwhile nothing is sent upstream");
-    let answer = demo.send("/v1/messages", None).await?;
+    demo.step("Until then, nothing is sent upstream");
+    let response = demo.send("/v1/messages", None).await?;
     demo.expect(
-        answer.status == 429 && answer.attempts == 0,
-        "the gateway answers by itself",
+        response.status == 429 && response.attempts == 0,
+        "the gateway responds by itself",
     );
 
-    demo.step("The second is over: the key is back, without a restart");
+    demo.step("After the second, the key is usable again");
     good_key_works.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let answer = demo.send("/v1/messages", None).await?;
-    demo.expect(answer.status == 200, "the caller sees a good answer again");
-    demo.expect_pool([out_for_a_while, out_for_good, valid]);
+    let response = demo.send("/v1/messages", None).await?;
+    demo.expect(
+        response.status == 200,
+        "the caller gets a good response again",
+    );
+    demo.expect_pool([cooling_down, permanent, valid]);
 
     Ok(demo.all_well)
 }
 
-/// The gateway: this is all that a proxy needs.
+/// The gateway. This is a complete proxy.
 fn gateway(upstream: String, pool: Arc<KeyPool>, attempts: Attempts) -> Router {
-    // The inner service sees every attempt, and the body tells which key it is made with.
+    // The inner service sees every attempt. The body knows the key of the attempt.
     let client = Client::builder(TokioExecutor::new()).build_http();
     let inner = service_fn(move |request: Request<RequestBody<Body>>| {
         let (client, attempts) = (client.clone(), Arc::clone(&attempts));
@@ -145,7 +148,7 @@ fn gateway(upstream: String, pool: Arc<KeyPool>, attempts: Attempts) -> Router {
                         attempt.hint()
                     )
                 }
-                None => "one attempt, the caller's own key".to_owned(),
+                None => "one attempt, the caller's key".to_owned(),
             };
             let sent = Instant::now();
             let response = client.request(request).await?;
@@ -154,7 +157,7 @@ fn gateway(upstream: String, pool: Arc<KeyPool>, attempts: Attempts) -> Router {
                 response.status().as_u16(),
                 ms(since(sent))
             );
-            attempts.lock().expect("no panic above").push(line);
+            attempts.lock().expect("no panic while locked").push(line);
             Ok::<_, hyper_util::client::legacy::Error>(response)
         }
     });
@@ -171,7 +174,7 @@ fn gateway(upstream: String, pool: Arc<KeyPool>, attempts: Attempts) -> Router {
     Router::new().fallback_service(service)
 }
 
-/// The provider: what it says depends on the key alone.
+/// The provider. Its response depends only on the key.
 fn upstream(good_key_works: Arc<AtomicBool>) -> Router {
     async fn plain(good: State<Arc<AtomicBool>>, headers: HeaderMap) -> Response<Body> {
         refusal(&headers, &good).unwrap_or_else(|| r#"{"text":"hello"}"#.into_response())
@@ -206,7 +209,7 @@ fn refusal(headers: &HeaderMap, good_key_works: &AtomicBool) -> Option<Response<
     Some((status, [("retry-after", wait)]).into_response())
 }
 
-/// The caller, and what it has to say.
+/// The caller, which prints and checks the steps.
 struct Demo {
     caller: Client<HttpConnector, Body>,
     gateway: String,
@@ -216,7 +219,7 @@ struct Demo {
     all_well: bool,
 }
 
-struct Answer {
+struct Received {
     status: u16,
     retry_after: Option<String>,
     attempts: usize,
@@ -230,21 +233,25 @@ impl Demo {
         println!("\n{}. {title}", self.steps);
     }
 
-    async fn send(&self, path: &str, own_key: Option<&str>) -> Result<Answer, BoxError> {
+    async fn send(&self, path: &str, own_key: Option<&str>) -> Result<Received, BoxError> {
         let mut request = Request::post(format!("{}{path}", self.gateway).parse::<Uri>()?);
         if let Some(key) = own_key {
             request = request.header("x-api-key", key);
         }
         let sent = Instant::now();
         let response = self.caller.request(request.body(Body::from("{}"))?).await?;
-        let attempts: Vec<String> =
-            std::mem::take(self.attempts.lock().expect("no panic above").as_mut());
+        let attempts: Vec<String> = std::mem::take(
+            self.attempts
+                .lock()
+                .expect("no panic while locked")
+                .as_mut(),
+        );
         for attempt in &attempts {
             println!("  {attempt}");
         }
         let (head, mut body) = response.into_parts();
         let status = head.status.as_u16();
-        println!("  {:37} {status} after {}", "answer", ms(since(sent)));
+        println!("  {:37} {status} after {}", "response", ms(since(sent)));
         let mut first_byte = None;
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame?.into_data() {
@@ -256,7 +263,7 @@ impl Demo {
         }
         let complete = since(sent);
         let retry_after = head.headers.get("retry-after");
-        Ok(Answer {
+        Ok(Received {
             status,
             retry_after: retry_after.and_then(|wait| Some(wait.to_str().ok()?.to_owned())),
             attempts: attempts.len(),
@@ -279,9 +286,9 @@ impl Demo {
                 let state = match state {
                     KeyState::Valid => "valid".to_owned(),
                     KeyState::Temporary { retry_after } => {
-                        format!("out for {:.1} s", retry_after.as_secs_f64())
+                        format!("cooling down for {:.1} s", retry_after.as_secs_f64())
                     }
-                    _ => "out for good".to_owned(),
+                    _ => "permanently marked".to_owned(),
                 };
                 format!("{} {state}", key.label().unwrap_or("-"))
             })
@@ -294,11 +301,11 @@ fn valid(state: KeyState) -> bool {
     state == KeyState::Valid
 }
 
-fn out_for_a_while(state: KeyState) -> bool {
+fn cooling_down(state: KeyState) -> bool {
     matches!(state, KeyState::Temporary { .. })
 }
 
-fn out_for_good(state: KeyState) -> bool {
+fn permanent(state: KeyState) -> bool {
     state == KeyState::Permanent
 }
 

@@ -1,7 +1,7 @@
 //! hyper-util's client with several keys, on HTTP/1.1 and HTTP/2.
 //!
-//! The upload is refused in the middle and goes on under the next key: the program sends its second
-//! half only when the provider has answered under a good one.
+//! The provider refuses the upload halfway, and the layer continues it with the next key. The program
+//! sends the second half after the provider has responded to the good key.
 //!
 //! ```sh
 //! cargo run --example hyper_client
@@ -37,7 +37,7 @@ async fn main() -> Result<(), BoxError> {
 
 async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
     let pool = Arc::new(KeyPool::new(["sk-proj-first", "sk-proj-second"])?);
-    // The client takes any body: it infers the layer's own.
+    // The client is generic over the body, and infers the layer's body type.
     let client = Client::builder(TokioExecutor::new())
         .http2_only(http2)
         .build_http();
@@ -51,7 +51,10 @@ async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
     let response = service.oneshot(request).await?;
 
     assert_eq!(response.status(), StatusCode::OK);
-    let info = response.body().failover().ok_or("a request of ours")?;
+    let info = response
+        .body()
+        .failover()
+        .ok_or("no failover information")?;
     println!(
         "{:?}: answered at attempt {}, under {}",
         response.version(),
@@ -64,11 +67,11 @@ async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
     drop(upload);
     let echo = response.into_body().collect().await?.to_bytes();
     assert_eq!(echo, "the first half, and the second");
-    println!("the provider got {echo:?}");
+    println!("the provider received {echo:?}");
     Ok(())
 }
 
-/// Refuses the first key without reading on, and echoes what comes under the other.
+/// Refuses the first key without reading the body, and echoes the body with the second.
 async fn answer(request: Request) -> Response {
     match request.headers()["authorization"].to_str() {
         Ok("Bearer sk-proj-second") => Response::new(request.into_body()),

@@ -1,15 +1,15 @@
-//! A WebSocket client whose handshake survives a refused key: everything on loopback, nothing to set
-//! up.
+//! A WebSocket client whose handshake survives a refused key. Everything runs on loopback without
+//! setup.
 //!
-//! A provider refuses one key and accepts another. The client sends its handshake through the layer,
-//! as it would any request: the refusal moves it on to the next key. From the 101 on the connection is
-//! the client's, and the layer has no part in it. Fails if anything is not as it should be.
+//! The provider refuses one key and accepts another. The client sends its handshake through the layer
+//! like any request, and the layer sends it again with the next key. After the 101, the layer is not
+//! involved.
 //!
 //! ```text
 //! cargo run --example websocket
 //! ```
 //!
-//! How a proxy carries WebSocket is to be seen in `gateway/src/upgrade.rs`.
+//! `gateway/src/upgrade.rs` shows how a proxy forwards WebSocket connections.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ use tower_key_failover::{
 const REVOKED: &str = "sk-demo-revoked-1111";
 const GOOD: &str = "sk-demo-good-2222";
 
-/// What sends requests, with the layer over it.
+/// The HTTP client below the layer.
 type Service = KeyFailover<Client<HttpConnector, RequestBody<Empty<Bytes>>>, Provider>;
 
 #[tokio::main]
@@ -47,7 +47,7 @@ async fn main() -> Result<(), BoxError> {
     tokio::spawn(provide(listener));
 
     let pool = Arc::new(KeyPool::new([REVOKED, GOOD])?);
-    // Against a provider behind TLS: a client that offers HTTP/1.1 alone, as HTTP/2 cannot switch.
+    // With TLS, use a client that offers only HTTP/1.1, because HTTP/2 has no upgrades.
     let client = Client::builder(TokioExecutor::new()).build_http();
     let service = KeyFailoverLayer::new(Provider::openai(), Arc::clone(&pool)).layer(client);
 
@@ -58,8 +58,11 @@ async fn main() -> Result<(), BoxError> {
 
     for said in ["hello", "and good-bye"] {
         socket.send(Message::text(said)).await?;
-        let answer = socket.next().await.ok_or("the provider has gone")??;
-        println!("said {said:?}, heard {answer}");
+        let answer = socket
+            .next()
+            .await
+            .ok_or("the provider closed the connection")??;
+        println!("sent {said:?}, received {answer}");
         assert_eq!(answer, Message::text(said.to_uppercase()));
     }
     socket.close(None).await?;
@@ -92,12 +95,12 @@ async fn connect(
     println!("accepted in attempt {attempts}");
     assert_eq!(attempts, 2);
 
-    // The connection is to be had from the answer to the last attempt.
+    // The response to the last attempt has the connection.
     let upgraded = TokioIo::new(hyper::upgrade::on(&mut response).await?);
     Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
 }
 
-/// The provider: it accepts one key, and answers in capitals.
+/// The provider. It accepts one key and responds in capital letters.
 async fn provide(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(converse(stream));

@@ -1,14 +1,14 @@
-//! Amazon Bedrock with several AWS credentials, each attempt signed anew.
+//! Amazon Bedrock with several AWS credentials. Every attempt is signed with its own credential.
 //!
-//! A key of the pool is `ACCESS_KEY_ID:SECRET`, or `ACCESS_KEY_ID:SECRET:SESSION_TOKEN`. The layer
-//! beneath the failover asks the body whose attempt it is, and signs with that key; the policy puts
-//! none into the request.
+//! A key of the pool is `ACCESS_KEY_ID:SECRET` or `ACCESS_KEY_ID:SECRET:SESSION_TOKEN`. A layer below
+//! the failover layer reads the key of the attempt from the body and signs the request. The policy
+//! injects nothing.
 //!
 //! ```sh
 //! cargo run -p tower-key-failover-integrations --example bedrock_sigv4
 //! ```
 //!
-//! The provider listens on loopback, and checks every signature with code of its own.
+//! The provider listens on loopback and verifies every signature with separate code.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -41,16 +41,16 @@ use tower_key_failover::{
     BoxError, KeyFailoverLayer, KeyPool, ProviderPolicy, RequestBody, Verdict,
 };
 
-/// Where a signature is good for.
+/// The region and the service for which a signature is valid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
     pub(crate) region: &'static str,
     pub(crate) service: &'static str,
 }
 
-/// Signs `request` with `credential`, as of `time`.
+/// Signs `request` with `credential` at `time`.
 ///
-/// `host`, `content-type` and what is AWS's own are signed; other headers may change on their way.
+/// The signature covers `host`, `content-type` and AWS's own headers. Proxies may change others.
 pub(crate) fn sign(
     request: &mut Request<Bytes>,
     credential: &str,
@@ -93,8 +93,8 @@ pub(crate) fn sign(
     Ok(())
 }
 
-/// Bedrock's dialect, for keys that are credentials to sign with: what a caller signed is taken off
-/// as for any key, and nothing is put in its place.
+/// Bedrock's policy for signing credentials. It removes the caller's credentials like any other, and
+/// injects nothing.
 #[derive(Debug)]
 struct Signed(Provider);
 
@@ -121,7 +121,7 @@ impl ProviderPolicy for Signed {
     }
 }
 
-/// Signs each attempt with its own key. A request that brings its own signature passes.
+/// Signs each attempt with its key. Requests with their own signature pass unchanged.
 #[derive(Clone, Debug)]
 struct Signer<S> {
     inner: S,
@@ -145,7 +145,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
-        // The one that was made ready goes along, a clone stays.
+        // Move the ready service into the future, and keep its clone.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
         let scope = self.scope;
@@ -154,7 +154,7 @@ where
                 let untouched = request.map(Either::Left);
                 return ready.call(untouched).await.map_err(Into::into);
             };
-            // The body is signed too, so it has to be known. The next attempt gets it again.
+            // The signature covers the body, so collect it. The next attempt receives the body again.
             let (head, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             let mut request = Request::from_parts(head, body);
@@ -207,7 +207,7 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(answer, r#"{"asked":{"messages":[]}}"#);
     let asked = account.asked.lock().map_err(|_| "the provider panicked")?;
     assert_eq!(*asked, ["AKIDREVOKED", "AKIDBUSY", "AKIDGOOD"]);
-    println!("signed by {asked:?} in turn, and answered: {answer:?}");
+    println!("signed by {asked:?}, response: {answer:?}");
     assert!(matches!(
         pool.states()[..],
         [
@@ -219,7 +219,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What the provider knows: who may sign, and who did.
+/// The accounts that the provider knows, and the signatures it has seen.
 #[derive(Debug, Default)]
 struct Account {
     secrets: HashMap<&'static str, &'static str>,
@@ -269,7 +269,7 @@ fn access_key_id(headers: &HeaderMap) -> Option<&str> {
     value.split_once("Credential=")?.1.split('/').next()
 }
 
-/// The other end's check of a signature, written down from AWS's description.
+/// Verifies a signature, following AWS's documentation.
 pub(crate) fn is_signed(head: &request::Parts, body: &[u8], secret: &str, scope: Scope) -> bool {
     signature_matches(head, body, secret, scope).unwrap_or(false)
 }
@@ -324,7 +324,7 @@ fn signature_matches(
     Some(hex(&key) == signature)
 }
 
-/// The path, with all but the unreserved characters escaped (once more).
+/// The path, with every character except unreserved ones percent-encoded again.
 fn encoded(path: &str) -> String {
     let escape = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {

@@ -1,17 +1,16 @@
-//! A gRPC proxy that holds several keys for one service, and goes on with the next key when one is
+//! A gRPC proxy that holds several keys for a service and continues with the next key when one is
 //! refused.
 //!
-//! Calls of every kind stream through, both ways, with their metadata and trailers. It speaks HTTP/2
-//! without TLS on both sides; a client that brings its own `authorization` is passed through.
+//! It streams all kinds of calls in both directions, with metadata and trailers. It uses HTTP/2
+//! without TLS on both sides. Calls with their own `authorization` are forwarded unchanged.
 //!
 //! ```text
 //! GRPC_KEYS=first-key,second-key \
 //! cargo run -p tower-key-failover-integrations --example grpc_proxy -- http://127.0.0.1:50051 127.0.0.1:8080
 //! ```
 //!
-//! Without the second address it listens on a port of the system's choice, and prints it. For a
-//! service whose methods are all unary, `GRPC_WAIT_MS` sets how long a refusal in trailers is waited
-//! for.
+//! Without the second address, it listens on a free port and prints it. If all methods of the service
+//! are unary, `GRPC_WAIT_MS` sets how long to wait for a refusal in trailers.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,12 +33,15 @@ use tower_key_failover::{
 };
 
 type Upstream = KeyFailover<Client<HttpConnector, RequestBody<Incoming>>, Grpc>;
-type Answer = Response<Either<ResponseBody<Incoming>, Empty<Bytes>>>;
+type ProxyResponse = Response<Either<ResponseBody<Incoming>, Empty<Bytes>>>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
-    let target: Uri = arguments.next().ok_or("no address of a service")?.parse()?;
+    let target: Uri = arguments
+        .next()
+        .ok_or("missing argument: the address of the service")?
+        .parse()?;
     let listen = arguments.next().unwrap_or("127.0.0.1:0".to_owned());
     let keys = std::env::var("GRPC_KEYS").map_err(|_| "no keys in GRPC_KEYS")?;
     let pool = Arc::new(KeyPool::new(keys.split(','))?);
@@ -71,38 +73,38 @@ async fn main() -> Result<(), BoxError> {
     }
 }
 
-/// Aims the call at the service.
+/// Sends the call to the service.
 async fn forward(
     mut upstream: Upstream,
     target: Uri,
     mut request: Request<Incoming>,
-) -> Result<Answer, Infallible> {
+) -> Result<ProxyResponse, Infallible> {
     let mut parts = target.into_parts();
     parts.path_and_query = request.uri().path_and_query().cloned();
     let Ok(uri) = Uri::from_parts(parts) else {
         return Ok(failure("3", "the call has no path"));
     };
     *request.uri_mut() = uri;
-    let answer = async { upstream.ready().await?.call(request).await };
-    Ok(match answer.await {
-        Ok(answer) => answer.map(Either::Left),
+    let response = async { upstream.ready().await?.call(request).await };
+    Ok(match response.await {
+        Ok(response) => response.map(Either::Left),
         Err(error) => {
-            eprintln!("the service was not reached: {error}");
-            failure("14", "the service was not reached")
+            eprintln!("the service cannot be reached: {error}");
+            failure("14", "the service cannot be reached")
         }
     })
 }
 
-/// An answer that is a status alone.
-fn failure(status: &'static str, message: &'static str) -> Answer {
-    let mut answer = Response::new(Either::Right(Empty::new()));
+/// A response that consists of a gRPC status.
+fn failure(status: &'static str, message: &'static str) -> ProxyResponse {
+    let mut response = Response::new(Either::Right(Empty::new()));
     for (name, value) in [
         ("content-type", "application/grpc"),
         ("grpc-status", status),
         ("grpc-message", message),
     ] {
         let value = HeaderValue::from_static(value);
-        answer.headers_mut().insert(name, value);
+        response.headers_mut().insert(name, value);
     }
-    answer
+    response
 }

@@ -1,6 +1,7 @@
-//! reqwest with several keys: a client of `http` types out of a client of its own.
+//! reqwest with several keys.
 //!
-//! [`Reqwest`] is the whole adapter. Bodies stream through it both ways, with their trailers.
+//! [`Reqwest`] adapts reqwest to the types of the `http` crate. Bodies stream in both directions, with
+//! their trailers.
 //!
 //! ```sh
 //! cargo run -p tower-key-failover-integrations --example reqwest_client
@@ -24,10 +25,10 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_key_failover::policy::Provider;
 use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool};
 
-/// A reqwest client as a service for requests of the `http` crate.
+/// A reqwest client as a service for the types of the `http` crate.
 ///
-/// reqwest asks of a body that it be `Sync`, which a `RequestBody<B>` is where `B` is. A request
-/// that reqwest cannot send, such as one to a path without a host, is its error too.
+/// reqwest requires `Sync` bodies. `RequestBody<B>` is `Sync` if `B` is. Requests that reqwest cannot
+/// send, for example without a host, are errors.
 #[derive(Clone, Debug)]
 pub(crate) struct Reqwest(pub(crate) reqwest::Client);
 
@@ -54,8 +55,8 @@ where
 async fn main() -> Result<(), BoxError> {
     let provider = serve(Router::new().fallback(answer)).await?;
 
-    // It must not follow redirects by itself: it would take most providers' key headers along to
-    // another host. And the provider is on loopback, past any proxy.
+    // Do not follow redirects: reqwest would send the key headers of most providers to another host.
+    // The provider is on loopback, so use no proxy.
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -74,11 +75,11 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(attempts, Some(2));
     let answer = response.into_body().collect().await?.to_bytes();
     assert_eq!(answer, "an answer to: a question");
-    println!("the second key got {answer:?}");
+    println!("response to the second key: {answer:?}");
     Ok(())
 }
 
-/// A provider that knows one of the keys.
+/// A provider that accepts one of the keys.
 async fn answer(headers: HeaderMap, question: String) -> (StatusCode, String) {
     match headers["authorization"].to_str() {
         Ok("Bearer sk-second") => (StatusCode::OK, format!("an answer to: {question}")),

@@ -1,9 +1,7 @@
-//! A tonic client that holds three keys for a service: of which one is revoked, one limited and one
-//! good.
+//! A tonic client with three keys: one is revoked, one is rate-limited, one is good.
 //!
-//! Client and server are both here, on loopback. The client is what tonic's generated clients are
-//! inside: give such a client's `new` the service made in `connect` instead of a channel. Exits with
-//! an error if a call does not end as it should.
+//! Client and server run on loopback. The client is written like tonic's generated clients. Pass the
+//! service from `connect` to the `new` function of a generated client instead of a channel.
 //!
 //! ```text
 //! cargo run -p tower-key-failover-integrations --example tonic_client
@@ -38,12 +36,12 @@ struct Text {
 type ToTonic = fn(RequestBody<Body>) -> Body;
 type Greeter = client::Grpc<KeyFailover<MapRequestBody<Channel, ToTonic>, Grpc>>;
 
-/// A client with a pool of keys in it.
+/// A client with a pool of keys.
 fn connect(endpoint: &Endpoint, pool: &Arc<KeyPool>) -> Greeter {
     client::Grpc::new(
         ServiceBuilder::new()
             .layer(KeyFailoverLayer::new(Grpc::new(), Arc::clone(pool)))
-            // tonic's channel takes tonic's bodies.
+            // tonic's channel requires tonic's body type.
             .layer(MapRequestBodyLayer::new(Body::new as ToTonic))
             .service(endpoint.connect_lazy()),
     )
@@ -77,7 +75,7 @@ async fn main() -> Result<(), BoxError> {
         println!("  key {at}: {state:?}");
     }
 
-    // Where no key is left the caller is told when to come back.
+    // If no key is left, the status tells the caller when to retry.
     let pool = Arc::new(KeyPool::new(["limited-key"])?);
     let mut greeter = connect(&endpoint, &pool);
     let status = greet(&mut greeter, "World")
@@ -89,7 +87,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The service, which looks at keys.
+/// The service, which checks keys.
 #[derive(Clone, Copy, Debug)]
 struct Greetings;
 
@@ -116,7 +114,7 @@ impl UnaryService<Text> for Greetings {
     }
 }
 
-// What tonic's generated servers are inside.
+// Written like tonic's generated servers.
 impl NamedService for Greetings {
     const NAME: &'static str = "greet.Greeter";
 }

@@ -1,4 +1,4 @@
-//! The gateway, as a process of its own.
+//! The gateway process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -19,7 +19,7 @@ use tower_key_failover::BoxError;
 
 use crate::upstream::{Address, TOKEN, Upstream, within};
 
-/// What its operators show, where they change something.
+/// The token of the operators.
 pub const ADMIN_TOKEN: &str = "token-of-the-soaking-operators";
 
 pub struct Gateway {
@@ -30,14 +30,14 @@ pub struct Gateway {
     files: PathBuf,
 }
 
-/// The gateway as its operators have it: an address, and the file with the keys.
+/// The operators' access: the admin address and the keys file.
 #[derive(Clone, Debug)]
 pub struct Admin {
     url: String,
     keys: PathBuf,
 }
 
-/// What the system says of the process.
+/// Resources of the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     pub resident: u64,
@@ -88,9 +88,9 @@ impl Gateway {
             let _ = stderr.read_to_string(&mut text).await;
             text
         });
-        let url = told(&mut stdout, "gateway listening on ").await?;
+        let url = announced(&mut stdout, "gateway listening on ").await?;
         let admin = Admin {
-            url: told(&mut stdout, "admin listening on ").await?,
+            url: announced(&mut stdout, "admin listening on ").await?,
             keys,
         };
         Ok(Self {
@@ -103,7 +103,7 @@ impl Gateway {
     }
 
     pub fn figures(&self) -> Result<Figures, BoxError> {
-        let process = format!("/proc/{}", self.child.id().ok_or("it has ended")?);
+        let process = format!("/proc/{}", self.child.id().ok_or("the process has ended")?);
         let status = std::fs::read_to_string(format!("{process}/status"))?;
         let field = |name: &str| -> Result<u64, BoxError> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -117,9 +117,9 @@ impl Gateway {
         })
     }
 
-    /// Ends it, which takes no time once nothing is under way, and returns what it wrote to stderr.
+    /// Stops the process and returns its stderr.
     pub async fn end(mut self) -> Result<String, BoxError> {
-        let process = self.child.id().ok_or("it has ended by itself")?;
+        let process = self.child.id().ok_or("the process has ended by itself")?;
         let mut kill = Command::new("kill");
         kill.args(["-s", "TERM", &process.to_string()])
             .status()
@@ -140,13 +140,13 @@ impl Admin {
         self.ask(Method::GET, "/keys").await
     }
 
-    /// Does something to a key.
+    /// Disables or reinstates a key.
     pub async fn change(&self, position: usize, hint: &str, what: &str) -> Result<(), BoxError> {
         let path = format!("/keys/{position}/{what}?hint={hint}");
         self.ask(Method::POST, &path).await.map(drop)
     }
 
-    /// Puts another file in the place of that with the keys.
+    /// Replaces the keys file.
     pub fn write_keys(&self, text: &str) -> Result<(), BoxError> {
         let new = self.keys.with_extension("new");
         std::fs::write(&new, text)?;
@@ -160,7 +160,7 @@ impl Admin {
             .uri(format!("{}{path}", self.url))
             .header(AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
             .body(Empty::<Bytes>::new())?;
-        let answered = async {
+        let responded = async {
             let response = client.request(asked).await?;
             let status = response.status();
             let body = response.into_body().collect().await?.to_bytes();
@@ -169,18 +169,18 @@ impl Admin {
                 false => Err(BoxError::from(format!("{path}: {status} {body:?}"))),
             }
         };
-        within(5, answered).await?
+        within(5, responded).await?
     }
 }
 
-async fn told(stdout: &mut BufReader<ChildStdout>, what: &str) -> Result<String, BoxError> {
+async fn announced(stdout: &mut BufReader<ChildStdout>, what: &str) -> Result<String, BoxError> {
     let mut line = String::new();
     within(10, stdout.read_line(&mut line)).await??;
     let url = line.trim_end().strip_prefix(what);
     Ok(url.ok_or_else(|| format!("{line:?}"))?.to_owned())
 }
 
-/// Once nothing more is being set up.
+/// Waits until the number of files is stable.
 pub async fn settled(gateway: &Gateway) -> Result<Figures, BoxError> {
     let (mut figures, mut same) = (gateway.figures()?, 0);
     for _ in 0..50 {
@@ -199,7 +199,7 @@ pub async fn settled(gateway: &Gateway) -> Result<Figures, BoxError> {
     Ok(figures)
 }
 
-/// Once no more files are open, or when that has taken too long.
+/// Waits, with a limit, until no more than `files` files are open.
 pub async fn come_down(gateway: &Gateway, files: usize) -> Result<Figures, BoxError> {
     let mut figures = gateway.figures()?;
     for _ in 0..100 {

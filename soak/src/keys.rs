@@ -1,4 +1,4 @@
-//! The keys of one upstream, what it said of each, and so which state of a key is explained.
+//! The keys of an upstream, its responses to each key, and the states that these explain.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::random::Random;
 
-/// What an answer may take to be judged: it may be read for a second, on a machine that is busy.
+/// How long a classification can take: reading the body takes up to a second, more on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// How long an attempt that has begun may be on its way to the upstream.
+/// How long an attempt can take to arrive at the upstream.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -22,19 +22,19 @@ pub struct Keys {
 #[derive(Debug)]
 pub struct SoakKey {
     pub secret: String,
-    /// Those that have none are only ever limited for a moment.
+    /// `None` for keys that only ever get short rate limits.
     end: Option<(Instant, End)>,
     said: Mutex<Said>,
 }
 
-/// How a key goes out of use.
+/// How a key becomes unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Revoked,
     Forbidden,
-    /// Limited, without a word for how long: the default of 60 s.
+    /// A rate limit without a duration: the default of 60 s applies.
     Limited,
-    /// Its quota is used up: the default of 1 h.
+    /// An exhausted quota: the default of 1 h applies.
     Quota,
 }
 
@@ -42,14 +42,14 @@ pub enum End {
 struct Said {
     permanent: bool,
     until: Option<Instant>,
-    /// By an operator, and since when no attempt may begin with it.
+    /// Removed or disabled by an operator, and since when no attempt may start with it.
     gone: bool,
     returned: Option<Instant>,
     gone_since: Option<Instant>,
 }
 
 impl Keys {
-    /// Keys that go out of use one after the other during the run, and a few that last.
+    /// Keys that become unusable one after another during the run, and a few that stay valid.
     pub fn new(lane: &str, seed: u64, run: Duration) -> Self {
         const MORTAL: u32 = 16;
         const STURDY: u32 = 8;
@@ -73,7 +73,7 @@ impl Keys {
         }
     }
 
-    /// The lines of a file of keys, without the one that is to be removed.
+    /// The text of the keys file, without the key to remove.
     pub fn file(&self, removed: Option<&SoakKey>) -> String {
         let is_removed = |key: &SoakKey| removed.is_some_and(|it| it.secret == key.secret);
         let kept = self.all.iter().filter(|key| !is_removed(key));
@@ -84,8 +84,8 @@ impl Keys {
         self.all.iter().find(|key| key.secret == secret)
     }
 
-    /// What is wrong with the states that the gateway tells, having been asked at that time. At the
-    /// end every mortal key is out.
+    /// Checks the states that the gateway showed at that time, and returns violations. At the end, every
+    /// key that ends must be marked.
     pub fn unexplained(&self, told: &Value, asked: Instant, at_the_end: bool) -> Vec<String> {
         let told = told.as_array().map_or(&[][..], Vec::as_slice);
         let mut wrong = Vec::new();
@@ -113,13 +113,13 @@ impl Keys {
 }
 
 impl SoakKey {
-    /// How it is out of use, if it is.
+    /// How the key became unusable, if it did.
     pub fn ended(&self) -> Option<End> {
         let (at, how) = self.end?;
         (Instant::now() >= at).then_some(how)
     }
 
-    /// Its ends, of which the last is its position.
+    /// The hint of the key, which ends with its position.
     pub fn hint(&self) -> String {
         let (start, end) = (&self.secret[..4], &self.secret[self.secret.len() - 4..]);
         format!("{start}...{end}")
@@ -129,7 +129,7 @@ impl SoakKey {
         told["hint"] == self.hint()
     }
 
-    /// Noted before it is said.
+    /// Recorded before the response is sent.
     pub fn says_permanent(&self) {
         self.said().permanent = true;
     }
@@ -140,22 +140,22 @@ impl SoakKey {
         said.until = said.until.max(Some(until));
     }
 
-    /// An operator is about to remove it, or to put it out.
+    /// An operator is about to remove or disable the key.
     pub fn goes(&self) {
         self.said().gone = true;
     }
 
-    /// The gateway has taken note of that.
+    /// The gateway has applied the change.
     pub fn is_known_to_be_gone(&self) {
         self.said().gone_since = Some(Instant::now());
     }
 
-    /// An operator is about to put it back, and what was said of it before is void.
+    /// An operator is about to add or reinstate the key, which clears its earlier refusals.
     pub fn returns(&self) {
         self.said().gone_since = None;
     }
 
-    /// The gateway has taken note of that, too.
+    /// The gateway has applied that change.
     pub fn has_returned(&self) {
         let mut said = self.said();
         said.gone = false;
@@ -167,7 +167,7 @@ impl SoakKey {
         said.gone || said.returned > Some(when)
     }
 
-    /// Whether an attempt that arrives now began with a key that was gone.
+    /// Whether an attempt that arrives now started with a removed or disabled key.
     pub fn should_be_unused(&self) -> bool {
         let since = self.said().gone_since;
         since.is_some_and(|since| Instant::now() > since + ON_THE_WAY)
@@ -177,8 +177,8 @@ impl SoakKey {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether something that was said explains the state. An answer may have been lost, so valid
-    /// it may always be.
+    /// Whether the responses explain the state. Valid is always possible, because a response may have
+    /// been lost.
     fn may_be(&self, told: &Value, asked: Instant) -> bool {
         let said = *self.said();
         match told["state"].as_str() {
@@ -193,7 +193,7 @@ impl SoakKey {
         }
     }
 
-    /// The same once all was said again, with nothing lost.
+    /// Like [`Self::explains`], after all refusals were repeated and none was lost.
     fn ended_as(&self, told: &Value, asked: Instant) -> bool {
         let expected = match self.end {
             Some((_, End::Revoked | End::Forbidden)) => "permanent",

@@ -1,4 +1,4 @@
-//! What became of each request: as its client saw it, and as the upstream did.
+//! The outcome of each request, as seen by its client and by the upstream.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Record {
-    /// Whether it brought a key of its own.
+    /// Whether the request has its own key.
     own: bool,
     attempts: Vec<Attempt>,
     outcome: Option<Outcome>,
@@ -23,32 +23,32 @@ struct Record {
 #[derive(Debug)]
 struct Attempt {
     key: String,
-    /// `None`: it was never answered.
-    answer: Option<Answer>,
+    /// `None` without a response.
+    response: Option<UpstreamResponse>,
 }
 
-/// What the upstream said in an attempt.
+/// How the upstream responded to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Because of the key.
+pub enum UpstreamResponse {
+    /// A refusal of the key.
     Refused,
     Success,
-    /// Anything else, for the caller.
+    /// Any other response.
     Other,
 }
 
-/// What the client got.
+/// What the client received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// The upstream's good answer, whole.
+    /// A complete success from the upstream.
     Success,
-    /// Another answer of the upstream's, whole.
+    /// Another complete response from the upstream.
     Forwarded(u16),
-    /// The layer's word that no key is left.
+    /// The layer's response that no key is left.
     Exhausted(u16),
-    /// The gateway's word that the upstream failed.
+    /// The gateway's response that the upstream failed.
     GatewayFailed,
-    /// No answer, or one that broke off.
+    /// No response, or an incomplete one.
     FailedBeforeTheAnswer,
     FailedInTheAnswer,
     Cancelled,
@@ -60,7 +60,7 @@ impl Outcome {
     fn class(self) -> &'static str {
         match self {
             Self::Success | Self::Forwarded(_) | Self::Exhausted(_) | Self::GatewayFailed => {
-                "answered"
+                "responded"
             }
             Self::FailedBeforeTheAnswer | Self::FailedInTheAnswer => "failed",
             Self::Cancelled | Self::GaveUpWaiting | Self::GaveUpReading => "cancelled",
@@ -69,7 +69,7 @@ impl Outcome {
 }
 
 impl Ledger {
-    /// Something that must not be.
+    /// Records a violation.
     pub fn violation(&self, what: impl AsRef<str>) {
         if self.violations.fetch_add(1, Ordering::Relaxed) < 20 {
             println!("VIOLATION: {}", what.as_ref());
@@ -84,7 +84,7 @@ impl Ledger {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request that is about to be sent.
+    /// Registers a request that is about to be sent.
     pub fn begin(&self, own: impl Fn(u64) -> bool) -> u64 {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let own = own(number);
@@ -96,18 +96,18 @@ impl Ledger {
         number
     }
 
-    /// A request that the upstream sees. Each key is tried once, and only after a refusal.
+    /// Records an attempt. Each key is tried once, and only after a refusal.
     pub fn attempt(&self, number: u64, key: &str) {
         let mut records = self.records();
         let Some(record) = records.get_mut(&number) else {
             return self.violation(format!("request {number} was never sent"));
         };
         let is_allowed = record.attempts.iter().all(|attempt| {
-            !record.own && attempt.key != key && attempt.answer == Some(Answer::Refused)
+            !record.own && attempt.key != key && attempt.response == Some(UpstreamResponse::Refused)
         });
         record.attempts.push(Attempt {
             key: key.to_owned(),
-            answer: None,
+            response: None,
         });
         if !is_allowed {
             let told = format!("request {number} was sent again: {:?}", record.attempts);
@@ -116,16 +116,16 @@ impl Ledger {
         }
     }
 
-    /// The upstream's answer, just before it is given.
-    pub fn answered(&self, number: u64, answer: Answer) {
+    /// Records the response to an attempt, before it is sent.
+    pub fn responded(&self, number: u64, response: UpstreamResponse) {
         if let Some(record) = self.records().get_mut(&number) {
             if let Some(attempt) = record.attempts.last_mut() {
-                attempt.answer = Some(answer);
+                attempt.response = Some(response);
             }
         }
     }
 
-    /// A body that the upstream saw to its end.
+    /// Checks a body that the upstream has received completely.
     pub fn uploaded(&self, number: u64, expected: &str, checksum: &str) {
         self.uploads.fetch_add(1, Ordering::Relaxed);
         if expected != checksum {
@@ -137,7 +137,7 @@ impl Ledger {
 
     pub fn end(&self, number: u64, outcome: Outcome) {
         let mut records = self.records();
-        let record = records.get_mut(&number).expect("it was begun");
+        let record = records.get_mut(&number).expect("the request is registered");
         let before = record.outcome.replace(outcome);
         let told = record.contradicts(outcome).map(|why| {
             let attempts = &record.attempts;
@@ -154,7 +154,7 @@ impl Ledger {
         }
     }
 
-    /// How often each outcome was had, and that each request had one.
+    /// Counts the outcomes, and checks that each request has one.
     pub fn summary(&self) -> Summary {
         let records = self.records();
         let mut summary = Summary {
@@ -175,7 +175,7 @@ impl Ledger {
             }
         }
         if summary.classes.values().sum::<usize>() != summary.sent {
-            self.violation("not every request is accounted for");
+            self.violation("a request is missing");
         }
         summary
     }
@@ -183,17 +183,19 @@ impl Ledger {
 
 impl Record {
     fn contradicts(&self, outcome: Outcome) -> Option<&'static str> {
-        let last = self.attempts.last().and_then(|attempt| attempt.answer);
-        let is_refused = |attempt: &Attempt| attempt.answer == Some(Answer::Refused);
+        let last = self.attempts.last().and_then(|attempt| attempt.response);
+        let is_refused = |attempt: &Attempt| attempt.response == Some(UpstreamResponse::Refused);
         match outcome {
-            Outcome::Success if last != Some(Answer::Success) => Some("the upstream knows of none"),
-            Outcome::Forwarded(_) if matches!(last, None | Some(Answer::Success)) => {
-                Some("the upstream gave no such answer")
+            Outcome::Success if last != Some(UpstreamResponse::Success) => {
+                Some("the upstream sent no success")
+            }
+            Outcome::Forwarded(_) if matches!(last, None | Some(UpstreamResponse::Success)) => {
+                Some("the upstream sent no such response")
             }
             Outcome::Exhausted(_) if !self.attempts.iter().all(is_refused) => {
                 Some("not every key was refused")
             }
-            Outcome::Exhausted(_) if self.own => Some("it brought its own key"),
+            Outcome::Exhausted(_) if self.own => Some("the request has its own key"),
             _ => None,
         }
     }

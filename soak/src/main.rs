@@ -1,43 +1,43 @@
-//! The gateway under fire: real clients on one side that dawdle and go away, an upstream on the
-//! other that refuses, stalls, breaks off and does not end; and at the end nothing is lost.
+//! A soak test of the gateway. The clients are slow and disconnect at any time. The upstream refuses
+//! keys, stalls, aborts responses and never ends some. The test accounts for every request.
 //!
 //! ```text
 //! cargo build -p key-failover-gateway && SOAK_SECONDS=300 cargo run --bin soak
 //! ```
 //!
-//! Every request carries a number and a checksum of number and body. What must hold, and makes for
-//! status 1 where it does not:
+//! Every request has a number, and a checksum of number and body. The test exits with status 1 if one
+//! of these conditions is violated:
 //!
-//! - every request ends once: answered, failed, or cancelled by its client;
-//! - an answer is that of its own request, and whole, or does not look complete;
-//! - a body that the upstream saw to its end is byte for byte what was sent;
-//! - no key is tried twice for a request, and none after an answer that was no refusal;
-//! - the upstream sees its own keys, or the caller's own, and never the gateway's token;
-//! - each key is in a state that the upstream's answers explain;
-//! - memory, files and tasks of the gateway are back where they were, and it ends when it is told.
+//! - every request ends once: it succeeds, fails, or is cancelled by its client;
+//! - a response belongs to its request, and is complete unless it is visibly cut;
+//! - a body that the upstream has received completely equals the body that was sent;
+//! - a request tries no key twice, and no further key after a response that is not a refusal;
+//! - the upstream sees the pool's keys or the caller's, and never the gateway's token;
+//! - the upstream's responses explain the state of each key;
+//! - memory, files and tasks of the gateway return to their initial level, and it stops on SIGTERM.
 //!
-//! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed, and sets what happens to each request,
-//! though not what happens at the same time. What the gateway holds is read from `/proc`.
+//! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,
+//! but not what happens concurrently. The resources of the gateway are read from `/proc`.
 //!
-//! `SOAK_OPERATORS=1` adds one who changes the list of keys and puts keys out meanwhile. It takes a
-//! gateway that reads its file of keys again when it changes.
+//! `SOAK_OPERATORS=1` adds operators who change the list of keys, and disable and reinstate keys.
 //!
-//! - `traffic.rs` is the clients, `upstream.rs`, `upload.rs` and `answers.rs` the upstream, `gateway.rs` the process
-//!   between them;
-//! - `operator.rs` is who changes the keys meanwhile;
+//! - `traffic.rs` contains the clients;
+//! - `upstream.rs`, `upload.rs` and `responses.rs` contain the upstream;
+//! - `gateway.rs` starts and stops the gateway;
+//! - `operator.rs` contains the operators;
 //! - `ledger.rs` accounts for requests, `keys.rs` for keys;
-//! - `payload.rs` makes bodies, `random.rs` makes chance that can be had again.
+//! - `payload.rs` generates bodies, `random.rs` reproducible random numbers.
 
-// A program has no API.
+// A binary has no public API.
 #![allow(unreachable_pub)]
 
-mod answers;
 mod gateway;
 mod keys;
 mod ledger;
 mod operator;
 mod payload;
 mod random;
+mod responses;
 mod traffic;
 mod upload;
 mod upstream;
@@ -63,7 +63,7 @@ const CLIENTS: usize = 6;
 async fn main() -> ExitCode {
     match run().await {
         Ok(0) => {
-            println!("\nNothing was lost.");
+            println!("\nNo violations.");
             ExitCode::SUCCESS
         }
         Ok(violations) => {
@@ -77,13 +77,13 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A gateway, and the upstream that it talks to.
+/// A gateway and its upstream.
 struct Lane {
     upstream: Arc<Upstream>,
     gateway: Gateway,
     traffic: Traffic,
     start: Figures,
-    /// Once it is warm.
+    /// After the warm-up.
     warm: Figures,
     most: Figures,
 }
@@ -122,7 +122,7 @@ async fn run() -> Result<usize, BoxError> {
     Ok(ledger.violations())
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn setting(name: &str) -> Result<Option<u64>, BoxError> {
     match std::env::var(name) {
         Ok(value) => match value.parse() {
@@ -133,7 +133,7 @@ fn setting(name: &str) -> Result<Option<u64>, BoxError> {
     }
 }
 
-/// All clients on all gateways.
+/// Runs all clients against all gateways.
 async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Result<(), BoxError> {
     let has_operators = setting("SOAK_OPERATORS")?.is_some_and(|count| count > 0);
     let start = Instant::now();
@@ -153,7 +153,7 @@ async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Resul
             }
         }
     }
-    // What is allocated once is there by then.
+    // By then, one-time allocations are done.
     let warm = start + time / 4;
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     while Instant::now() < start + time {
@@ -170,17 +170,17 @@ async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Resul
         }
     });
     if ended.await.is_err() {
-        ledger.violation("clients still wait for their answers");
+        ledger.violation("clients still wait for responses");
     }
     Ok(())
 }
 
-/// Asks until each key that is out of use was refused, and nothing was lost of that.
+/// Sends requests until the gateway has seen the refusal of each key that is no longer valid.
 async fn calm(lanes: &[Lane]) -> Result<(), BoxError> {
     for lane in lanes {
         lane.upstream.calm_down();
     }
-    // Longer than a limit for a moment lasts, with an inspection before it.
+    // Longer than a short rate limit and a body inspection.
     sleep(Duration::from_secs(2)).await;
     for lane in lanes {
         for protocol in [Protocol::Http1, Protocol::Http2] {
@@ -231,8 +231,8 @@ impl Lane {
 
     async fn look_at_keys(&self, at_the_end: bool, ledger: &Ledger) -> Result<(), BoxError> {
         let asked = Instant::now();
-        let told = self.gateway.admin.keys().await?;
-        for wrong in self.upstream.keys.unexplained(&told, asked, at_the_end) {
+        let shown = self.gateway.admin.keys().await?;
+        for wrong in self.upstream.keys.unexplained(&shown, asked, at_the_end) {
             ledger.violation(wrong);
         }
         Ok(())

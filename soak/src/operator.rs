@@ -1,5 +1,5 @@
-//! An operator who removes keys from the file and puts them back, puts them out and reinstates them.
-//! It is always the key in use. From when the gateway has taken note, no attempt begins with it.
+//! Operators who remove keys from the file and add them again, and disable and reinstate keys. They
+//! always choose the key in use. Once the gateway has applied the change, no attempt starts with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::keys::SoakKey;
 use crate::ledger::Ledger;
 use crate::upstream::{Upstream, within};
 
-/// How long a key is gone, and how long all are there after that.
+/// How long a key is unavailable, and how long the next change waits after that.
 const GONE: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(1);
 
@@ -75,7 +75,7 @@ impl Operator {
         Ok(())
     }
 
-    /// The first that may be used, and its position.
+    /// The first usable key and its position.
     async fn in_use(&self) -> Result<Option<(&SoakKey, usize)>, BoxError> {
         let told = self.admin.keys().await?;
         let mut told = told.as_array().into_iter().flatten().enumerate();
@@ -87,7 +87,7 @@ impl Operator {
         Ok(key.map(|key| (key, position)))
     }
 
-    /// Until the gateway shows it.
+    /// Waits until the gateway shows it.
     async fn until(
         &self,
         key: &SoakKey,

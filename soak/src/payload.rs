@@ -1,4 +1,4 @@
-//! Bodies that are known by their number, and what can be told from them.
+//! Bodies that are generated from a number, and their checksums.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,13 +26,13 @@ static BLOCK: LazyLock<Bytes> = LazyLock::new(|| {
         .collect()
 });
 
-/// What the body of that number and length is.
+/// The body with this number and length.
 pub fn content(number: u64, length: usize) -> Bytes {
     let at = Random::of([number]).within(0..LONGEST as u64) as usize;
     BLOCK.slice(at..at + length)
 }
 
-/// Of a number and the body that goes with it.
+/// The checksum of a number and its body.
 pub struct Checksum(digest::Context);
 
 impl Checksum {
@@ -61,14 +61,14 @@ impl Checksum {
     }
 }
 
-/// How a body comes.
+/// A step of sending a body.
 #[derive(Debug)]
 pub enum Part {
     Data(Bytes),
     Wait(Duration),
-    /// The body breaks off.
+    /// The body is cut.
     Cut,
-    /// It never ends.
+    /// The body never ends.
     WithoutEnd(Bytes),
 }
 
@@ -93,7 +93,7 @@ pub fn payload(parts: Vec<Part>) -> Payload {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// Cuts data into pieces of random size, some of which keep others waiting.
+/// Splits data into pieces of random size, with pauses.
 pub fn pieces(mut data: Bytes, random: &mut Random) -> Vec<Part> {
     let mut parts = Vec::new();
     while !data.is_empty() {
@@ -101,7 +101,7 @@ pub fn pieces(mut data: Bytes, random: &mut Random) -> Vec<Part> {
         let length = random.within(1..longest + 1).min(data.len() as u64);
         parts.push(Part::Data(data.split_to(length as usize)));
         if parts.len() > 200 {
-            // Enough of that.
+            // Limit the number of pieces.
             parts.push(Part::Data(std::mem::take(&mut data)));
         } else if random.percent(3) {
             parts.push(Part::Wait(random.millis(1..30)));

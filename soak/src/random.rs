@@ -1,5 +1,5 @@
-//! Chance that can be had again: what happens to a request depends on the seed and on the request,
-//! not on the order in which things happen.
+//! Reproducible random numbers. What happens to a request depends on the seed and its number, not on
+//! the order of events.
 
 use std::ops::Range;
 use std::time::Duration;

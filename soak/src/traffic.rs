@@ -1,5 +1,4 @@
-//! Clients, over HTTP/1.1 and HTTP/2, which are no better than the upstream: they dawdle, and go
-//! away at any moment.
+//! Clients over HTTP/1.1 and HTTP/2. They are slow, and disconnect at any time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,9 @@ use crate::random::Random;
 use crate::upload::text;
 use crate::upstream::{Protocol, TOKEN, own_key};
 
-/// Longer than any answer that comes at all.
+/// Longer than any response takes to start.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Longer than any answer that ends.
+/// Longer than any response takes to end.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 type HttpClient = Client<HttpConnector, Payload>;
@@ -33,12 +32,12 @@ type HttpClient = Client<HttpConnector, Payload>;
 pub struct Traffic {
     pub seed: u64,
     pub ledger: Arc<Ledger>,
-    /// The gateway's.
+    /// The address of the gateway.
     pub url: String,
 }
 
 impl Traffic {
-    /// One request after the other.
+    /// Sends one request after another.
     pub async fn run(self, protocol: Protocol, until: Instant) {
         let mut client = client(protocol);
         while Instant::now() < until {
@@ -56,7 +55,7 @@ impl Traffic {
         }
     }
 
-    /// A client that behaves, and is to be answered.
+    /// Sends well-behaved requests, which must all get a response.
     pub async fn ask_well(self, protocol: Protocol, times: usize) {
         let client = client(protocol);
         for _ in 0..times {
@@ -137,7 +136,7 @@ impl Traffic {
         request.body(payload(parts)).expect("a valid head")
     }
 
-    /// What a whole answer is.
+    /// Classifies a complete response.
     fn judge(&self, number: u64, head: &response::Parts, data: &[u8]) -> Outcome {
         let status = head.status.as_u16();
         let told_number = text(&head.headers, "x-soak-number");
@@ -158,19 +157,19 @@ impl Traffic {
         if status != 200 {
             return Outcome::Forwarded(status);
         }
-        if text(&head.headers, "x-soak-answer") != Checksum::of(number, data) {
-            self.wrong(number, "did not arrive as it was sent");
+        if text(&head.headers, "x-soak-checksum") != Checksum::of(number, data) {
+            self.wrong(number, "differs from what was sent");
         }
         Outcome::Success
     }
 
     fn wrong(&self, number: u64, why: &str) {
         self.ledger
-            .violation(format!("the answer to request {number} {why}"));
+            .violation(format!("the response to request {number} {why}"));
     }
 }
 
-/// The whole of a body, unless it does not end.
+/// Collects a body, with a time limit.
 async fn read(body: &mut Incoming) -> Result<Option<BytesMut>, BoxError> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {

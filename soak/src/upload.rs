@@ -1,4 +1,4 @@
-//! A body on its way in.
+//! A request body that the upstream reads step by step.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::payload::Checksum;
 
 pub struct Upload {
     number: u64,
-    /// As the client says.
+    /// According to the headers.
     pub length: u64,
     expected: String,
     checksum: Checksum,
@@ -33,7 +33,7 @@ impl Upload {
         })
     }
 
-    /// Reads so many bytes. Whether the body has ended with that.
+    /// Reads this many bytes, and returns whether the body has ended.
     pub async fn read(&mut self, length: u64) -> Result<bool, BoxError> {
         while self.read < length {
             let Some(frame) = self.body.frame().await else {
@@ -47,7 +47,7 @@ impl Upload {
         Ok(self.body.is_end_stream())
     }
 
-    /// Reads to the end, and notes if there was one.
+    /// Reads to the end, and records a complete body.
     pub async fn read_on(mut self, ledger: Arc<Ledger>) {
         if let Ok(true) = self.read(u64::MAX).await {
             self.arrived(&ledger);
@@ -59,7 +59,7 @@ impl Upload {
     }
 }
 
-/// What the client says of itself in a header; empty where it does not.
+/// The text of a header, or an empty string.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A provider that means harm, over HTTP/1.1 or, behind TLS, HTTP/2.
+//! A hostile provider, over HTTP/1.1, or HTTP/2 with TLS.
 
 use std::future::{Future, pending};
 use std::io;
@@ -19,14 +19,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_key_failover::BoxError;
 
-use crate::answers::{Plan, Refusal, When, failure, refusal, success};
 use crate::keys::{Keys, SoakKey};
-use crate::ledger::{Answer, Ledger};
+use crate::ledger::{UpstreamResponse, Ledger};
 use crate::payload::Payload;
 use crate::random::Random;
+use crate::responses::{Plan, Refusal, When, failure, refusal, success};
 use crate::upload::{Upload, text};
 
-/// What clients show to the gateway, and no upstream may see.
+/// The client token of the gateway, which no upstream may see.
 pub const TOKEN: &str = "token-of-the-soaking-clients";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +41,25 @@ pub struct Upstream {
     pub keys: Keys,
     seed: u64,
     ledger: Arc<Ledger>,
-    /// Set once nothing but good answers is to come, and refusals of keys that are out of use.
+    /// Set when the upstream must respond with success, or refuse keys that are no longer valid.
     calm: AtomicBool,
     closed: watch::Sender<bool>,
 }
 
-/// Where an upstream is, and the certificate by which it is known.
+/// The address of the upstream, and its certificate.
 pub struct Address {
     pub url: String,
     pub certificate: Option<String>,
 }
 
-/// One connection's end, in good order or not.
+/// How a connection ends.
 #[derive(Debug, Default)]
 struct Ends {
     leave: Notify,
     kill: Notify,
 }
 
-/// The key of the caller's own, which goes with that request.
+/// The caller's own key for this request.
 pub fn own_key(number: u64) -> String {
     format!("own-{number:016x}")
 }
@@ -100,7 +100,7 @@ impl Upstream {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    /// Lets go of every connection.
+    /// Closes every connection.
     pub fn close(&self) {
         self.closed.send_replace(true);
     }
@@ -133,7 +133,7 @@ impl Upstream {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        /// hyper's connections have no trait in common.
+        /// hyper's connection types share no trait.
         macro_rules! run {
             ($connection:expr, $ends:expr) => {{
                 let mut connection = std::pin::pin!($connection);
@@ -155,8 +155,8 @@ impl Upstream {
         let service = service_fn(move |request| {
             let (upstream, ends) = (Arc::clone(&upstream), Arc::clone(&theirs));
             async move {
-                let answered = upstream.answer(request, ends).await;
-                answered.map_err(io::Error::other)
+                let responded = upstream.respond(request, ends).await;
+                responded.map_err(io::Error::other)
             }
         });
         let stream = TokioIo::new(stream);
@@ -173,8 +173,8 @@ impl Upstream {
         }
     }
 
-    /// An error lets go of the request: over HTTP/1.1 with its connection, over HTTP/2 with a reset.
-    async fn answer(
+    /// An error aborts the request: by closing the connection in HTTP/1.1, by a reset in HTTP/2.
+    async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
         ends: Arc<Ends>,
@@ -191,20 +191,20 @@ impl Upstream {
         if upload.read(read).await? {
             upload.arrived(&self.ledger);
         } else if random.percent(50) {
-            // It goes on reading, or lets go of the upload.
+            // Keep reading the upload, or abort it.
             tokio::spawn(upload.read_on(Arc::clone(&self.ledger)));
         }
-        let noted = |answer| self.ledger.answered(number, answer);
+        let noted = |response| self.ledger.responded(number, response);
         Ok(match plan {
             Plan::Refuse(how, _) => {
-                noted(Answer::Refused);
+                noted(UpstreamResponse::Refused);
                 refusal(number, how, key, &mut random)
             }
             Plan::Fail(_) | Plan::FailWithoutEnd => {
-                noted(Answer::Other);
+                noted(UpstreamResponse::Other);
                 failure(number, plan)
             }
-            Plan::CutBefore => return Err("let go".into()),
+            Plan::CutBefore => return Err("aborted".into()),
             Plan::Hang => pending().await,
             Plan::Kill => {
                 ends.kill.notify_one();
@@ -216,7 +216,7 @@ impl Upstream {
                     Plan::Leave => ends.leave.notify_one(),
                     _ => {}
                 }
-                noted(Answer::Success);
+                noted(UpstreamResponse::Success);
                 success(number, plan, &mut random)
             }
         })
@@ -227,7 +227,7 @@ impl Upstream {
         Ok(number.inspect_err(|_| self.ledger.violation("a request without a number"))?)
     }
 
-    /// Notes the attempt, and says what is to come of it.
+    /// Records the attempt, and decides how to respond.
     fn plan(&self, number: u64, headers: &HeaderMap) -> (Plan, Option<&SoakKey>, Random) {
         let shown = text(headers, AUTHORIZATION.as_str());
         let shown = shown.strip_prefix("Bearer ").unwrap_or(shown);
@@ -271,7 +271,7 @@ fn acceptor() -> Result<(TlsAcceptor, String), BoxError> {
     Ok((TlsAcceptor::from(Arc::new(config)), cert.pem()))
 }
 
-/// Waits, but not for ever.
+/// Waits with a limit.
 pub async fn within<T>(seconds: u64, what: impl Future<Output = T>) -> Result<T, BoxError> {
     let timeout = tokio::time::timeout(std::time::Duration::from_secs(seconds), what).await;
     timeout.map_err(|_| format!("nothing happened for {seconds} s").into())

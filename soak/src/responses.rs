@@ -1,4 +1,4 @@
-//! What the upstream does with a request: chance, unless its key is out of use.
+//! How the upstream responds to a request: randomly, unless its key is no longer valid.
 
 use std::time::Duration;
 
@@ -14,36 +14,38 @@ use crate::random::Random;
 pub enum Plan {
     Succeed,
     SucceedLate,
-    /// In pieces, with a stall in the middle.
+    /// Succeeds in pieces, with a pause.
     Stutter,
-    /// A good answer that breaks off.
+    /// Aborts a successful response.
     CutWithin,
     Refuse(Refusal, When),
-    /// Another answer, for the caller.
+    /// Responds with an error that is not about the key.
     Fail(u16),
     FailWithoutEnd,
-    /// The request is let go of unanswered.
+    /// Closes the connection without a response.
     CutBefore,
     Hang,
-    /// It succeeds, and the connection is closed in good order.
+    /// Succeeds, and closes the connection gracefully.
     Leave,
-    /// The connection goes, with all that is on it.
+    /// Aborts the connection with all its requests.
     Kill,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// A short rate limit.
     ForAMoment,
-    /// The same with a body that breaks off, or does not end.
+    /// A short rate limit whose body is cut.
     BrokenOff,
+    /// A short rate limit whose body never ends.
     WithoutEnd,
-    /// Here alone: the key is good.
+    /// This request only: the key is good.
     Scope,
     Model,
     Ended(End),
 }
 
-/// How much of the upload is read first.
+/// How much of the upload the upstream reads before it responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     AtOnce,
@@ -91,7 +93,7 @@ impl Plan {
     pub fn when(self) -> When {
         match self {
             Self::Refuse(_, when) => when,
-            // Whatever an early end leaves unread.
+            // Ignore what an early end leaves unread.
             Self::CutBefore | Self::Kill => When::InTheMiddle,
             _ => When::AtTheEnd,
         }
@@ -104,7 +106,7 @@ fn head(number: u64, status: u16) -> response::Builder {
         .header("x-soak-number", number)
 }
 
-/// A good answer, by which the client knows that it is its own.
+/// A success that the client can match to its request.
 pub fn success(number: u64, plan: Plan, random: &mut Random) -> Response<Payload> {
     let length = random.within(0..64 << 10) as usize;
     let data = content(number ^ 1, length);
@@ -119,17 +121,17 @@ pub fn success(number: u64, plan: Plan, random: &mut Random) -> Response<Payload
         Plan::CutWithin => cut(data.slice(..length / 2)),
         _ => vec![Part::Data(data)],
     };
-    let response = head(number, 200).header("x-soak-answer", checksum);
+    let response = head(number, 200).header("x-soak-checksum", checksum);
     response.body(payload(parts)).expect("a valid head")
 }
 
-/// Breaks off once head and data are under way: hyper would hold them back with the error.
+/// Aborts after head and data have been sent. With an immediate error, hyper would not send them.
 fn cut(data: Bytes) -> Vec<Part> {
     let wait = Part::Wait(Duration::from_millis(20));
     vec![Part::Data(data), wait, Part::Cut]
 }
 
-/// A refusal, which is noted for the key first.
+/// A refusal. It is recorded for the key first.
 pub fn refusal(
     number: u64,
     refusal: Refusal,
@@ -201,11 +203,11 @@ pub fn refusal(
     response.body(payload(parts)).expect("a valid head")
 }
 
-/// An answer that has nothing to do with the key.
+/// A response that is not about the key.
 pub fn failure(number: u64, plan: Plan) -> Response<Payload> {
     let (status, part) = match plan {
         Plan::FailWithoutEnd => (500, Part::WithoutEnd(content(number, 4096))),
-        // The provider's own overload.
+        // The provider is overloaded.
         Plan::Fail(429) => {
             let body = json!({ "error": { "code": "server_is_overloaded" } }).to_string();
             (429, Part::Data(body.into()))
