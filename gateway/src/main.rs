@@ -19,7 +19,9 @@
 //!
 //! The other files:
 //!
-//! - `config.rs` reads flags and environment, `keys.rs` the list of keys, `upstream.rs` the address;
+//! - `flags.rs` defines the command line, and `config.rs` reads it and the environment;
+//! - `keys.rs` reads the list of keys, and `upstream.rs` the upstream's address;
+//! - `policy.rs` selects the provider's policy;
 //! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
 //! - `reload.rs` reloads the keys when their file changes;
 //! - `admin/` is the admin listener, where operators see, disable and reinstate keys.
@@ -31,6 +33,7 @@ mod admin;
 mod config;
 mod duration;
 mod failovers;
+mod flags;
 mod headers;
 mod keys;
 mod local_response;

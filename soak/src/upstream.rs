@@ -20,7 +20,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_key_failover::BoxError;
 
 use crate::keys::{Keys, SoakKey};
-use crate::ledger::{UpstreamResponse, Ledger};
+use crate::ledger::{Ledger, UpstreamResponse};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::responses::{Plan, Refusal, When, failure, refusal, success};

@@ -1,0 +1,155 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use tower_key_failover::policy::Byok;
+
+use crate::duration;
+use crate::policy::Policy;
+
+const NOTES: &str = "\
+Environment:
+  GATEWAY_KEYS          The provider's keys, separated by commas, in the order in which they are tried
+  GATEWAY_CLIENT_TOKEN  The token that clients must send, as a bearer token or in `x-api-key`, unless
+                        they bring a key of their own. If unset, anyone who can connect can use the
+                        keys, including web pages in a browser on this machine
+  GATEWAY_ADMIN_TOKEN   The bearer token that disables and reinstates keys through --admin. If unset,
+                        nobody can
+  SSL_CERT_FILE         Certificates that are trusted instead of the system's
+
+SDKs always send a key, and by default such a request is forwarded with the client's own key. To make
+clients use the gateway's keys, set a client token and use it as the SDK's key, or use `--byok never`.
+
+Keys file:
+  Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order. Keys
+  below a line `[group]` share a rate limit: if one of them is rate-limited, the others are not tried
+  either. `[]` ends a group. `#` starts a comment. The file is reloaded when it changes, and on
+  SIGHUP. Keys that stay keep their state. A file with an error changes nothing.
+
+Admin endpoints:
+  GET  /                       A status page
+  GET  /keys                   The state of each key, as JSON
+  GET  /failovers              Recent failovers, as JSON
+  GET  /metrics                Metrics for Prometheus [builds with the feature metrics]
+  GET  /healthz                200, or 503 if every key is permanently marked
+  POST /keys/NAME/disable      Disables a key until it is reinstated
+  POST /keys/NAME/reinstate    Returns a key to service
+  NAME is a label or a position, starting at 0.
+
+Times are written as 500ms, 30s, 10m, 2h or 1d.";
+
+/// A reverse proxy that retries a request with the next API key when a provider refuses one.
+#[derive(Debug, Parser)]
+#[command(name = "key-failover-gateway", after_help = NOTES)]
+pub struct Flags {
+    /// The provider: its name, such as anthropic, openai or copilot; grpc for a gRPC service; bearer or
+    /// header:NAME for any other API
+    #[arg(long, value_parser = Policy::named)]
+    pub provider: Policy,
+
+    /// The upstream's URL: scheme, host, and optionally a path that is prepended to each request's path
+    #[arg(long, value_name = "URL")]
+    pub upstream: String,
+
+    /// The address that clients connect to; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+
+    /// The address of the admin listener; a port alone means 127.0.0.1. On loopback, only requests to a
+    /// local host name are accepted. On other addresses, anyone who can connect can read
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+
+    /// A file with the provider's keys, reloaded when it changes; replaces GATEWAY_KEYS
+    #[arg(long, value_name = "FILE")]
+    pub keys_file: Option<PathBuf>,
+
+    /// A file that keeps the state of the keys across restarts. It contains no key [builds with the
+    /// feature serde]
+    #[arg(long, value_name = "FILE")]
+    pub state_file: Option<PathBuf>,
+
+    /// Which requests bring a key of their own, and are forwarded with it: detect (any key), never, or
+    /// prefix:P (a key that starts with P)
+    #[arg(long, default_value = "detect", value_parser = byok)]
+    pub byok: Byok,
+
+    /// Add a `server-timing` header to responses, with the key's hint, the status and the duration of
+    /// each attempt
+    #[arg(long)]
+    pub expose_failover: bool,
+
+    #[command(flatten)]
+    pub limits: Limits,
+
+    #[command(flatten)]
+    pub cooldowns: Cooldowns,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Maximum number of attempts per request [default: each usable key once]
+    #[arg(long, value_name = "N")]
+    pub max_attempts: Option<NonZeroUsize>,
+
+    /// Largest request body that can be sent again, in bytes [default: 32 MiB]
+    #[arg(long, value_name = "N")]
+    pub max_replay_bytes: Option<usize>,
+
+    /// Memory that all requests together use to be sent again, in bytes [default: 1 GiB]
+    #[arg(long, value_name = "N")]
+    pub replay_budget: Option<usize>,
+
+    /// How long a request may wait for a key, if all keys are marked and one of them returns in time; 0
+    /// does not wait
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    pub wait_for_key: Duration,
+
+    /// Maximum number of requests that wait at a time
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub max_waiters: usize,
+
+    /// Stop after this many keys have refused the same request alike, and mark none of them permanently
+    /// [default: never]
+    #[arg(long, value_name = "N")]
+    pub common_cause: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recovery")]
+pub struct Cooldowns {
+    /// Cooldown of a key if the provider names no wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
+    pub default_cooldown: Duration,
+
+    /// Longest cooldown, whatever the provider says
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration::parse)]
+    pub max_cooldown: Duration,
+
+    /// Double --default-cooldown with each refusal in a row, up to this time; 0 does not double it
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    pub growing_cooldown: Duration,
+
+    /// Probe a key with one request after this time, if it is permanently marked or cools down for
+    /// longer; 0 does not probe
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    pub revalidate_after: Duration,
+
+    /// After a cooldown, use a key for one request at a time, for this long or until one succeeds; 0
+    /// uses it for all requests at once
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
+    pub ramp: Duration,
+}
+
+fn byok(text: &str) -> Result<Byok, String> {
+    match (text, text.strip_prefix("prefix:")) {
+        ("detect", _) => Ok(Byok::Detect),
+        ("never", _) => Ok(Byok::Never),
+        (_, Some(prefix)) if !prefix.is_empty() => Ok(Byok::prefixes([prefix])),
+        _ => Err("expected detect, never or prefix:P".to_owned()),
+    }
+}
