@@ -1,4 +1,4 @@
-//! The primitives that the models exchange for their own.
+//! The synchronization primitives, which loom replaces in its tests.
 
 #[cfg(not(tower_key_failover_loom))]
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
@@ -6,7 +6,7 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
 #[cfg(tower_key_failover_loom)]
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
 
-/// The time, which stands still in a model: each of its runs must be like the others.
+/// The current time. It stands still under loom, since each run must repeat the others.
 pub(crate) fn now() -> tokio::time::Instant {
     #[cfg(not(tower_key_failover_loom))]
     return tokio::time::Instant::now();

@@ -1,4 +1,4 @@
-//! One attempt: while it is under way, and once it has its response.
+//! One attempt: while it is under way, and once its response is judged.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use http::StatusCode;
 use crate::policy::Verdict;
 use crate::pool::Key;
 
-/// One attempt: its number and its key.
+/// An attempt that is under way: its number and its key.
 ///
-/// Rides in the request body ([`RequestBody::attempt`](crate::RequestBody::attempt)) and, with
-/// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions), in the request's
-/// extensions.
+/// The request body carries it ([`RequestBody::attempt`](crate::RequestBody::attempt)). With
+/// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions), the request's extensions
+/// carry it, too.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     number: usize,
@@ -24,31 +24,31 @@ impl Attempt {
         Self { number, key }
     }
 
-    /// Which attempt of the request this is, from 1.
+    /// Returns the number of the attempt within the request, starting at 1.
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// The key's ends, for people.
+    /// Returns the first and last characters of the key, for people.
     pub fn hint(&self) -> &str {
         self.key.hint()
     }
 
-    /// The key's label, if it has one.
+    /// Returns the label of the key.
     pub fn label(&self) -> Option<&str> {
         self.key.label()
     }
 
-    /// The key itself, for layers that sign requests with it.
+    /// Returns the key, for layers that sign requests with it.
     pub fn key(&self) -> &Key {
         &self.key
     }
 }
 
-/// An attempt that was answered, and what the answer was taken for.
+/// An attempt whose response was judged.
 #[derive(Clone)]
 pub struct AttemptRecord {
-    // Kept private: whoever sees an answer is not given the key.
+    // Private: access to a response does not give access to the key.
     key: Key,
     status: StatusCode,
     verdict: Verdict,
@@ -74,28 +74,29 @@ impl AttemptRecord {
         &self.key
     }
 
-    /// The ends of the key that it was made with, for people.
+    /// Returns the first and last characters of the key, for people.
     pub fn hint(&self) -> &str {
         self.key.hint()
     }
 
-    /// The label of the key that it was made with, if it has one.
+    /// Returns the label of the key.
     pub fn label(&self) -> Option<&str> {
         self.key.label()
     }
 
-    /// The status that the provider answered with.
+    /// Returns the status of the provider's response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What the policy took the answer for.
+    /// Returns the policy's verdict on the response.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// How long it took from handing the request to the inner service until the verdict. Known where
-    /// the layer takes [`timings`](crate::KeyFailoverLayer::timings).
+    /// Returns the time from calling the inner service to the verdict.
+    ///
+    /// Returns `None` unless the layer measures [`timings`](crate::KeyFailoverLayer::timings).
     pub fn elapsed(&self) -> Option<Duration> {
         self.elapsed
     }

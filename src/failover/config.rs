@@ -7,22 +7,22 @@ use crate::inspect::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
-/// What a layer is set to; its services and their futures share it.
-// Aligned, so that counting references to it, as each request does, is no change of what it holds.
+/// The configuration of a layer, which its services and their futures share.
+// Aligned, so that the reference count, which each request changes, has its own cache line.
 #[repr(align(64))]
 pub(super) struct Config<P> {
     pub(super) policy: Arc<P>,
-    /// `None`: the inner service is used as it is.
+    /// `None`: every request passes untouched.
     pub(super) pool: Option<Arc<KeyPool>>,
     /// `None`: each usable key once.
     pub(super) max_attempts: Option<NonZeroUsize>,
     pub(super) max_replay_bytes: usize,
     pub(super) replay_budget: ReplayBudget,
-    /// How far a stream that may fail late is read before it is handed over.
+    /// How much of a stream that may fail late is read before it is forwarded.
     pub(super) commit_gate: Option<ReadLimit>,
     pub(super) extensions: bool,
     pub(super) timings: bool,
-    /// For how long in all a request waits for a key to return.
+    /// How long a request waits for keys in total.
     pub(super) wait_for_key: Option<Duration>,
     /// How many keys in a row refused for good, and alike, are the fault of none of them.
     pub(super) common_cause: Option<NonZeroUsize>,

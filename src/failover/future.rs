@@ -19,13 +19,12 @@ use crate::policy::ProviderPolicy;
 use crate::pool::Waiter;
 
 pin_project! {
-    /// The future of [`KeyFailover`](crate::KeyFailover).
+    /// Response future of [`KeyFailover`](crate::KeyFailover).
     ///
     /// # Panics
     ///
-    /// A policy that answers [`Verdict::Inspect`](crate::Verdict::Inspect), one whose
-    /// [`Verdict::Peek`](crate::Verdict::Peek) may wait, a commit gate, and a layer that lets requests
-    /// wait for keys need a tokio runtime with time enabled.
+    /// Panics outside a tokio runtime with time enabled if it has to wait: for the body that a policy
+    /// asks for, at a commit gate, or for a key.
     pub struct ResponseFuture<S, P, B, R>
     where
         S: Service<Request<RequestBody<B>>>,
@@ -34,7 +33,7 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future, R>,
-        // `None`: one attempt with the caller's own key.
+        // `None`: the request passes untouched.
         exchange: Option<Exchange<S, P, B>>,
     }
 
@@ -44,20 +43,20 @@ pin_project! {
         P: ProviderPolicy,
         R: Body<Data = Bytes>,
     {
-        /// An answer that is still being inspected is judged by what came.
+        /// A response that is still being inspected is judged by what was read.
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let (StateProj::Inspecting { answer }, Some(exchange)) = (this.state.project(), this.exchange)
-            {
-                if let (Some((head, body)), false) = (answer, std::thread::panicking()) {
-                    exchange.abandon(head, body);
-                }
+            let StateProj::Inspecting { response: Some((head, body)) } = this.state.project() else {
+                return;
+            };
+            if let (Some(exchange), false) = (this.exchange, std::thread::panicking()) {
+                exchange.abandon(head, body);
             }
         }
     }
 }
 
-/// An answer whose body is being read for the policy.
+/// A response whose body is being read for the policy.
 type Inspected<R> = (response::Parts, Pin<Box<Inspection<R>>>);
 
 pin_project! {
@@ -68,16 +67,16 @@ pin_project! {
     {
         /// An attempt is under way.
         Attempt { #[pin] future: F },
-        /// It was answered, and the head was not enough.
-        Inspecting { answer: Option<Inspected<R>> },
-        /// It was refused, and is being let go.
+        /// The head of the response was not enough to judge it.
+        Inspecting { response: Option<Inspected<R>> },
+        /// The key was refused, and the response is discarded.
         Refused { #[pin] body: BodyKind<R>, next: Option<Next> },
-        /// There is no key, but one will return soon.
+        /// No key is usable, but one returns soon.
         Queued { waiter: Option<Waiter> },
         Waiting { wait: Pin<Box<Wait>> },
-        /// The inner service is being made ready for the next key.
+        /// The inner service is made ready for the next attempt.
         Readying,
-        /// There is no key.
+        /// No key is left.
         Exhausted,
         Done,
     }
@@ -149,17 +148,17 @@ where
                                 (verdict, head, BodyKind::Upstream { body })
                             }
                             Classified::Read(reach) => {
-                                let answer = Some((head, Box::pin(Inspection::new(body, reach))));
-                                this.state.set(State::Inspecting { answer });
+                                let response = Some((head, Box::pin(Inspection::new(body, reach))));
+                                this.state.set(State::Inspecting { response });
                                 continue;
                             }
                         }
                     }
-                    (StateProj::Inspecting { answer }, Some(exchange)) => {
-                        if let Some((_, body)) = answer {
+                    (StateProj::Inspecting { response }, Some(exchange)) => {
+                        if let Some((_, body)) = response {
                             ready!(body.as_mut().poll_read(cx));
                         }
-                        let (head, body) = answer.take().expect("taken once");
+                        let (head, body) = response.take().expect("taken once");
                         let verdict = exchange.judge(&head, &body);
                         (verdict, head, BodyKind::Inspected { body })
                     }
@@ -209,10 +208,13 @@ where
                         panic!("`ResponseFuture` polled after completion")
                     }
                 };
-            let exchange = this.exchange.as_mut().expect("only a exchange is judged");
+            let exchange = this
+                .exchange
+                .as_mut()
+                .expect("only an exchange judges responses");
             match exchange.settle(verdict, head, body) {
                 Settled::Response(response) => break Ok(response),
-                // Lets go of the attempt's future, and with it of permits that it may hold.
+                // Drops the attempt's future, which can hold permits.
                 Settled::Refused(body, next) => {
                     let next = Some(next);
                     this.state.set(State::Refused { body, next });

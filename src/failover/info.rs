@@ -1,4 +1,4 @@
-//! What a request can be told of its own failover.
+//! How a response came about, as its body and extensions report it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use super::attempt::AttemptRecord;
 use super::history::History;
 
-/// How an answer came about.
+/// How a response came about: the attempts, and why no other key followed.
 ///
-/// Rides in the response body ([`ResponseBody::failover`](crate::ResponseBody::failover)). It is in
-/// the response's extensions as well whenever something happened: more than one attempt was made,
-/// the request waited for a key, or the layer answered itself; and always with
-/// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions).
+/// The response body carries it ([`ResponseBody::failover`](crate::ResponseBody::failover)). The
+/// response's extensions carry it, too, if the request made more than one attempt or waited for a key,
+/// or if the layer responded itself. With
+/// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions), they always carry it.
 #[derive(Clone)]
 pub struct FailoverInfo {
     history: Option<Arc<History>>,
-    /// The attempt whose answer the caller gets, if it was not one that refused the key.
-    answered: Option<AttemptRecord>,
+    /// The attempt whose response is forwarded, unless it was a refusal.
+    forwarded: Option<AttemptRecord>,
     outcome: Outcome,
     replay: Replay,
 }
@@ -25,38 +25,38 @@ pub struct FailoverInfo {
 impl FailoverInfo {
     pub(super) fn new(
         history: Option<Arc<History>>,
-        answered: Option<AttemptRecord>,
+        forwarded: Option<AttemptRecord>,
         outcome: Outcome,
         replay: Replay,
     ) -> Self {
         Self {
             history,
-            answered,
+            forwarded,
             outcome,
             replay,
         }
     }
 
-    /// How many attempts were made. Zero where no key was to be had.
+    /// Returns how many attempts were made. Zero if no key was usable.
     pub fn attempts(&self) -> usize {
         self.history().count()
     }
 
-    /// The attempts, in order.
+    /// Returns the attempts in order.
     pub fn history(&self) -> impl Iterator<Item = &AttemptRecord> {
         let history = self.history.as_deref();
         history
             .map_or(&[][..], History::refused)
             .iter()
-            .chain(&self.answered)
+            .chain(&self.forwarded)
     }
 
-    /// The ends of the key that the last attempt was made with.
+    /// Returns the first and last characters of the last attempt's key.
     pub fn hint(&self) -> Option<&str> {
         self.last().map(AttemptRecord::hint)
     }
 
-    /// The label of the key that the last attempt was made with, if it has one.
+    /// Returns the label of the last attempt's key.
     pub fn label(&self) -> Option<&str> {
         self.last().and_then(AttemptRecord::label)
     }
@@ -65,25 +65,24 @@ impl FailoverInfo {
         self.history().last()
     }
 
-    /// How long the request waited for keys to return, in all, where the layer
-    /// [lets it](crate::KeyFailoverLayer::wait_for_key).
+    /// Returns how long the request [waited for keys](crate::KeyFailoverLayer::wait_for_key) in total.
     pub fn waited(&self) -> Duration {
         self.history
             .as_deref()
             .map_or(Duration::ZERO, History::waited)
     }
 
-    /// Whose answer it is.
+    /// Returns who sent the response.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Whether the request could have been sent again.
+    /// Returns whether the request could have been sent again.
     pub fn replay(&self) -> Replay {
         self.replay
     }
 
-    /// Whether anything happened that the caller could not have had without the layer.
+    /// Whether the response differs from that of a single attempt.
     pub(super) fn is_eventful(&self) -> bool {
         self.history.is_some() && (self.attempts() > 1 || !self.waited().is_zero())
             || self.outcome == Outcome::Exhausted
@@ -101,13 +100,13 @@ impl fmt::Debug for FailoverInfo {
     }
 }
 
-/// Whose answer the caller gets.
+/// Who sent the response that the caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The provider's, to the last attempt.
+    /// The provider, in response to the last attempt.
     Forwarded,
-    /// This layer's: no key could follow the last one that was refused, or none was to be had.
+    /// The layer, because no usable key was left.
     Exhausted,
 }
 
@@ -115,14 +114,14 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Replay {
-    /// It could: another key could follow, and all that was sent had been recorded.
+    /// It could: another key could follow, and everything sent so far was recorded.
     Available,
-    /// No other key could follow the last attempt, so nothing was recorded.
+    /// Nothing was recorded, because no other key could follow the last attempt.
     NotNeeded,
-    /// Its body is larger than
+    /// The body is larger than
     /// [`max_replay_bytes`](crate::KeyFailoverLayer::max_replay_bytes).
     TooLarge,
-    /// All requests together would have held more than the
+    /// All recorded bodies together would have exceeded the
     /// [`replay_budget`](crate::KeyFailoverLayer::replay_budget).
     OverBudget,
     /// The caller's body failed.

@@ -11,114 +11,158 @@ use crate::inspect::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
-/// Sends a request again with the next key of a pool when the provider refuses the one it was sent
-/// with.
+/// Layer that applies the [`KeyFailover`] middleware, which sends a refused request again with the
+/// next key of a pool.
 ///
-/// See the [crate docs](crate) for what happens when, and for examples.
+/// See the [crate docs](crate) for what each response does.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "providers")] {
+/// use std::num::NonZeroUsize;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use http::{HeaderName, Request, Response};
+/// use http_body_util::Empty;
+/// use tower::ServiceBuilder;
+/// use tower_key_failover::policy::Provider;
+/// use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Arc::new(KeyPool::new(["first-key", "second-key"])?);
+/// let policy = Provider::header(HeaderName::from_static("x-token"));
+///
+/// let service = ServiceBuilder::new()
+///     .layer(
+///         KeyFailoverLayer::new(policy, pool)
+///             .max_attempts(NonZeroUsize::new(2).unwrap())
+///             .wait_for_key(Duration::from_secs(5)),
+///     )
+///     .service_fn(|request: Request<RequestBody<Empty<bytes::Bytes>>>| async move {
+///         assert_eq!(request.headers()["x-token"], "first-key");
+///         Ok::<_, std::convert::Infallible>(Response::new(Empty::<bytes::Bytes>::new()))
+///     });
+/// # use tower::ServiceExt;
+/// # let request = Request::new(Empty::new());
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let response = runtime.block_on(service.oneshot(request))?;
+/// # assert_eq!(response.status(), 200);
+/// # Ok(())
+/// # }
+/// # main().unwrap();
+/// # }
+/// ```
 pub struct KeyFailoverLayer<P> {
     config: Config<P>,
 }
 
 impl<P> KeyFailoverLayer<P> {
-    /// Speaks the provider's dialect `policy`, with the keys of `pool`.
+    /// Creates a layer that uses the keys of `pool` as `policy` says.
     pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
         let config = Config::new(policy, Some(pool));
         Self { config }
     }
 
-    /// A layer without keys: every request passes untouched.
+    /// Creates a layer without keys. Every request passes untouched.
     ///
-    /// For services that are configured at run time and want one type for both cases.
+    /// This is for services that are configured at run time and need one type for both cases.
     pub fn disabled(policy: P) -> Self {
         let config = Config::new(policy, None);
         Self { config }
     }
 
-    /// The largest request body that can be sent again, in bytes. Default: 32 MiB.
+    /// Sets the size of the largest request body that can be sent again, in bytes. The default is
+    /// 32 MiB.
     ///
-    /// A larger one streams through once: when its key is refused, no other is tried. A body of
-    /// exactly this size can be sent again.
+    /// A larger body is streamed once. If its key is refused, no other key is tried. A body of exactly
+    /// this size can be sent again.
     #[must_use]
     pub fn max_replay_bytes(mut self, bytes: usize) -> Self {
         self.config.max_replay_bytes = bytes;
         self
     }
 
-    /// A bound on what all requests together hold for replay, which other layers may share.
-    /// Default: 1 GiB for this layer alone.
+    /// Limits the memory that the recorded bodies of all requests hold together. Layers can share a
+    /// budget. The default is 1 GiB for this layer alone.
     #[must_use]
     pub fn replay_budget(mut self, budget: ReplayBudget) -> Self {
         self.config.replay_budget = budget;
         self
     }
 
-    /// How many attempts one request makes at most. Default: each usable key once.
+    /// Limits how many attempts a request makes. By default it tries each usable key once.
     #[must_use]
     pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
         self.config.max_attempts = Some(attempts);
         self
     }
 
-    /// Holds a stream of server-sent events back until its first event can be judged, for at most
-    /// `bytes` (and never more than 64 KiB) and `time`. Default: a stream is handed over at once.
+    /// Holds a stream of server-sent events back until its first event can be judged. By default, a
+    /// stream is forwarded at once.
     ///
-    /// Some providers begin a stream with 200 and then say, as its first event, that the key is
-    /// out. Only streams that the policy names
+    /// Some providers start a stream with 200 and report in its first event that the key is refused.
+    /// The stream is held back for at most `time` and at most `bytes`, which is capped at 64 KiB. It
+    /// is then forwarded completely, or the request is sent again. Once the caller has received
+    /// something, no other key is tried.
+    ///
+    /// This applies to streams that the policy names
     /// ([`ProviderPolicy::may_fail_late`](crate::ProviderPolicy::may_fail_late)) and that are not
-    /// compressed are held back; what was read is handed over whole. Once anything has gone to the
-    /// caller no other key is tried.
+    /// compressed.
     ///
     /// # Panics
     ///
-    /// A request whose stream is held back outside a tokio runtime with time enabled.
+    /// A request panics if its stream is held back outside a tokio runtime with time enabled.
     #[must_use]
     pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
         self.config.commit_gate = Some(ReadLimit::FirstEvent { bytes, time });
         self
     }
 
-    /// Whether each attempt's request carries an [`Attempt`](crate::Attempt) in its extensions, and
-    /// each answer a [`FailoverInfo`](crate::FailoverInfo), even when nothing happened. Default:
-    /// `false`, since the first extension of a message costs three allocations. The bodies carry
-    /// both in any case.
+    /// Sets whether every request carries an [`Attempt`](crate::Attempt) in its extensions, and every
+    /// response a [`FailoverInfo`](crate::FailoverInfo). The default is `false`.
+    ///
+    /// The bodies carry both in any case. The first extension of a message costs three allocations.
     #[must_use]
     pub fn extensions(mut self, always: bool) -> Self {
         self.config.extensions = always;
         self
     }
 
-    /// Whether the time that each attempt takes is measured, for
-    /// [`AttemptRecord::elapsed`](crate::AttemptRecord::elapsed), and with the feature `metrics` for the time
-    /// lost to refused attempts. Default: `false`, since it takes two readings of the clock for each
-    /// attempt.
+    /// Sets whether the duration of each attempt is measured. The default is `false`.
+    ///
+    /// [`AttemptRecord::elapsed`](crate::AttemptRecord::elapsed) returns it, and the feature `metrics`
+    /// records it for refused attempts. Measuring reads the clock twice per attempt.
     #[must_use]
     pub fn timings(mut self, take: bool) -> Self {
         self.config.timings = take;
         self
     }
 
-    /// Lets a request wait for a key to return, for at most `time` in all, when every key is out and
-    /// the soonest returns within that. Default: it is told at once that no key is left.
+    /// Lets a request wait for a key if none is usable, for at most `time` in total. By default, the
+    /// caller gets a response at once.
     ///
-    /// The inner service that was ready is let go meanwhile, and made ready again after. Requests
-    /// are admitted in order of arrival, and to a key that has just returned one at a time, until one
-    /// has succeeded; who comes then does not overtake those who wait. A request that a key refused
-    /// without being marked leaves that key out, and holds up nobody who can use it.
-    /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) bounds how many wait. After a wait
-    /// all keys may be tried again, so that a request makes at most `max_attempts`, or twice as many
-    /// attempts as there are keys where that is not set.
+    /// A request waits only if a key returns within that time. Requests are served in order of
+    /// arrival, and new requests never jump ahead of waiting ones. A key that has just returned is
+    /// given to one request at a time until one succeeds. A key that refused a request without being
+    /// marked is not offered to that request again, and stays usable for the others.
+    /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) limits how many requests wait.
     ///
-    /// The request's body is recorded even where only one key is there, since the request may be
-    /// sent again with it.
+    /// After a wait, all keys can be tried again. Without [`max_attempts`](Self::max_attempts), a
+    /// request then makes at most twice as many attempts as there are keys. The request body is
+    /// recorded even if the pool has a single key, since the same key can be tried again.
+    ///
+    /// While a request waits, it holds no permit of the inner service.
     ///
     /// # Cancel safety
     ///
-    /// A request that is dropped while it waits leaves its place to the next, and one that tries a key
-    /// gives it back.
+    /// A request that is dropped while it waits leaves the queue. One that is dropped while it probes
+    /// a key gives the probe back.
     ///
     /// # Panics
     ///
-    /// A request that waits outside a tokio runtime with time enabled.
+    /// A request panics if it waits outside a tokio runtime with time enabled.
     #[must_use]
     pub fn wait_for_key(mut self, time: Duration) -> Self {
         self.config.wait_for_key = Some(time);

@@ -1,4 +1,7 @@
 //! One request: its attempts with one key after another, and the response that the caller gets.
+//!
+//! [`KeyFailover::call`](KeyFailover) starts a request, [`ResponseFuture`] drives it, and `exchange`
+//! decides each step.
 
 mod attempt;
 mod byok_passthrough;

@@ -16,23 +16,29 @@ use super::response_body::ResponseBody;
 use crate::BoxError;
 use crate::policy::ProviderPolicy;
 
-/// Sends a request again with the next key of a pool when the provider refuses the one it was sent
-/// with.
+/// Middleware that sends a refused request again with the next key of a pool.
 ///
-/// See the [crate docs](crate).
+/// [`KeyFailoverLayer`](crate::KeyFailoverLayer) creates it. See the [crate docs](crate) for what each
+/// response does.
 ///
 /// # Clone
 ///
-/// The inner service must be `Clone`: `call` uses the one that was made ready and, where another key
-/// could follow, keeps a clone for the attempts after it, which is made ready in its turn. Clones
-/// share the pool.
+/// The inner service must be `Clone`. `call` uses the instance that is ready. If another key could
+/// follow, it keeps a clone for further attempts, and makes that clone ready before each of them.
+/// Clones share the pool.
+///
+/// # Errors
+///
+/// The error type is that of the inner service. A transport error is returned at once and marks no
+/// key. If no key is left, the caller gets a response instead of an error.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future at any point leaves no judged answer unmarked, invents no mark, and holds no
-/// permit of the inner service. A request that waits for a key leaves its waiter in the line, and one
-/// that tries a key gives it back. A refusal of which only the head had come puts its key out for the
-/// default cooldown where it would be for good: the body might have said to keep it.
+/// The future can be dropped at any point. It writes the mark of every response that was judged, and
+/// no other mark. It holds no permit of the inner service afterwards. A request that waits for a key
+/// leaves the wait queue, and one that probes a key gives the probe back. If only the head of a
+/// refusal was read, a key that it would mark permanently cools down instead, because the body might
+/// have said to keep the key.
 pub struct KeyFailover<S, P> {
     inner: S,
     config: Arc<Config<P>>,
@@ -43,17 +49,17 @@ impl<S, P> KeyFailover<S, P> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service, mutably.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service itself.
+    /// Consumes `self` and returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -92,7 +98,7 @@ where
                 return ResponseFuture::waiting(waiter, exchange);
             }
         }
-        // Made ready for a call that is not made: what it holds for that, others wait for.
+        // The service is ready for a call that is not made. The permits that it holds are released.
         self.inner = self.inner.clone();
         ResponseFuture::exhausted(exchange)
     }

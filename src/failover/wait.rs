@@ -1,4 +1,4 @@
-//! A request that waits for a key to return.
+//! A waiting request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::pool::{Outlook, Waiter};
 
-/// The grid that deadlines of keys are on.
-const GRID: Duration = Duration::from_millis(1);
+/// The resolution of key deadlines.
+const RESOLUTION: Duration = Duration::from_millis(1);
 
-/// Longer than any process lives, and short enough to be reckoned with.
+/// Longer than any process lives, and short enough for arithmetic.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pin_project! {
@@ -26,19 +26,19 @@ pin_project! {
     }
 }
 
-/// What there is for the request at the front.
+/// What the request at the front of the queue finds.
 pub(super) enum Found {
-    /// A key, which was taken.
+    /// A key, which it has taken.
     Key,
     Nothing(Outlook),
 }
 
 impl Wait {
-    /// A wait at `waiter` for at most `time`.
+    /// Waits for at most `time`.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with time enabled.
+    /// Panics outside a tokio runtime with time enabled.
     pub(super) fn new(waiter: Waiter, time: Duration) -> Self {
         let since = Instant::now();
         let deadline = since + time.min(LONGEST);
@@ -50,7 +50,7 @@ impl Wait {
         }
     }
 
-    /// Whether a key was found, and how long that took.
+    /// Returns whether a key was found, and how long that took.
     pub(super) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,11 +67,11 @@ impl Wait {
             let waited = now.saturating_duration_since(*this.since);
             match found {
                 Found::Key => return Poll::Ready((true, waited)),
-                // It may be there a moment too late, since it is on the grid.
+                // The deadline is rounded, so that the key can return a moment too late.
                 Found::Nothing(Outlook::Closed {
                     reopens,
                     look_again,
-                }) if now + reopens <= until + GRID => {
+                }) if now + reopens <= until + RESOLUTION => {
                     until = now + look_again;
                 }
                 Found::Nothing(Outlook::Taken(wait)) if now < until => {

@@ -1,4 +1,4 @@
-//! An answer's body that is read for its policy, and then put together again.
+//! A response body that is read for the policy and then put together again.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,21 +16,21 @@ use super::redaction::{Forms, redact_headers};
 use crate::policy::BodyEvidence;
 use crate::sse::FirstEvent;
 
-/// How much of a body is read at most, and shown.
+/// How much of a body is read and shown at most.
 const MAX_BYTES: usize = 64 * 1024;
-/// An endless run of empty frames is no evidence either.
+/// How many frames are read at most, since frames can be empty.
 const MAX_FRAMES: usize = 2 * MAX_BYTES;
-/// How long a refusal may take to come.
+/// How long reading a refusal takes at most.
 const MAX_TIME: Duration = Duration::from_secs(1);
 
-/// How far a body is read, and how long it may make the caller wait.
+/// How much of a body is read, and how long the caller waits for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ReadLimit {
-    /// A refusal: to its end, within bounds.
+    /// A refusal, to its end.
     Refusal,
-    /// One frame, or trailers.
+    /// The first frame or the trailers.
     FirstFrame(Duration),
-    /// The first of a stream of server-sent events.
+    /// The first server-sent event.
     FirstEvent { bytes: usize, time: Duration },
 }
 
@@ -51,15 +51,17 @@ impl ReadLimit {
 }
 
 pin_project! {
-    /// A body, and what was read of it. As a [`Body`] it is the whole again: what was read stands
-    /// in front, and an error that was met stands in its place.
+    /// A body, and what was read of it.
+    ///
+    /// As a [`Body`] it is complete again: it yields what was read, then an error that occurred
+    /// meanwhile, then the rest.
     pub(crate) struct Inspection<R>
     where
         R: Body,
     {
         #[pin]
         body: R,
-        // Set when the body makes us wait, so that a body that is there needs no timer.
+        // Set when the body is pending, so that a body that has arrived needs no timer.
         #[pin]
         deadline: Option<Sleep>,
         reach: ReadLimit,
@@ -90,11 +92,11 @@ where
         }
     }
 
-    /// Reads as far as it is to, or until size or time runs out.
+    /// Reads until the limit.
     ///
     /// # Panics
     ///
-    /// Where the body makes us wait outside a tokio runtime with time enabled.
+    /// Panics if the body is pending outside a tokio runtime with time enabled.
     pub(crate) fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         while !self.as_mut().has_enough() {
             if self.as_mut().poll_one(cx).is_ready() {
@@ -127,12 +129,12 @@ where
             }
     }
 
-    /// Whether there is anything to judge by. That nothing came of a refusal says something too.
+    /// Whether the response can be judged by what was read. An empty refusal is evidence, too.
     pub(crate) fn is_evidence(&self) -> bool {
         matches!(self.reach, ReadLimit::Refusal) || !self.is_unread()
     }
 
-    /// Whether nothing came so far.
+    /// Whether nothing was read.
     pub(crate) fn is_unread(&self) -> bool {
         self.data.is_empty() && self.trailers.is_none()
     }
@@ -151,12 +153,12 @@ where
         Poll::Ready(())
     }
 
-    /// Whether there is nothing more to read.
+    /// Whether nothing more can be read.
     fn is_over(&self) -> bool {
         self.ended || self.error.is_some() || self.trailers.is_some()
     }
 
-    /// Shows what was read, decoded.
+    /// Shows the decoded evidence.
     pub(crate) fn show<T>(
         &self,
         headers: &HeaderMap,
@@ -177,11 +179,11 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read. `false` if that is not possible,
-    /// because it stands in an encoded body.
+    /// Overwrites each occurrence of `secret` in what was read. `false` if that is impossible,
+    /// because the body is encoded.
     ///
-    /// What begins a good answer is left alone: whether it was there to be read, or came a moment
-    /// later, must make no difference to the caller.
+    /// The start of a good response is unchanged. Whether it was read or arrived a moment later must
+    /// make no difference to the caller.
     #[must_use]
     pub(crate) fn redact(
         self: Pin<&mut Self>,
