@@ -166,11 +166,11 @@ where
     ) -> T {
         let decoded = decode(headers, &self.data, MAX_BYTES);
         let mut evidence = match &decoded {
-            Some(bytes) => BodyEvidence::new(bytes),
+            Some(decoded) => BodyEvidence::new(&decoded.bytes),
             None => BodyEvidence::undecodable(),
         };
         let read_all = self.ended || self.trailers.is_some() || self.body.is_end_stream();
-        if !read_all || evidence.bytes().len() >= MAX_BYTES {
+        if !read_all || decoded.as_ref().is_some_and(|it| !it.is_complete) {
             evidence = evidence.truncated();
         }
         if let Some(trailers) = &self.trailers {
@@ -203,8 +203,8 @@ where
             redact_headers(trailers, &forms);
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
-            let decoded = decode(headers, this.data, MAX_BYTES).unwrap_or_default();
-            return !forms.stand_in(&decoded);
+            let decoded = decode(headers, this.data, MAX_BYTES);
+            return decoded.is_none_or(|decoded| !forms.stand_in(&decoded.bytes));
         }
         forms.overwrite(this.data);
         true

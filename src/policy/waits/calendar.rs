@@ -8,6 +8,9 @@ use jiff::{Timestamp, ToSpan};
 
 use super::{http_date, number};
 
+/// The rule for Los Angeles since 2007. It needs no time-zone database.
+const LOS_ANGELES: &str = "PST8PDT,M3.2.0,M11.1.0";
+
 /// The time until a moment in the future.
 pub(super) fn until(now: Timestamp, moment: Timestamp) -> Option<Duration> {
     Duration::try_from(moment.duration_since(now))
@@ -66,7 +69,7 @@ fn utc(moment: DateTime) -> Option<Timestamp> {
 
 /// The time until the next midnight in Los Angeles, when Google's daily quotas reset.
 pub(in crate::policy) fn midnight_pacific(now: Timestamp) -> Option<Duration> {
-    let pacific = TimeZone::get("America/Los_Angeles").ok()?;
+    let pacific = TimeZone::posix(LOS_ANGELES).ok()?;
     let tomorrow = now.to_zoned(pacific.clone()).date().tomorrow().ok()?;
     until(now, tomorrow.to_zoned(pacific).ok()?.timestamp())
 }

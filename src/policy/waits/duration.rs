@@ -1,58 +1,52 @@
-//! Durations with units, as Go prints them (`1h2m3s`, `12ms`) or in words (`2 seconds`, `5 minutes`).
+//! Durations with units, as Go prints them (`1h2m3s`, `12ms`) or in words (`2 seconds`,
+//! `5 minutes`).
 
 use std::time::Duration;
 
-use super::positive;
+use jiff::{Span, SpanRelativeTo};
 
-/// A duration as Go writes it, and nothing else.
+/// A duration as Go prints it, without anything around it.
 pub(super) fn go(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let (seconds, rest) = leading(text)?;
-    // Spaces between the parts are people's.
-    (rest.is_empty() && !text.contains(' ')).then_some(())?;
-    positive(seconds)
+    // Only words have spaces between the parts.
+    parse(text).filter(|_| !text.contains(' '))
 }
 
-/// The duration at the start of a text, as Go or people write it.
-pub(super) fn written(text: &str) -> Option<Duration> {
-    positive(leading(text)?.0)
+/// The duration at the start of a text.
+pub(super) fn leading(text: &str) -> Option<Duration> {
+    const MOST_WORDS: usize = 8;
+
+    let ends = text
+        .match_indices(char::is_whitespace)
+        .map(|(at, _)| at)
+        .chain([text.len()]);
+    let starts: Vec<_> = ends.take(MOST_WORDS).map(|end| &text[..end]).collect();
+    // The longest, so that `2 minutes 30 seconds` is not two minutes.
+    starts
+        .into_iter()
+        .rev()
+        .find_map(|start| parse(start.trim_end_matches(['.', ',', ';', ')'])))
 }
 
-/// The seconds at the start, and what follows them. A number without a unit is no duration.
-fn leading(text: &str) -> Option<(f64, &str)> {
-    let (mut seconds, mut rest) = part(text)?;
-    while let Some((more, tail)) = part(rest.trim_start()) {
-        seconds += more;
-        rest = tail;
-    }
-    Some((seconds, rest))
+/// A duration that is positive. A number without a unit is none.
+fn parse(text: &str) -> Option<Duration> {
+    let span: Span = within_nanoseconds(text).parse().ok()?;
+    let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(span).ok().filter(|wait| !wait.is_zero())
 }
 
-/// One number and its unit.
-fn part(text: &str) -> Option<(f64, &str)> {
-    let (number, rest) = split_where(text, |c| !c.is_ascii_digit() && c != '.');
-    if !number.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let (unit, rest) = split_where(rest.trim_start(), |c| !c.is_alphabetic());
-    Some((number.parse::<f64>().ok()? * seconds_in(unit)?, rest))
-}
-
-fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {
-    text.split_at(text.find(end).unwrap_or(text.len()))
-}
-
-fn seconds_in(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ns" => 1e-9,
-        "us" | "µs" | "μs" => 1e-6,
-        "ms" | "millisecond" | "milliseconds" => 1e-3,
-        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
-        "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
-        "d" | "day" | "days" => 86400.0,
-        _ => return None,
-    })
+/// The text without digits behind the ninth of a fraction, which jiff does not accept.
+fn within_nanoseconds(text: &str) -> String {
+    let mut fraction = None;
+    let is_kept = |c: &char| {
+        fraction = match (c, fraction) {
+            ('.', _) => Some(0),
+            (c, Some(digits)) if c.is_ascii_digit() => Some(digits + 1),
+            _ => None,
+        };
+        fraction.is_none_or(|digits| digits <= 9)
+    };
+    text.chars().filter(is_kept).collect()
 }
 
 #[cfg(test)]
@@ -69,6 +63,7 @@ mod tests {
             ("114h18m0s", Some(411_480_000.0)),
             ("50.597142857s", Some(50_597.142857)),
             ("1.5h", Some(5_400_000.0)),
+            ("1.2600000000000002s", Some(1260.0)),
             ("250µs", Some(0.25)),
             ("0s", None),
             ("-1s", None),

@@ -24,7 +24,7 @@ pub(super) fn wait(message: &str, now: impl Fn() -> Timestamp) -> Option<Duratio
             .map(|(at, _)| &message[at + lead.len()..]);
         rests.find_map(|rest| {
             let moment = || calendar::until(now(), calendar::written(rest)?);
-            duration::written(rest).or_else(moment)
+            duration::leading(rest).or_else(moment)
         })
     })
 }
