@@ -1,17 +1,14 @@
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use thiserror::Error;
-
 /// Why a pool could not be built. Positions start at 0. The error never contains a key.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no key.
-    #[error("a key pool needs at least one key")]
     NoKeys,
     /// A key occurs twice.
-    #[error("the key at position {position} repeats the one at position {first}")]
     #[non_exhaustive]
     DuplicateKey {
         /// The position of the first occurrence.
@@ -21,19 +18,17 @@ pub enum BuildError {
     },
     /// The key is empty or not a legal header value: it contains a control character, or starts or
     /// ends with white space.
-    #[error("the key at position {position} is empty or not a legal header value")]
     #[non_exhaustive]
     InvalidKey {
         /// The position of the key.
         position: usize,
     },
     /// A group was named before any key was added.
-    #[error("a group is named before any key")]
     GroupWithoutKey,
 }
 
 /// No key is usable now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted {
     /// Whether any key will return by itself.
     pub kind: ExhaustedKind,
@@ -68,3 +63,24 @@ impl fmt::Display for Exhausted {
         }
     }
 }
+
+impl Error for Exhausted {}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKeys => f.write_str("a key pool needs at least one key"),
+            Self::DuplicateKey { first, position } => write!(
+                f,
+                "the key at position {position} repeats the one at position {first}"
+            ),
+            Self::InvalidKey { position } => write!(
+                f,
+                "the key at position {position} is empty or not a legal header value"
+            ),
+            Self::GroupWithoutKey => f.write_str("a group is named before any key"),
+        }
+    }
+}
+
+impl Error for BuildError {}

@@ -2,10 +2,11 @@
 
 mod removed_key;
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use thiserror::Error;
 
 use self::removed_key::{missing, remove_missing};
 use super::error::BuildError;
@@ -57,18 +58,40 @@ impl From<usize> for KeyId<'_> {
 }
 
 /// Why a live pool could not be changed. The pool is unchanged then.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeError {
     /// No key has this label or position.
-    #[error("the pool holds no such key")]
     UnknownKey,
     /// More than one key has this label.
-    #[error("more than one key has this label")]
     AmbiguousLabel,
     /// The new list of keys is invalid.
-    #[error(transparent)]
-    Build(#[from] BuildError),
+    Build(BuildError),
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey => f.write_str("the pool holds no such key"),
+            Self::AmbiguousLabel => f.write_str("more than one key has this label"),
+            Self::Build(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ChangeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::UnknownKey | Self::AmbiguousLabel => None,
+            Self::Build(error) => error.source(),
+        }
+    }
+}
+
+impl From<BuildError> for ChangeError {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
+    }
 }
 
 /// The difference between the old and the new list of keys.
