@@ -45,10 +45,10 @@ impl Config {
         })?;
         let client_token = token("GATEWAY_CLIENT_TOKEN")?;
         let admin_token = token("GATEWAY_ADMIN_TOKEN")?;
-        if let (Some(client), Some(admin)) = (&client_token, &admin_token) {
-            if client.expose_secret() == admin.expose_secret() {
-                return bad("GATEWAY_ADMIN_TOKEN is the clients' token: give it another value");
-            }
+        if let (Some(client), Some(admin)) = (&client_token, &admin_token)
+            && client.expose_secret() == admin.expose_secret()
+        {
+            return bad("GATEWAY_ADMIN_TOKEN is the clients' token: give it another value");
         }
         let has_keys = flags.provider.name() != "copilot";
         if flags.keys_file.is_some() && !has_keys {

@@ -96,11 +96,11 @@ async fn run() -> Result<(), BadInput> {
         (Some(file), Some(pool)) => Some(StateFile::start(file, Arc::clone(pool))?),
         _ => None,
     };
-    if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool) {
-        if reload::is_reloadable(&file) {
-            let reload = Reload::new(file, text, Arc::clone(pool));
-            tokio::spawn(reload.run(signals::Hangup::new()?));
-        }
+    if let (Some((file, text)), Some(pool)) = (config.keys_file, &config.pool)
+        && reload::is_reloadable(&file)
+    {
+        let reload = Reload::new(file, text, Arc::clone(pool));
+        tokio::spawn(reload.run(signals::Hangup::new()?));
     }
     println!("gateway listening on http://{}", listener.local_addr()?);
     let admin = match admin_listener {

@@ -90,16 +90,17 @@ impl Proxy {
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
-        if let Some(token) = &self.client_token {
-            if !take_token(&mut head.headers, token) && !self.brings_own_key(&head) {
-                let mut response = self.error(
-                    StatusCode::UNAUTHORIZED,
-                    "this gateway requires its client token, or your own key",
-                );
-                let scheme = HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                return Ok(response);
-            }
+        if let Some(token) = &self.client_token
+            && !take_token(&mut head.headers, token)
+            && !self.brings_own_key(&head)
+        {
+            let mut response = self.error(
+                StatusCode::UNAUTHORIZED,
+                "this gateway requires its client token, or your own key",
+            );
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            return Ok(response);
         }
         let Some(target) = self.upstream.target(&head.uri) else {
             return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
@@ -157,10 +158,10 @@ impl Proxy {
         if let Some(info) = response.extensions().get::<FailoverInfo>() {
             self.failovers.add(request, response.status(), info);
         }
-        if self.expose_failover {
-            if let Some(info) = response.body().failover().cloned() {
-                timing::append(&info, response.headers_mut());
-            }
+        if self.expose_failover
+            && let Some(info) = response.body().failover().cloned()
+        {
+            timing::append(&info, response.headers_mut());
         }
     }
 

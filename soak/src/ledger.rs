@@ -118,10 +118,10 @@ impl Ledger {
 
     /// Records the response to an attempt, before it is sent.
     pub fn responded(&self, number: u64, response: UpstreamResponse) {
-        if let Some(record) = self.records().get_mut(&number) {
-            if let Some(attempt) = record.attempts.last_mut() {
-                attempt.response = Some(response);
-            }
+        if let Some(record) = self.records().get_mut(&number)
+            && let Some(attempt) = record.attempts.last_mut()
+        {
+            attempt.response = Some(response);
         }
     }
 

@@ -92,11 +92,11 @@ where
             let future = exchange.first_attempt(&mut self.inner, head, body, replayable);
             return ResponseFuture::attempting(future, exchange);
         }
-        if head.method != Method::CONNECT {
-            if let Some(waiter) = exchange.join_queue() {
-                exchange.record_for_later(&mut self.inner, &head, body, replayable);
-                return ResponseFuture::waiting(waiter, exchange);
-            }
+        if head.method != Method::CONNECT
+            && let Some(waiter) = exchange.join_queue()
+        {
+            exchange.record_for_later(&mut self.inner, &head, body, replayable);
+            return ResponseFuture::waiting(waiter, exchange);
         }
         // The service is ready for a call that is not made. The permits that it holds are released.
         self.inner = self.inner.clone();

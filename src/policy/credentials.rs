@@ -220,10 +220,10 @@ fn edit(
     for (name, value) in std::mem::take(headers) {
         // Only the first value of a name comes with the name.
         last = name.or(last);
-        if let Some(name) = &last {
-            if let Some(value) = edit(name, value) {
-                edited.append(name, value);
-            }
+        if let Some(name) = &last
+            && let Some(value) = edit(name, value)
+        {
+            edited.append(name, value);
         }
     }
     *headers = edited;

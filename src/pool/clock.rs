@@ -54,7 +54,9 @@ impl Clock {
 
 fn ceil_millis(duration: Duration) -> u64 {
     let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    whole.saturating_add(u64::from(duration.subsec_nanos() % 1_000_000 != 0))
+    whole.saturating_add(u64::from(
+        !duration.subsec_nanos().is_multiple_of(1_000_000),
+    ))
 }
 
 /// The present time. The clock is read once, when the time is first needed.

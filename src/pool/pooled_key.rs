@@ -199,11 +199,11 @@ impl PooledKey {
 
     /// Moves the key to the group `next`. The key keeps the cooldown of its present group.
     pub(super) fn leave_group_for(&self, next: Option<&Arc<Group>>) {
-        if let Some(group) = &self.group {
-            if !next.is_some_and(|next| Arc::ptr_eq(next, group)) {
-                let config = self.limit_config();
-                self.core.limit.cool_down_like(&group.limit, config);
-            }
+        if let Some(group) = &self.group
+            && !next.is_some_and(|next| Arc::ptr_eq(next, group))
+        {
+            let config = self.limit_config();
+            self.core.limit.cool_down_like(&group.limit, config);
         }
     }
 

@@ -53,7 +53,7 @@ impl RecordedHead {
     }
 
     /// A copy of the head, with room for one more header.
-    pub(super) fn to_parts(&mut self) -> request::Parts {
+    pub(super) fn clone_parts(&mut self) -> request::Parts {
         if !self.text.is_empty() {
             self.shared = std::mem::take(&mut self.text).into();
         }
@@ -126,7 +126,7 @@ mod tests {
         let (head, ()) = request.into_parts();
 
         let mut recorded = RecordedHead::new(&head);
-        let (again, last) = (recorded.to_parts(), recorded.to_parts());
+        let (again, last) = (recorded.clone_parts(), recorded.clone_parts());
         let debug = |head: &request::Parts| {
             let headers: Vec<_> = head.headers.iter().collect();
             format!(

@@ -63,7 +63,7 @@ impl<B> Recorder<B> {
     pub(crate) fn replay(&self) -> (request::Parts, Reader<B>) {
         let (mut recorded, reader) = self.reader();
         // Cloned outside the lock, since extensions run foreign code.
-        let head = recorded.to_parts();
+        let head = recorded.clone_parts();
         self.buffer().lock().head = Some(recorded);
         (head, reader)
     }
@@ -72,7 +72,7 @@ impl<B> Recorder<B> {
     /// is recorded any more.
     pub(crate) fn replay_last(self) -> (request::Parts, Reader<B>) {
         let (mut recorded, reader) = self.reader();
-        (recorded.to_parts(), reader)
+        (recorded.clone_parts(), reader)
     }
 
     fn reader(&self) -> (RecordedHead, Reader<B>) {

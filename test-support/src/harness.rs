@@ -59,7 +59,7 @@ impl Harness {
     }
 
     /// The next attempt, if there is one.
-    pub fn seen(&mut self) -> Option<SentAttempt> {
+    pub fn try_next_attempt(&mut self) -> Option<SentAttempt> {
         match self.provider.poll_request() {
             Poll::Ready(Some((request, reply))) => Some(SentAttempt {
                 key: key_of(&request).to_owned(),
@@ -70,8 +70,9 @@ impl Harness {
         }
     }
 
-    pub fn next(&mut self) -> SentAttempt {
-        self.seen().expect("the provider is sent an attempt")
+    pub fn next_attempt(&mut self) -> SentAttempt {
+        self.try_next_attempt()
+            .expect("the provider is sent an attempt")
     }
 
     /// Runs one request against these responses, and says which keys were seen.
@@ -91,7 +92,7 @@ impl Harness {
         let keys = responses
             .into_iter()
             .map(|respond| {
-                let seen = self.next();
+                let seen = self.next_attempt();
                 let key = seen.key.clone();
                 seen.respond(respond);
                 in_flight.poll();
@@ -109,11 +110,11 @@ impl Harness {
 
 impl InFlight {
     pub fn poll(&mut self) {
-        if let Some(future) = &mut self.future {
-            if let Poll::Ready(result) = future.poll() {
-                self.result = Some(result);
-                self.future = None;
-            }
+        if let Some(future) = &mut self.future
+            && let Poll::Ready(result) = future.poll()
+        {
+            self.result = Some(result);
+            self.future = None;
         }
     }
 

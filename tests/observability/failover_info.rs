@@ -75,14 +75,14 @@ async fn a_refusal_that_is_forwarded_is_told_once() {
 async fn the_time_of_each_attempt_is_taken_where_it_is_asked_for() {
     for take in [false, true] {
         let pool = pool(["k0", "k1"]);
-        let mut rig = Harness::new(&layer(&pool).timings(take));
-        let mut flight = rig.send();
+        let mut harness = Harness::new(&layer(&pool).timings(take));
+        let mut request = harness.send();
         advance(Duration::from_millis(30)).await;
-        rig.next().respond(response(401));
-        flight.poll();
+        harness.next_attempt().respond(response(401));
+        request.poll();
         advance(Duration::from_millis(70)).await;
-        rig.next().respond(response(200));
-        let info = flight.info();
+        harness.next_attempt().respond(response(200));
+        let info = request.info();
         let elapsed: Vec<_> = info.history().map(|attempt| attempt.elapsed()).collect();
         let taken = |millis| take.then_some(Duration::from_millis(millis));
         assert_eq!(elapsed, [taken(30), taken(70)]);

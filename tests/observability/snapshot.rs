@@ -49,8 +49,8 @@ async fn the_reason_is_that_of_the_last_mark() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0", "k1"]).unwrap());
     let reason = || pool.snapshot().keys[0].reason;
     assert_eq!(reason(), None);
-    let mut rig = Harness::new(&layer(&pool));
-    rig.keys([rate_limited("1"), response(200)]);
+    let mut harness = Harness::new(&layer(&pool));
+    harness.keys([rate_limited("1"), response(200)]);
     assert_eq!(reason(), Some(Reason::RateLimited));
     advance(SECOND).await;
     assert_eq!(
@@ -58,7 +58,7 @@ async fn the_reason_is_that_of_the_last_mark() {
         Some(Reason::RateLimited),
         "it is told of the last, though it is over"
     );
-    rig.keys([response(403), response(200)]);
+    harness.keys([response(403), response(200)]);
     assert_eq!(reason(), Some(Reason::Forbidden));
     pool.disable(0).unwrap();
     assert_eq!(reason(), Some(Reason::Operator));
@@ -68,10 +68,10 @@ async fn the_reason_is_that_of_the_last_mark() {
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_changed_nothing_gives_no_reason() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());
-    let mut rig = Harness::new(&layer(&pool));
-    let (mut one, mut two) = (rig.send(), rig.send());
-    rig.next().respond(response(401));
-    rig.next().respond(rate_limited("5"));
+    let mut harness = Harness::new(&layer(&pool));
+    let (mut one, mut two) = (harness.send(), harness.send());
+    harness.next_attempt().respond(response(401));
+    harness.next_attempt().respond(rate_limited("5"));
     assert_eq!((one.status(), two.status()), (502, 502));
     assert_eq!(pool.snapshot().keys[0].reason, Some(Reason::Unauthorized));
 }

@@ -26,9 +26,9 @@ async fn unless_it_is_asked_for_nothing_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
     let pool = pool();
-    let mut rig = Harness::new(&layer(&pool));
+    let mut harness = Harness::new(&layer(&pool));
     for status in [200, 404, 500] {
-        rig.run([response(status)]);
+        harness.run([response(status)]);
     }
     assert_eq!((usage(&pool, 0).served, usage(&pool, 1).served), (3, 0));
     assert!(usage(&pool, 0).refused.is_empty());
@@ -37,9 +37,9 @@ async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_counted_by_their_reasons() {
     let pool = pool();
-    let mut rig = Harness::new(&layer(&pool));
+    let mut harness = Harness::new(&layer(&pool));
     for refusal in [keep(), rate_limited("1"), rate_limited("1"), response(401)] {
-        rig.keys([refusal, response(200)]);
+        harness.keys([refusal, response(200)]);
         advance(SECOND).await;
     }
     assert_eq!(
@@ -56,12 +56,12 @@ async fn refusals_are_counted_by_their_reasons() {
 #[tokio::test(start_paused = true)]
 async fn it_is_told_how_long_ago_a_key_was_answered_last() {
     let pool = pool();
-    let mut rig = Harness::new(&layer(&pool));
+    let mut harness = Harness::new(&layer(&pool));
     assert_eq!(usage(&pool, 0).last_used, None);
-    rig.run([response(200)]);
+    harness.run([response(200)]);
     advance(3 * SECOND).await;
     assert_eq!(usage(&pool, 0).last_used, Some(3 * SECOND));
-    rig.keys([response(401), response(200)]);
+    harness.keys([response(401), response(200)]);
     assert_eq!(usage(&pool, 0).last_used, Some(Duration::ZERO));
     assert_eq!(usage(&pool, 1).last_used, Some(Duration::ZERO));
 }
@@ -78,11 +78,11 @@ async fn counts_stay_with_the_key_when_the_list_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_transport_error_and_a_request_that_is_dropped_count_for_nothing() {
     let pool = pool();
-    let mut rig = Harness::new(&layer(&pool));
-    let mut failing = rig.send();
-    rig.next().fail("connection reset");
+    let mut harness = Harness::new(&layer(&pool));
+    let mut failing = harness.send();
+    harness.next_attempt().fail("connection reset");
     assert!(failing.result().is_err());
-    drop(rig.send());
+    drop(harness.send());
     assert_eq!(
         (usage(&pool, 0).served, usage(&pool, 0).last_used),
         (0, None)

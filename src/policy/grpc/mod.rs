@@ -264,19 +264,19 @@ fn response<'a>(head: &'a response::Parts, metadata: &'a HeaderMap) -> Option<Er
 
 /// What the details of a response say beyond its status.
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
-        if let Some(pushback) = response.headers().get(PUSHBACK) {
-            let millis = pushback.to_str().ok().map(|text| text.trim().parse());
-            match millis {
-                // Retry at once, which says nothing about the key.
-                Some(Ok(0)) => {}
-                Some(Ok(millis @ 1..=i32::MAX)) => {
-                    let wait = Duration::from_millis(u64::from(millis.unsigned_abs()));
-                    return Some(Finding::RateLimited(Some(wait)));
-                }
-                // The protocol defines this as: do not retry.
-                _ => return Some(Finding::NotTheKey),
+    if response.status() == StatusCode::TOO_MANY_REQUESTS
+        && let Some(pushback) = response.headers().get(PUSHBACK)
+    {
+        let millis = pushback.to_str().ok().map(|text| text.trim().parse());
+        match millis {
+            // Retry at once, which says nothing about the key.
+            Some(Ok(0)) => {}
+            Some(Ok(millis @ 1..=i32::MAX)) => {
+                let wait = Duration::from_millis(u64::from(millis.unsigned_abs()));
+                return Some(Finding::RateLimited(Some(wait)));
             }
+            // The protocol defines this as: do not retry.
+            _ => return Some(Finding::NotTheKey),
         }
     }
     google::finding(response)

@@ -27,11 +27,11 @@ impl Subscribers {
     }
 
     pub(in crate::pool) fn send(&self, event: impl FnOnce() -> PoolEvent) {
-        if let Some(sender) = self.0.get() {
-            if sender.receiver_count() > 0 {
-                // The last subscriber may have left in the meantime.
-                let _ = sender.send(event());
-            }
+        if let Some(sender) = self.0.get()
+            && sender.receiver_count() > 0
+        {
+            // The last subscriber may have left in the meantime.
+            let _ = sender.send(event());
         }
     }
 }

@@ -126,10 +126,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
 
     fn has_usable_from(&mut self, from: usize) -> bool {
         // The usual case.
-        if let Some(key) = self.list.keys.get(from) {
-            if key.is_open() && !(self.tried)(key) {
-                return true;
-            }
+        if let Some(key) = self.list.keys.get(from)
+            && key.is_open()
+            && !(self.tried)(key)
+        {
+            return true;
         }
         let mut next = from;
         while let Some(at) = self.next(next) {

@@ -536,10 +536,10 @@ impl Reference {
     /// Goes on with what waits for time, or for the inner service.
     fn go_on(&mut self, id: usize) -> Option<Ended> {
         let mut ended = None;
-        if let Step::Inspecting { until } = self.requests[&id].doing {
-            if until <= self.now {
-                ended = self.settle(id, Verdict::Permanent, 200);
-            }
+        if let Step::Inspecting { until } = self.requests[&id].doing
+            && until <= self.now
+        {
+            ended = self.settle(id, Verdict::Permanent, 200);
         }
         let is_readying = |request: &Request| request.doing == Step::Readying;
         if self.is_ready && self.requests.get(&id).is_some_and(is_readying) {

@@ -12,17 +12,17 @@ const COOLDOWN: KeyState = KeyState::Temporary {
     retry_after: std::time::Duration::from_secs(60),
 };
 
-fn rig(pool: &Arc<KeyPool>, keys: usize) -> Harness {
+fn harness(pool: &Arc<KeyPool>, keys: usize) -> Harness {
     Harness::new(&layer(pool).common_cause(NonZeroUsize::new(keys).unwrap()))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_for_good_is_a_cooldown_at_first() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = rig(&pool, 3);
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    assert!(flight.is_pending());
+    let mut harness = harness(&pool, 3);
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending());
     assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
 }
 
@@ -30,7 +30,7 @@ async fn a_refusal_for_good_is_a_cooldown_at_first() {
 async fn it_is_for_good_once_another_key_has_answered_the_request_otherwise() {
     for second in [response(200), response(500), keep(), rate_limited("5")] {
         let pool = pool(["k0", "k1"]);
-        let (keys, _) = rig(&pool, 3).run([response(401), second]);
+        let (keys, _) = harness(&pool, 3).run([response(401), second]);
         assert_eq!(keys, ["k0", "k1"]);
         assert_eq!(pool.states()[0], KeyState::Permanent);
     }
@@ -39,7 +39,7 @@ async fn it_is_for_good_once_another_key_has_answered_the_request_otherwise() {
 #[tokio::test(start_paused = true)]
 async fn another_status_is_another_answer() {
     let pool = pool(["k0", "k1", "k2"]);
-    rig(&pool, 2).run([response(401), response(403), response(401)]);
+    harness(&pool, 2).run([response(401), response(403), response(401)]);
     assert_eq!(
         pool.states(),
         [KeyState::Permanent, KeyState::Permanent, COOLDOWN]
@@ -49,7 +49,7 @@ async fn another_status_is_another_answer() {
 #[tokio::test(start_paused = true)]
 async fn after_so_many_alike_no_other_is_tried_and_none_is_put_out_for_good() {
     let pool = pool(["k0", "k1", "k2"]);
-    let (keys, response) = rig(&pool, 2).run([response(401), response(401)]);
+    let (keys, response) = harness(&pool, 2).run([response(401), response(401)]);
     assert_eq!(keys, ["k0", "k1"]);
     assert_eq!(response.status(), 429, "the third key is valid");
     assert_eq!(pool.states(), [COOLDOWN, COOLDOWN, KeyState::Valid]);
@@ -58,7 +58,7 @@ async fn after_so_many_alike_no_other_is_tried_and_none_is_put_out_for_good() {
 #[tokio::test(start_paused = true)]
 async fn where_all_keys_were_refused_alike_their_cooldown_is_told() {
     let pool = pool(["k0", "k1"]);
-    let (_, response) = rig(&pool, 2).run([response(403), response(403)]);
+    let (_, response) = harness(&pool, 2).run([response(403), response(403)]);
     assert_eq!(
         (
             response.status().as_u16(),
@@ -71,19 +71,19 @@ async fn where_all_keys_were_refused_alike_their_cooldown_is_told() {
 #[tokio::test(start_paused = true)]
 async fn keys_run_out_before_there_are_so_many_and_none_is_put_out_for_good() {
     let pool = pool(["k0", "k1"]);
-    rig(&pool, 3).run([response(401), response(401)]);
+    harness(&pool, 3).run([response(401), response(401)]);
     assert_eq!(pool.states(), [COOLDOWN; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_cancelled_leaves_the_cooldown() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = rig(&pool, 2);
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    assert!(flight.is_pending());
-    let seen = rig.next();
-    drop(flight);
+    let mut harness = harness(&pool, 2);
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending());
+    let seen = harness.next_attempt();
+    drop(request);
     seen.respond(response(200));
     assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
 }
@@ -91,24 +91,24 @@ async fn a_request_that_is_cancelled_leaves_the_cooldown() {
 #[tokio::test(start_paused = true)]
 async fn a_transport_error_is_no_answer() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = rig(&pool, 2);
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    flight.poll();
-    rig.next().fail("connection reset");
-    assert!(flight.result().is_err());
+    let mut harness = harness(&pool, 2);
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    request.poll();
+    harness.next_attempt().fail("connection reset");
+    assert!(request.result().is_err());
     assert_eq!(pool.states(), [COOLDOWN, KeyState::Valid]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_request_convicts_nothing_of_this_one() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = rig(&pool, 2);
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    assert!(flight.is_pending());
-    let _under_way = rig.next();
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    let mut harness = harness(&pool, 2);
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending());
+    let _under_way = harness.next_attempt();
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     assert_eq!(pool.states()[0], COOLDOWN);
 }
 
@@ -123,14 +123,14 @@ async fn unless_it_is_asked_for_each_refusal_counts() {
 async fn a_key_that_serves_the_request_after_all_is_not_put_out_for_its_earlier_refusal() {
     let pool = pool(["k0"]);
     let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
-    let mut rig = Harness::new(&layer.wait_for_key(60 * SECOND));
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    assert!(flight.is_pending());
+    let mut harness = Harness::new(&layer.wait_for_key(60 * SECOND));
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending());
     advance(60 * SECOND).await;
-    assert!(flight.is_pending());
-    rig.next().respond(response(200));
-    assert_eq!(flight.status(), 200);
+    assert!(request.is_pending());
+    harness.next_attempt().respond(response(200));
+    assert_eq!(request.status(), 200);
     assert_eq!(pool.states(), [KeyState::Valid]);
 }
 
@@ -139,20 +139,20 @@ async fn one_key_that_is_refused_twice_is_one() {
     let pool = pool(["k0", "k1"]);
     key(&pool, 1).mark_temporary(Some(90 * SECOND));
     let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
-    let mut rig = Harness::new(&layer.wait_for_key(90 * SECOND));
-    let mut flight = rig.send();
-    rig.next().respond(response(401));
-    assert!(flight.is_pending());
+    let mut harness = Harness::new(&layer.wait_for_key(90 * SECOND));
+    let mut request = harness.send();
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending());
     advance(60 * SECOND).await;
-    assert!(flight.is_pending());
-    rig.next().respond(response(401));
-    assert!(flight.is_pending(), "the second key may tell");
+    assert!(request.is_pending());
+    harness.next_attempt().respond(response(401));
+    assert!(request.is_pending(), "the second key may tell");
     advance(30 * SECOND).await;
-    assert!(flight.is_pending());
-    let seen = rig.next();
+    assert!(request.is_pending());
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k1");
     seen.respond(response(200));
-    assert_eq!(flight.status(), 200);
+    assert_eq!(request.status(), 200);
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
 }
 
@@ -160,7 +160,7 @@ async fn one_key_that_is_refused_twice_is_one() {
 async fn a_suspect_does_not_put_its_group_out() {
     let pool = KeyPool::builder().key("k0").group("org").key("k1");
     let pool = Arc::new(pool.group("org").build().unwrap());
-    let (keys, response) = rig(&pool, 2).run([response(401), response(200)]);
+    let (keys, response) = harness(&pool, 2).run([response(401), response(200)]);
     assert_eq!((keys.len(), response.status().as_u16()), (2, 200));
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
 }
@@ -170,9 +170,9 @@ async fn a_suspect_is_out_for_the_default_cooldown_however_others_have_grown() {
     let pool = KeyPool::builder().key("k0").key("k1");
     let pool = pool.exponential_cooldown(60 * SECOND..=600 * SECOND);
     let pool = Arc::new(pool.build().unwrap());
-    let mut rig = rig(&pool, 2);
+    let mut harness = harness(&pool, 2);
     for _ in 0..3 {
-        rig.run([response(401), response(401)]);
+        harness.run([response(401), response(401)]);
         assert_eq!(pool.states(), [COOLDOWN; 2]);
         advance(60 * SECOND).await;
     }

@@ -16,15 +16,15 @@ fn builder() -> KeyPoolBuilder {
         .exponential_cooldown(10 * SECOND..=BOUND)
 }
 
-fn rig(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
+fn harness(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
     let pool = Arc::new(builder.build().unwrap());
-    let rig = Harness::new(&layer(&pool));
-    (pool, rig)
+    let harness = Harness::new(&layer(&pool));
+    (pool, harness)
 }
 
 /// For how long the key is out after a 429 without a wait; then that is over.
-async fn cooldown(pool: &KeyPool, rig: &mut Harness) -> u64 {
-    rig.run([response(429)]);
+async fn cooldown(pool: &KeyPool, harness: &mut Harness) -> u64 {
+    harness.run([response(429)]);
     let KeyState::Temporary { retry_after } = pool.states()[0] else {
         panic!("the key is out");
     };
@@ -34,105 +34,105 @@ async fn cooldown(pool: &KeyPool, rig: &mut Harness) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn each_cooldown_is_twice_the_one_before_up_to_the_bound() {
-    let (pool, mut rig) = rig(builder());
+    let (pool, mut harness) = harness(builder());
     for expected in [10, 20, 35, 35] {
-        assert_eq!(cooldown(&pool, &mut rig).await, expected);
+        assert_eq!(cooldown(&pool, &mut harness).await, expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn unless_it_is_asked_for_a_cooldown_does_not_grow() {
-    let (pool, mut rig) = rig(KeyPool::builder().key("k0").default_cooldown(10 * SECOND));
+    let (pool, mut harness) = harness(KeyPool::builder().key("k0").default_cooldown(10 * SECOND));
     for _ in 0..3 {
-        assert_eq!(cooldown(&pool, &mut rig).await, 10);
+        assert_eq!(cooldown(&pool, &mut harness).await, 10);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_begins_anew() {
     for status in [200, 101] {
-        let (pool, mut rig) = rig(builder());
-        cooldown(&pool, &mut rig).await;
-        assert_eq!(rig.keys([response(status)]), ["k0"]);
-        assert_eq!(cooldown(&pool, &mut rig).await, 10, "after a {status}");
+        let (pool, mut harness) = harness(builder());
+        cooldown(&pool, &mut harness).await;
+        assert_eq!(harness.keys([response(status)]), ["k0"]);
+        assert_eq!(cooldown(&pool, &mut harness).await, 10, "after a {status}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_no_success_does_not() {
-    let (pool, mut rig) = rig(builder());
-    cooldown(&pool, &mut rig).await;
-    rig.run([response(500)]);
-    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+    let (pool, mut harness) = harness(builder());
+    cooldown(&pool, &mut harness).await;
+    harness.run([response(500)]);
+    assert_eq!(cooldown(&pool, &mut harness).await, 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
-    let (pool, mut rig) = rig(builder());
-    cooldown(&pool, &mut rig).await;
-    rig.run([rate_limited("3")]);
+    let (pool, mut harness) = harness(builder());
+    cooldown(&pool, &mut harness).await;
+    harness.run([rate_limited("3")]);
     assert_eq!(pool.states()[0], cooling_down(3 * SECOND));
     advance(3 * SECOND).await;
-    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+    assert_eq!(cooldown(&pool, &mut harness).await, 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_refusals_is_one() {
-    let (pool, mut rig) = rig(builder());
-    let mut flights: Vec<_> = (0..3).map(|_| rig.send()).collect();
-    for flight in &mut flights {
-        rig.next().respond(response(429));
-        assert_eq!(flight.status(), 429);
+    let (pool, mut harness) = harness(builder());
+    let mut requests: Vec<_> = (0..3).map(|_| harness.send()).collect();
+    for request in &mut requests {
+        harness.next_attempt().respond(response(429));
+        assert_eq!(request.status(), 429);
     }
     assert_eq!(pool.states()[0], cooling_down(10 * SECOND));
     advance(10 * SECOND).await;
-    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+    assert_eq!(cooldown(&pool, &mut harness).await, 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_of_a_request_that_began_before_the_cooldown_does_not_begin_anew() {
-    let (pool, mut rig) = rig(builder());
-    let mut early = rig.send();
-    let seen = rig.next();
-    rig.run([response(429)]);
+    let (pool, mut harness) = harness(builder());
+    let mut early = harness.send();
+    let seen = harness.next_attempt();
+    harness.run([response(429)]);
     seen.respond(response(200));
     assert_eq!(early.status(), 200);
     advance(10 * SECOND).await;
-    assert_eq!(cooldown(&pool, &mut rig).await, 20);
+    assert_eq!(cooldown(&pool, &mut harness).await, 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_cooldown_bounds_what_grows() {
-    let (pool, mut rig) = rig(builder().max_cooldown(15 * SECOND));
+    let (pool, mut harness) = harness(builder().max_cooldown(15 * SECOND));
     for expected in [10, 15, 15] {
-        assert_eq!(cooldown(&pool, &mut rig).await, expected);
+        assert_eq!(cooldown(&pool, &mut harness).await, expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn keys_of_a_group_grow_as_one() {
-    let (pool, mut rig) = rig(builder().group("org").key("k1").group("org"));
-    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+    let (pool, mut harness) = harness(builder().group("org").key("k1").group("org"));
+    assert_eq!(cooldown(&pool, &mut harness).await, 10);
     key(&pool, 1).mark_temporary(None);
     assert_eq!(pool.states(), [cooling_down(20 * SECOND); 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_succeeds_begins_anew() {
-    let (pool, mut rig) = rig(builder().probe_after(5 * SECOND));
-    cooldown(&pool, &mut rig).await;
-    rig.run([response(429)]);
+    let (pool, mut harness) = harness(builder().probe_after(5 * SECOND));
+    cooldown(&pool, &mut harness).await;
+    harness.run([response(429)]);
     assert_eq!(pool.states()[0], cooling_down(20 * SECOND));
     advance(5 * SECOND).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
-    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+    assert_eq!(cooldown(&pool, &mut harness).await, 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_return_by_hand_begins_anew() {
-    let (pool, mut rig) = rig(builder());
-    cooldown(&pool, &mut rig).await;
-    rig.run([response(429)]);
+    let (pool, mut harness) = harness(builder());
+    cooldown(&pool, &mut harness).await;
+    harness.run([response(429)]);
     pool.reinstate(0).unwrap();
-    assert_eq!(cooldown(&pool, &mut rig).await, 10);
+    assert_eq!(cooldown(&pool, &mut harness).await, 10);
 }

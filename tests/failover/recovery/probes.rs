@@ -19,91 +19,94 @@ fn builder() -> KeyPoolBuilder {
     KeyPool::builder().key("k0").key("k1").probe_after(TIME)
 }
 
-/// A pool whose first key is out, and a rig over it.
+/// A pool whose first key is out, and a harness over it.
 fn refused(refusal: MockResponse) -> (Arc<KeyPool>, Harness) {
     let pool = Arc::new(builder().build().unwrap());
-    let mut rig = Harness::new(&layer(&pool));
-    assert_eq!(rig.keys([refusal, response(200)]), ["k0", "k1"]);
-    (pool, rig)
+    let mut harness = Harness::new(&layer(&pool));
+    assert_eq!(harness.keys([refusal, response(200)]), ["k0", "k1"]);
+    (pool, harness)
 }
 
 /// The same, when it is time to try the key.
 async fn due() -> (Arc<KeyPool>, Harness) {
-    let (pool, rig) = refused(response(401));
+    let (pool, harness) = refused(response(401));
     advance(TIME).await;
-    (pool, rig)
+    (pool, harness)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_out_for_good_is_tried_after_the_time_and_not_before() {
-    let (pool, mut rig) = refused(response(401));
+    let (pool, mut harness) = refused(response(401));
     advance(TIME - MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     advance(MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn so_is_a_key_whose_cooldown_is_longer_than_the_time() {
-    let (pool, mut rig) = refused(rate_limited("3600"));
+    let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME - MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     advance(MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cooldown_that_is_not_longer_than_the_time_runs_its_course() {
-    let (pool, mut rig) = refused(rate_limited("600"));
+    let (pool, mut harness) = refused(rate_limited("600"));
     advance(TIME - MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     assert_eq!(pool.states()[0], cooling_down(MILLI));
     advance(MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn unless_it_is_asked_for_nothing_is_tried() {
     let pool = Arc::new(KeyPool::new(["k0", "k1"]).unwrap());
-    let mut rig = Harness::new(&layer(&pool));
-    rig.keys([response(401), response(200)]);
+    let mut harness = Harness::new(&layer(&pool));
+    harness.keys([response(401), response(200)]);
     advance(30 * DAY).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_lent_to_one_request_and_the_others_get_another_key() {
-    let (_, mut rig) = due().await;
-    let _trying = rig.send();
-    let seen = rig.next();
+    let (_, mut harness) = due().await;
+    let _trying = harness.send();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
     for _ in 0..3 {
-        assert_eq!(rig.keys([response(200)]), ["k1"]);
+        assert_eq!(harness.keys([response(200)]), ["k1"]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_success_returns_it_to_everyone() {
-    let (_, mut rig) = due().await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
-    let _one = rig.send();
-    let _two = rig.send();
-    assert_eq!((rig.next().key, rig.next().key), ("k0".into(), "k0".into()));
+    let (_, mut harness) = due().await;
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+    let _one = harness.send();
+    let _two = harness.send();
+    assert_eq!(
+        (harness.next_attempt().key, harness.next_attempt().key),
+        ("k0".into(), "k0".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_switch_of_protocols_is_a_success() {
-    let (pool, mut rig) = due().await;
-    assert_eq!(rig.keys([response(101)]), ["k0"]);
+    let (pool, mut harness) = due().await;
+    assert_eq!(harness.keys([response(101)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_leaves_it_out_and_the_request_goes_on_to_the_valid_key() {
-    let (pool, mut rig) = due().await;
-    let (keys, response) = rig.run([response(401), response(200)]);
+    let (pool, mut harness) = due().await;
+    let (keys, response) = harness.run([response(401), response(200)]);
     assert_eq!(
         (keys, response.status()),
         (vec!["k0".into(), "k1".into()], http::StatusCode::OK)
@@ -113,22 +116,22 @@ async fn a_failure_leaves_it_out_and_the_request_goes_on_to_the_valid_key() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_restores_the_old_deadline() {
-    let (pool, mut rig) = refused(rate_limited("3600"));
+    let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME).await;
-    assert_eq!(rig.keys([response(429), response(200)]), ["k0", "k1"]);
+    assert_eq!(harness.keys([response(429), response(200)]), ["k0", "k1"]);
     assert_eq!(pool.states()[0], cooling_down(3000 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_failure_doubles_the_time_until_it_is_a_day() {
-    let (_, mut rig) = refused(response(401));
+    let (_, mut harness) = refused(response(401));
     let mut gap = TIME;
     for _ in 0..10 {
         advance(gap - MILLI).await;
-        assert_eq!(rig.keys([response(200)]), ["k1"], "before {gap:?}");
+        assert_eq!(harness.keys([response(200)]), ["k1"], "before {gap:?}");
         advance(MILLI).await;
         assert_eq!(
-            rig.keys([response(401), response(200)]),
+            harness.keys([response(401), response(200)]),
             ["k0", "k1"],
             "after {gap:?}"
         );
@@ -139,40 +142,40 @@ async fn each_failure_doubles_the_time_until_it_is_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_mark_survives_the_success_and_the_key_is_tried_again_in_its_time() {
-    let (pool, mut rig) = refused(rate_limited("3600"));
+    let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME).await;
-    let mut trying = rig.send();
-    let seen = rig.next();
+    let mut trying = harness.send();
+    let seen = harness.next_attempt();
     key(&pool, 0).mark_permanent();
     seen.respond(response(200));
     assert_eq!(trying.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Permanent);
 
     advance(TIME - MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     advance(MILLI).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_dropped_gives_it_back_at_once() {
-    let (pool, mut rig) = due().await;
-    let trying = rig.send();
-    let seen = rig.next();
+    let (pool, mut harness) = due().await;
+    let trying = harness.send();
+    let seen = harness.next_attempt();
     drop(trying);
     assert_eq!(pool.states()[0], KeyState::Permanent);
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     drop(seen);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_transport_error_gives_it_back_at_once() {
-    let (pool, mut rig) = due().await;
-    let mut trying = rig.send();
-    rig.next().fail("connection reset");
+    let (pool, mut harness) = due().await;
+    let mut trying = harness.send();
+    harness.next_attempt().fail("connection reset");
     assert!(trying.result().is_err());
     assert_eq!(pool.states()[0], KeyState::Permanent);
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,13 +185,13 @@ async fn an_answer_that_says_nothing_of_the_key_neither_returns_it_nor_doubles_t
         (vec![response(404)], vec!["k0"]),
         (vec![keep(), response(200)], vec!["k0", "k1"]),
     ] {
-        let (pool, mut rig) = due().await;
-        assert_eq!(rig.keys(answers), keys);
+        let (pool, mut harness) = due().await;
+        assert_eq!(harness.keys(answers), keys);
         assert_eq!(pool.states()[0], KeyState::Permanent);
         advance(TIME - MILLI).await;
-        assert_eq!(rig.keys([response(200)]), ["k1"]);
+        assert_eq!(harness.keys([response(200)]), ["k1"]);
         advance(MILLI).await;
-        assert_eq!(rig.keys([response(200)]), ["k0"]);
+        assert_eq!(harness.keys([response(200)]), ["k0"]);
     }
 }
 
@@ -213,8 +216,8 @@ async fn it_is_not_lent_to_a_request_that_could_not_go_on_while_a_key_is_valid()
 async fn where_no_key_is_valid_it_is_lent_to_any_request() {
     let (pool, _) = due().await;
     key(&pool, 1).mark_permanent();
-    let mut rig = Harness::new(&layer(&pool).max_replay_bytes(3));
-    let (keys, _) = rig.run_request(request("long"), [response(200)]);
+    let mut harness = Harness::new(&layer(&pool).max_replay_bytes(3));
+    let (keys, _) = harness.run_request(request("long"), [response(200)]);
     assert_eq!(keys, ["k0"]);
 }
 
@@ -223,18 +226,18 @@ async fn it_is_not_lent_where_the_only_valid_key_has_refused_this_request() {
     let pool = KeyPool::builder().key("k0").key("k1").key("k2");
     let pool = Arc::new(pool.probe_after(2 * SECOND).build().unwrap());
     key(&pool, 0).mark_permanent();
-    let mut rig = Harness::new(&layer(&pool).wait_for_key(9 * SECOND));
-    let mut flight = rig.send();
-    rig.next().respond(keep());
-    flight.poll();
-    rig.next().respond(rate_limited("3"));
-    assert!(flight.is_pending());
+    let mut harness = Harness::new(&layer(&pool).wait_for_key(9 * SECOND));
+    let mut request = harness.send();
+    harness.next_attempt().respond(keep());
+    request.poll();
+    harness.next_attempt().respond(rate_limited("3"));
+    assert!(request.is_pending());
     advance(2 * SECOND).await;
     // Has it look again, while the first key is due and the second valid.
     pool.replace_keys(["k0", "k1", "k2"]).unwrap();
-    assert!(flight.is_woken() && flight.is_pending());
-    assert!(rig.seen().is_none());
-    assert_eq!(rig.keys([response(200)]), ["k0"], "another can go on");
+    assert!(request.is_woken() && request.is_pending());
+    assert!(harness.try_next_attempt().is_none());
+    assert_eq!(harness.keys([response(200)]), ["k0"], "another can go on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,22 +254,22 @@ async fn a_due_key_that_cannot_be_had_does_not_hide_another() {
     advance(TIME).await;
     key(&pool, 0).mark_temporary(Some(SECOND));
     advance(SECOND).await;
-    let mut rig = Harness::new(&layer(&pool));
+    let mut harness = Harness::new(&layer(&pool));
     // The first key tries the group, and dies meanwhile by another request.
-    let _trying = rig.send();
-    let seen = rig.next();
+    let _trying = harness.send();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
     key(&pool, 0).mark_permanent();
-    assert_eq!(rig.keys([response(200)]), ["k2"]);
+    assert_eq!(harness.keys([response(200)]), ["k2"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_all_are_out_for_good_one_request_tries_each_key_that_is_due() {
-    let (pool, mut rig) = refused(response(401));
+    let (pool, mut harness) = refused(response(401));
     key(&pool, 1).mark_permanent();
-    assert_eq!(rig.send().status(), 502);
+    assert_eq!(harness.send().status(), 502);
     advance(TIME).await;
-    let (keys, response) = rig.run([response(401), response(200)]);
+    let (keys, response) = harness.run([response(401), response(200)]);
     assert_eq!(
         (keys, response.status().as_u16()),
         (vec!["k0".into(), "k1".into()], 200)
@@ -276,26 +279,26 @@ async fn where_all_are_out_for_good_one_request_tries_each_key_that_is_due() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_a_person_disabled_is_never_lent() {
-    let (pool, mut rig) = refused(response(401));
+    let (pool, mut harness) = refused(response(401));
     pool.disable(0).unwrap();
     advance(30 * DAY).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     pool.disable(1).unwrap();
     advance(30 * DAY).await;
-    assert_eq!(rig.send().status(), 502);
+    assert_eq!(harness.send().status(), 502);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_disabled_while_it_is_tried_stays_so() {
-    let (pool, mut rig) = due().await;
-    let mut trying = rig.send();
-    let seen = rig.next();
+    let (pool, mut harness) = due().await;
+    let mut trying = harness.send();
+    let seen = harness.next_attempt();
     pool.disable(0).unwrap();
     seen.respond(response(200));
     assert_eq!(trying.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Permanent);
     advance(30 * DAY).await;
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,16 +310,16 @@ async fn of_a_group_one_key_is_tried_and_its_success_returns_all() {
         .group("org");
     let pool = pool.key("k2").probe_after(TIME).build().unwrap();
     let pool = Arc::new(pool);
-    let mut rig = Harness::new(&layer(&pool));
+    let mut harness = Harness::new(&layer(&pool));
     assert_eq!(
-        rig.keys([rate_limited("3600"), response(200)]),
+        harness.keys([rate_limited("3600"), response(200)]),
         ["k0", "k2"]
     );
     advance(TIME).await;
-    let mut trying = rig.send();
-    let seen = rig.next();
+    let mut trying = harness.send();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
-    assert_eq!(rig.keys([response(200)]), ["k2"]);
+    assert_eq!(harness.keys([response(200)]), ["k2"]);
     seen.respond(response(200));
     assert_eq!(trying.status(), 200);
     assert_eq!(pool.states(), [KeyState::Valid; 3]);
@@ -330,27 +333,27 @@ async fn a_key_of_a_group_that_is_out_for_good_is_tried_alone() {
         .key("k1")
         .group("org");
     let pool = Arc::new(pool.probe_after(TIME).build().unwrap());
-    let mut rig = Harness::new(&layer(&pool));
-    assert_eq!(rig.keys([response(401), response(200)]), ["k0", "k1"]);
+    let mut harness = Harness::new(&layer(&pool));
+    assert_eq!(harness.keys([response(401), response(200)]), ["k0", "k1"]);
     advance(TIME).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_new_outage_does_not_begin_doubled() {
-    let (_, mut rig) = refused(rate_limited("3000"));
+    let (_, mut harness) = refused(rate_limited("3000"));
     for gap in [TIME, 2 * TIME] {
         advance(gap).await;
-        assert_eq!(rig.keys([response(429), response(200)]), ["k0", "k1"]);
+        assert_eq!(harness.keys([response(429), response(200)]), ["k0", "k1"]);
     }
     // It returns by itself, serves, and is refused anew.
     advance(TIME * 2).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     assert_eq!(
-        rig.keys([rate_limited("3600"), response(200)]),
+        harness.keys([rate_limited("3600"), response(200)]),
         ["k0", "k1"]
     );
     advance(TIME).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
 }

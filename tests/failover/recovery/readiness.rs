@@ -71,7 +71,9 @@ async fn of_many_requests_that_wait_on_many_threads_each_has_its_answer() {
     );
     let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let inner = service_fn(move |_: Request<RequestBody<Body>>| {
-        let refused = refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 10 == 0;
+        let refused = refusals
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            .is_multiple_of(10);
         async move {
             tokio::task::yield_now().await;
             let mut response = Response::new(Full::<Bytes>::default());

@@ -19,79 +19,82 @@ async fn returned(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
     let pool = Arc::new(builder.build().unwrap());
     key(&pool, 0).mark_temporary(Some(SECOND));
     advance(SECOND).await;
-    let rig = Harness::new(&layer(&pool));
-    (pool, rig)
+    let harness = Harness::new(&layer(&pool));
+    (pool, harness)
 }
 
 /// The keys of so many requests at once, none of which is answered.
-fn storm(rig: &mut Harness, requests: usize) -> Vec<String> {
-    let _flights: Vec<_> = (0..requests).map(|_| rig.send()).collect();
-    (0..requests).map(|_| rig.next().key).collect()
+fn storm(harness: &mut Harness, requests: usize) -> Vec<String> {
+    let _flights: Vec<_> = (0..requests).map(|_| harness.send()).collect();
+    (0..requests).map(|_| harness.next_attempt().key).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_request_tries_it_while_the_others_have_another_key() {
-    let (_, mut rig) = returned(builder()).await;
-    assert_eq!(storm(&mut rig, 4), ["k0", "k1", "k1", "k1"]);
+    let (_, mut harness) = returned(builder()).await;
+    assert_eq!(storm(&mut harness, 4), ["k0", "k1", "k1", "k1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn unless_it_is_asked_for_all_have_it_at_once() {
-    let (_, mut rig) = returned(KeyPool::builder().key("k0").key("k1")).await;
-    assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
+    let (_, mut harness) = returned(KeyPool::builder().key("k0").key("k1")).await;
+    assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn once_it_has_succeeded_all_have_it() {
-    let (_, mut rig) = returned(builder()).await;
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
-    assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
+    let (_, mut harness) = returned(builder()).await;
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+    assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_it_is_refused_again_the_one_request_goes_on() {
-    let (_, mut rig) = returned(builder()).await;
-    assert_eq!(rig.keys([rate_limited("1"), response(200)]), ["k0", "k1"]);
-    assert_eq!(storm(&mut rig, 2), ["k1", "k1"]);
+    let (_, mut harness) = returned(builder()).await;
+    assert_eq!(
+        harness.keys([rate_limited("1"), response(200)]),
+        ["k0", "k1"]
+    );
+    assert_eq!(storm(&mut harness, 2), ["k1", "k1"]);
     advance(SECOND).await;
-    assert_eq!(storm(&mut rig, 2), ["k0", "k1"]);
+    assert_eq!(storm(&mut harness, 2), ["k0", "k1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_request_that_was_dropped_or_failed_or_told_nothing_the_next_one_tries() {
-    let (_, mut rig) = returned(builder()).await;
-    drop(rig.send());
-    rig.next();
-    let mut failing = rig.send();
-    rig.next().fail("connection reset");
+    let (_, mut harness) = returned(builder()).await;
+    drop(harness.send());
+    harness.next_attempt();
+    let mut failing = harness.send();
+    harness.next_attempt().fail("connection reset");
     assert!(failing.result().is_err());
-    assert_eq!(rig.keys([response(500)]), ["k0"]);
-    assert_eq!(storm(&mut rig, 2), ["k0", "k1"]);
+    assert_eq!(harness.keys([response(500)]), ["k0"]);
+    assert_eq!(storm(&mut harness, 2), ["k0", "k1"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_the_time_all_have_it_though_nothing_has_succeeded() {
-    let (_, mut rig) = returned(builder()).await;
+    let (_, mut harness) = returned(builder()).await;
     advance(RAMP - MILLI).await;
-    let trying = rig.send();
-    assert_eq!(rig.next().key, "k0");
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    let trying = harness.send();
+    assert_eq!(harness.next_attempt().key, "k0");
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     advance(MILLI).await;
-    assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);
+    assert_eq!(storm(&mut harness, 2), ["k0", "k0"]);
     drop(trying);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_of_one_key_never_blocks_itself() {
-    let (_, mut rig) = returned(KeyPool::builder().key("k0").slow_start(RAMP)).await;
-    assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
+    let (_, mut harness) = returned(KeyPool::builder().key("k0").slow_start(RAMP)).await;
+    assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nor_does_one_whose_other_keys_are_out() {
-    let (pool, mut rig) = returned(builder()).await;
+    let (pool, mut harness) = returned(builder()).await;
     key(&pool, 1).mark_permanent();
-    assert_eq!(storm(&mut rig, 3), ["k0", "k0", "k0"]);
+    assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,25 +104,25 @@ async fn of_a_group_one_key_is_tried() {
         .group("org")
         .key("k1")
         .group("org");
-    let (_, mut rig) = returned(builder.key("k2").slow_start(RAMP)).await;
-    assert_eq!(storm(&mut rig, 3), ["k0", "k2", "k2"]);
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
-    assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);
+    let (_, mut harness) = returned(builder.key("k2").slow_start(RAMP)).await;
+    assert_eq!(storm(&mut harness, 3), ["k0", "k2", "k2"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+    assert_eq!(storm(&mut harness, 2), ["k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_a_person_returned_is_everyones_at_once() {
-    let (pool, mut rig) = returned(builder()).await;
+    let (pool, mut harness) = returned(builder()).await;
     key(&pool, 0).mark_permanent();
     pool.reinstate(0).unwrap();
-    assert_eq!(storm(&mut rig, 2), ["k0", "k0"]);
+    assert_eq!(storm(&mut harness, 2), ["k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_mark_of_an_attempt_that_began_before_the_proof_changes_nothing() {
-    let (pool, mut rig) = returned(builder()).await;
+    let (pool, mut harness) = returned(builder()).await;
     let early = key(&pool, 0);
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
     early.mark_permanent();
-    assert_eq!(rig.keys([response(200)]), ["k0"]);
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
 }

@@ -28,25 +28,25 @@ fn out(pool: &KeyPool, at: usize, wait: Duration) {
 fn line<const N: usize>() -> (Arc<KeyPool>, Harness, [InFlight; N]) {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let flights = std::array::from_fn(|_| rig.send());
-    assert!(rig.seen().is_none());
-    (pool, rig, flights)
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let requests = std::array::from_fn(|_| harness.send());
+    assert!(harness.try_next_attempt().is_none());
+    (pool, harness, requests)
 }
 
 /// Has those poll that were woken, until there are none.
-fn settle(flights: &mut [InFlight]) {
-    settle_all(&mut flights.iter_mut().collect::<Vec<_>>());
+fn settle(requests: &mut [InFlight]) {
+    settle_all(&mut requests.iter_mut().collect::<Vec<_>>());
 }
 
-fn settle_all(flights: &mut [&mut InFlight]) {
+fn settle_all(requests: &mut [&mut InFlight]) {
     for _ in 0..100 {
-        if !flights.iter().any(|flight| flight.is_woken()) {
+        if !requests.iter().any(|request| request.is_woken()) {
             return;
         }
-        for flight in &mut *flights {
-            if flight.is_woken() {
-                flight.poll();
+        for request in &mut *requests {
+            if request.is_woken() {
+                request.poll();
             }
         }
     }
@@ -58,31 +58,31 @@ async fn a_request_waits_until_the_soonest_key_returns_and_no_longer() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, 9 * SECOND);
     out(&pool, 1, 3 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 3));
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer(&pool, 3));
+    let mut request = harness.send();
     advance(3 * SECOND - MILLI).await;
-    assert!(!flight.is_woken() && flight.is_pending());
-    assert!(rig.seen().is_none());
+    assert!(!request.is_woken() && request.is_pending());
+    assert!(harness.try_next_attempt().is_none());
     advance(MILLI).await;
-    assert!(flight.is_woken() && flight.is_pending());
-    let seen = rig.next();
+    assert!(request.is_woken() && request.is_pending());
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k1");
     seen.respond(response(200));
-    assert_eq!(flight.status(), 200);
+    assert_eq!(request.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_refused_waits_as_well() {
     let pool = pool(["k0"]);
-    let mut rig = Harness::new(&layer(&pool, 5));
-    let mut flight = rig.send();
-    rig.next().respond(rate_limited("5"));
-    assert!(flight.is_pending());
-    assert!(rig.seen().is_none());
+    let mut harness = Harness::new(&layer(&pool, 5));
+    let mut request = harness.send();
+    harness.next_attempt().respond(rate_limited("5"));
+    assert!(request.is_pending());
+    assert!(harness.try_next_attempt().is_none());
     advance(5 * SECOND).await;
-    assert!(flight.is_pending());
-    rig.next().respond(response(200));
-    let info = flight.info();
+    assert!(request.is_pending());
+    harness.next_attempt().respond(response(200));
+    let info = request.info();
     assert_eq!((info.attempts(), info.waited()), (2, 5 * SECOND));
     assert_eq!(info.outcome(), Outcome::Forwarded);
 }
@@ -101,11 +101,11 @@ async fn unless_it_is_asked_for_no_request_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_told_in_the_extensions() {
-    let (_, mut rig, [mut flight]) = line();
+    let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
-    flight.poll();
-    rig.next().respond(response(200));
-    let response = flight.response();
+    request.poll();
+    harness.next_attempt().respond(response(200));
+    let response = request.response();
     let info = response.extensions().get::<FailoverInfo>().unwrap();
     assert_eq!((info.attempts(), info.waited()), (1, 3 * SECOND));
 }
@@ -136,14 +136,14 @@ async fn where_all_keys_are_out_for_good_no_request_waits() {
 #[tokio::test(start_paused = true)]
 async fn the_body_is_recorded_and_sent_again_after_the_wait() {
     let pool = pool(["k0"]);
-    let mut rig = Harness::new(&layer(&pool, 3));
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer(&pool, 3));
+    let mut request = harness.send();
     for wait in [false, true] {
         if wait {
             advance(3 * SECOND).await;
-            flight.poll();
+            request.poll();
         }
-        let mut seen = rig.next();
+        let mut seen = harness.next_attempt();
         let body = seen.request.body_mut().collect().await.unwrap().to_bytes();
         assert_eq!(body, Bytes::from_static(b"body"));
         seen.respond(if wait {
@@ -151,17 +151,17 @@ async fn the_body_is_recorded_and_sent_again_after_the_wait() {
         } else {
             rate_limited("3")
         });
-        flight.poll();
+        request.poll();
     }
-    assert_eq!(flight.status(), 200);
+    assert_eq!(request.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_body_of_a_request_that_waits_first_is_whole() {
-    let (_, mut rig, [mut flight]) = line();
+    let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
-    flight.poll();
-    let mut seen = rig.next();
+    request.poll();
+    let mut seen = harness.next_attempt();
     let body = seen.request.body_mut().collect().await.unwrap().to_bytes();
     assert_eq!(body, Bytes::from_static(b"body"));
 }
@@ -170,12 +170,12 @@ async fn the_body_of_a_request_that_waits_first_is_whole() {
 async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_not_after() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 5).max_replay_bytes(3));
-    let mut flight = rig.send_request(request("long"));
+    let mut harness = Harness::new(&layer(&pool, 5).max_replay_bytes(3));
+    let mut request = harness.send_request(request("long"));
     advance(SECOND).await;
-    flight.poll();
-    rig.next().respond(rate_limited("1"));
-    let info = flight.info();
+    request.poll();
+    harness.next_attempt().respond(rate_limited("1"));
+    let info = request.info();
     assert_eq!((info.attempts(), info.outcome()), (1, Outcome::Exhausted));
     assert_eq!(info.replay(), Replay::TooLarge);
 }
@@ -185,11 +185,11 @@ async fn nor_is_it_said_to_be_repeatable_where_it_waited_in_vain() {
     for (bytes, replay) in [(3, Replay::TooLarge), (4, Replay::Available)] {
         let pool = pool(["k0"]);
         out(&pool, 0, SECOND);
-        let mut rig = Harness::new(&layer(&pool, 5).max_replay_bytes(bytes));
-        let mut flight = rig.send_request(request("long"));
+        let mut harness = Harness::new(&layer(&pool, 5).max_replay_bytes(bytes));
+        let mut request = harness.send_request(request("long"));
         key(&pool, 0).mark_permanent();
         advance(5 * SECOND).await;
-        let info = flight.info();
+        let info = request.info();
         assert_eq!((info.attempts(), info.outcome()), (0, Outcome::Exhausted));
         assert_eq!(info.replay(), replay);
     }
@@ -219,31 +219,31 @@ async fn a_refusal_that_keeps_the_key_is_forwarded_and_not_waited_over() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Harness::new(&layer(&pool, 5));
-    let mut flight = rig.send();
-    rig.next().respond(keep());
-    flight.poll();
-    rig.next().respond(rate_limited("2"));
-    assert!(flight.is_pending());
+    let mut harness = Harness::new(&layer(&pool, 5));
+    let mut request = harness.send();
+    harness.next_attempt().respond(keep());
+    request.poll();
+    harness.next_attempt().respond(rate_limited("2"));
+    assert!(request.is_pending());
     advance(2 * SECOND).await;
-    assert!(flight.is_pending());
-    assert_eq!(rig.next().key, "k1");
+    assert!(request.is_pending());
+    assert_eq!(harness.next_attempt().key, "k1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_waits_together_are_within_the_time() {
     let pool = pool(["k0"]);
     let layer = layer(&pool, 5).max_attempts(NonZeroUsize::new(9).unwrap());
-    let mut rig = Harness::new(&layer);
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer);
+    let mut request = harness.send();
     for _ in 0..2 {
-        rig.next().respond(rate_limited("2"));
-        assert!(flight.is_pending());
+        harness.next_attempt().respond(rate_limited("2"));
+        assert!(request.is_pending());
         advance(2 * SECOND).await;
-        assert!(flight.is_pending());
+        assert!(request.is_pending());
     }
-    rig.next().respond(rate_limited("2"));
-    let response = flight.response();
+    harness.next_attempt().respond(rate_limited("2"));
+    let response = request.response();
     assert_eq!(&response.headers()["retry-after"], "2");
     assert_eq!(response.body().failover().unwrap().waited(), 4 * SECOND);
 }
@@ -251,19 +251,19 @@ async fn all_waits_together_are_within_the_time() {
 #[tokio::test(start_paused = true)]
 async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Harness::new(&layer(&pool, 60));
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer(&pool, 60));
+    let mut request = harness.send();
     for (expected, wait) in [("k0", false), ("k1", true), ("k0", false), ("k1", false)] {
-        let seen = rig.next();
+        let seen = harness.next_attempt();
         assert_eq!(seen.key, expected);
         seen.respond(rate_limited("1"));
-        flight.poll();
+        request.poll();
         if wait {
             advance(SECOND).await;
-            flight.poll();
+            request.poll();
         }
     }
-    assert_eq!(flight.info().attempts(), 4);
+    assert_eq!(request.info().attempts(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,67 +276,67 @@ async fn or_as_many_as_it_is_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered() {
-    let (_, mut rig, mut flights) = line::<4>();
+    let (_, mut harness, mut requests) = line::<4>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    let seen = rig.next();
-    assert!(rig.seen().is_none(), "one at a time");
+    settle(&mut requests);
+    let seen = harness.next_attempt();
+    assert!(harness.try_next_attempt().is_none(), "one at a time");
     seen.respond(response(200));
-    assert_eq!(flights[0].status(), 200, "the first that came");
-    settle(&mut flights);
+    assert_eq!(requests[0].status(), 200, "the first that came");
+    settle(&mut requests);
     // It has succeeded: now all have it.
-    for flight in &mut flights[1..] {
-        rig.next().respond(response(200));
-        assert_eq!(flight.status(), 200);
+    for request in &mut requests[1..] {
+        harness.next_attempt().respond(response(200));
+        assert_eq!(request.status(), 200);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_again() {
-    let (_, mut rig, mut flights) = line::<2>();
+    let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    rig.next().respond(rate_limited("4"));
-    flights[0].poll();
-    settle(&mut flights);
-    assert!(rig.seen().is_none());
+    settle(&mut requests);
+    harness.next_attempt().respond(rate_limited("4"));
+    requests[0].poll();
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
     advance(4 * SECOND).await;
-    settle(&mut flights);
-    rig.next().respond(response(200));
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
     assert_eq!(
-        flights[1].status(),
+        requests[1].status(),
         200,
         "the second had come before the first came back"
     );
-    settle(&mut flights);
-    rig.next().respond(response(200));
-    assert_eq!(flights[0].status(), 200);
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
+    assert_eq!(requests[0].status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
-    let (_, mut rig, mut flights) = line::<3>();
+    let (_, mut harness, mut requests) = line::<3>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    rig.next().respond(response(500));
-    assert_eq!(flights[0].status(), 500);
-    settle(&mut flights);
-    rig.next().fail("connection reset");
-    assert!(flights[1].result().is_err());
-    settle(&mut flights);
-    rig.next().respond(response(200));
-    assert_eq!(flights[2].status(), 200);
+    settle(&mut requests);
+    harness.next_attempt().respond(response(500));
+    assert_eq!(requests[0].status(), 500);
+    settle(&mut requests);
+    harness.next_attempt().fail("connection reset");
+    assert!(requests[1].result().is_err());
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
+    assert_eq!(requests[2].status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_behind_another_does_not_spin() {
-    let (_, mut rig, mut flights) = line::<2>();
+    let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    let seen = rig.next();
+    settle(&mut requests);
+    let seen = harness.next_attempt();
     for _ in 0..10 {
-        assert!(flights[1].is_pending());
-        assert!(!flights[1].is_woken());
+        assert!(requests[1].is_pending());
+        assert!(!requests[1].is_woken());
     }
     seen.respond(response(200));
 }
@@ -346,18 +346,18 @@ async fn each_key_that_returns_admits_one() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, 2 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flights = [rig.send(), rig.send(), rig.send()];
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut requests = [harness.send(), harness.send(), harness.send()];
     advance(SECOND).await;
-    settle(&mut flights);
-    let first = rig.next();
+    settle(&mut requests);
+    let first = harness.next_attempt();
     assert_eq!(first.key, "k0");
-    assert!(rig.seen().is_none());
+    assert!(harness.try_next_attempt().is_none());
     advance(SECOND).await;
-    settle(&mut flights);
-    let second = rig.next();
+    settle(&mut requests);
+    let second = harness.next_attempt();
     assert_eq!(second.key, "k1");
-    assert!(rig.seen().is_none());
+    assert!(harness.try_next_attempt().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -369,17 +369,17 @@ async fn of_a_group_that_returns_one_is_admitted() {
         .group("org");
     let pool = Arc::new(pool.build().unwrap());
     out(&pool, 1, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flights = [rig.send(), rig.send(), rig.send()];
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut requests = [harness.send(), harness.send(), harness.send()];
     advance(SECOND).await;
-    settle(&mut flights);
-    let seen = rig.next();
-    assert!(rig.seen().is_none());
+    settle(&mut requests);
+    let seen = harness.next_attempt();
+    assert!(harness.try_next_attempt().is_none());
     seen.respond(response(200));
-    flights[0].poll();
-    settle(&mut flights);
-    rig.next();
-    rig.next();
+    requests[0].poll();
+    settle(&mut requests);
+    harness.next_attempt();
+    harness.next_attempt();
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,154 +387,164 @@ async fn the_one_too_many_is_told_at_once() {
     let pool = KeyPool::builder().key("k0").max_waiters(2).build().unwrap();
     let pool = Arc::new(pool);
     out(&pool, 0, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut waiting = [rig.send(), rig.send()];
-    assert_eq!(rig.send().status(), 429);
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut waiting = [harness.send(), harness.send()];
+    assert_eq!(harness.send().status(), 429);
     assert!(waiting.iter_mut().all(InFlight::is_pending));
     drop(waiting);
-    assert!(rig.send().is_pending());
+    assert!(harness.send().is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_leaves_the_line_in_order() {
     for leaves in 0..3 {
-        let (_, mut rig, flights) = line::<4>();
-        let mut flights = Vec::from(flights);
-        drop(flights.remove(leaves));
+        let (_, mut harness, requests) = line::<4>();
+        let mut requests = Vec::from(requests);
+        drop(requests.remove(leaves));
         advance(3 * SECOND).await;
-        for flight in 0..3 {
-            settle(&mut flights);
-            rig.next().respond(response(200));
-            assert_eq!(flights[flight].status(), 200, "{flight} without {leaves}");
+        for request in 0..3 {
+            settle(&mut requests);
+            harness.next_attempt().respond(response(200));
+            assert_eq!(
+                requests[request].status(),
+                200,
+                "{request} without {leaves}"
+            );
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_after_the_key_returned_makes_room_for_the_next() {
-    let (_, mut rig, [first, second]) = line();
+    let (_, mut harness, [first, second]) = line();
     advance(3 * SECOND).await;
     drop(first);
-    let mut flights = [second];
-    settle(&mut flights);
-    rig.next();
+    let mut requests = [second];
+    settle(&mut requests);
+    harness.next_attempt();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_while_the_service_is_made_ready_gives_the_key_back() {
-    let (_, mut rig, [mut first, second]) = line();
-    rig.provider.allow(0);
+    let (_, mut harness, [mut first, second]) = line();
+    harness.provider.allow(0);
     advance(3 * SECOND).await;
     let mut rest = [second];
     assert!(first.is_pending());
     settle(&mut rest);
-    rig.provider.allow(1);
+    harness.provider.allow(1);
     drop(first);
     settle(&mut rest);
-    rig.next();
+    harness.next_attempt();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_while_it_tries_the_key_gives_it_back() {
-    let (_, mut rig, [mut first, second]) = line();
+    let (_, mut harness, [mut first, second]) = line();
     advance(3 * SECOND).await;
     first.poll();
-    rig.next();
+    harness.next_attempt();
     let mut rest = [second];
     settle(&mut rest);
-    assert!(rig.seen().is_none());
+    assert!(harness.try_next_attempt().is_none());
     drop(first);
     settle(&mut rest);
-    rig.next();
+    harness.next_attempt();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reinstatement_wakes_all_who_wait() {
-    let (pool, mut rig, mut flights) = line::<3>();
+    let (pool, mut harness, mut requests) = line::<3>();
     pool.reinstate(0).unwrap();
-    settle(&mut flights);
-    for flight in &mut flights {
-        rig.next().respond(response(200));
-        assert_eq!(flight.status(), 200);
+    settle(&mut requests);
+    for request in &mut requests {
+        harness.next_attempt().respond(response(200));
+        assert_eq!(request.status(), 200);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn so_does_a_key_that_is_added() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     pool.add_key("k1").unwrap();
-    settle(&mut flights);
-    assert_eq!((rig.next().key, rig.next().key), ("k1".into(), "k1".into()));
+    settle(&mut requests);
+    assert_eq!(
+        (harness.next_attempt().key, harness.next_attempt().key),
+        ("k1".into(), "k1".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn and_another_list_of_keys() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     pool.replace_keys(["k1", "k2"]).unwrap();
-    settle(&mut flights);
-    assert_eq!((rig.next().key, rig.next().key), ("k1".into(), "k1".into()));
+    settle(&mut requests);
+    assert_eq!(
+        (harness.next_attempt().key, harness.next_attempt().key),
+        ("k1".into(), "k1".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_the_last_key_is_put_out_for_good_nobody_waits_any_longer() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     key(&pool, 0).mark_permanent();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    assert!(rig.seen().is_none());
-    for flight in &mut flights {
-        assert_eq!(flight.status(), 502);
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
+    for request in &mut requests {
+        assert_eq!(request.status(), 502);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_the_return_is_put_off_beyond_the_time_the_request_is_told_so() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     out(&pool, 0, 30 * SECOND);
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    assert!(rig.seen().is_none());
-    for flight in &mut flights {
-        assert_eq!(flight.status(), 429);
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
+    for request in &mut requests {
+        assert_eq!(request.status(), 429);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_another_to_answer_does_so_within_the_time() {
-    let (_, mut rig, mut flights) = line::<2>();
+    let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    let _never_answered = rig.next();
+    settle(&mut requests);
+    let _never_answered = harness.next_attempt();
     advance(7 * SECOND - MILLI).await;
-    assert!(!flights[1].is_woken());
+    assert!(!requests[1].is_woken());
     advance(MILLI).await;
-    assert!(flights[1].is_woken());
-    assert_eq!(flights[1].status(), 429);
+    assert!(requests[1].is_woken());
+    assert_eq!(requests[1].status(), 429);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_does_not_overtake_those_who_wait() {
-    let (_, mut rig, mut flights) = line::<2>();
+    let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
-    let mut newcomer = rig.send();
-    assert!(rig.seen().is_none());
-    settle(&mut flights);
-    rig.next().respond(response(200));
-    assert_eq!(flights[0].status(), 200);
+    let mut newcomer = harness.send();
+    assert!(harness.try_next_attempt().is_none());
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
+    assert_eq!(requests[0].status(), 200);
     assert!(newcomer.is_pending());
-    settle(&mut flights);
-    rig.next().respond(response(200));
-    assert_eq!(flights[1].status(), 200);
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
+    assert_eq!(requests[1].status(), 200);
     assert!(newcomer.is_pending());
-    rig.next().respond(response(200));
+    harness.next_attempt().respond(response(200));
     assert_eq!(newcomer.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_takes_a_key_that_was_never_out() {
-    let (pool, mut rig, _flights) = line::<2>();
+    let (pool, mut harness, _flights) = line::<2>();
     pool.add_key("k1").unwrap();
-    assert_eq!(rig.keys([response(200)]), ["k1"]);
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -542,45 +552,45 @@ async fn a_request_whose_key_is_refused_waits_where_another_tries_the_only_other
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flights = [rig.send(), rig.send()];
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut requests = [harness.send(), harness.send()];
     advance(SECOND).await;
-    settle(&mut flights);
-    let (one, two) = (rig.next(), rig.next());
+    settle(&mut requests);
+    let (one, two) = (harness.next_attempt(), harness.next_attempt());
     assert_eq!((&*one.key, &*two.key), ("k0", "k1"));
     one.respond(rate_limited("5"));
-    assert!(flights[0].is_pending(), "the second key may come free");
+    assert!(requests[0].is_pending(), "the second key may come free");
     two.respond(response(200));
-    assert_eq!(flights[1].status(), 200);
-    settle(&mut flights);
-    let seen = rig.next();
+    assert_eq!(requests[1].status(), 200);
+    settle(&mut requests);
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k1");
     seen.respond(response(200));
-    assert_eq!(flights[0].status(), 200);
+    assert_eq!(requests[0].status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_removed_while_the_service_is_made_ready_is_not_used() {
-    let (pool, mut rig, [mut flight]) = line();
-    rig.provider.allow(0);
+    let (pool, mut harness, [mut request]) = line();
+    harness.provider.allow(0);
     advance(3 * SECOND).await;
-    assert!(flight.is_pending());
+    assert!(request.is_pending());
     pool.replace_keys(["k1"]).unwrap();
-    rig.provider.allow(1);
-    flight.poll();
-    assert_eq!(rig.next().key, "k1");
+    harness.provider.allow(1);
+    request.poll();
+    assert_eq!(harness.next_attempt().key, "k1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_no_other_is_left_the_request_is_told_so() {
-    let (pool, mut rig, [mut flight]) = line();
-    rig.provider.allow(0);
+    let (pool, mut harness, [mut request]) = line();
+    harness.provider.allow(0);
     advance(3 * SECOND).await;
-    assert!(flight.is_pending());
+    assert!(request.is_pending());
     pool.replace_keys(["k1"]).unwrap();
     pool.disable(0).unwrap();
-    rig.provider.allow(1);
-    assert_eq!(flight.status(), 502);
+    harness.provider.allow(1);
+    assert_eq!(request.status(), 502);
 }
 
 #[tokio::test(start_paused = true)]
@@ -589,14 +599,14 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, 3 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flight = rig.send();
-    assert!(rig.seen().is_none());
-    drop(flight);
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut request = harness.send();
+    assert!(harness.try_next_attempt().is_none());
+    drop(request);
     advance(SECOND).await;
-    flight = rig.send();
-    rig.next().respond(response(200));
-    assert_eq!(flight.status(), 200);
+    request = harness.send();
+    harness.next_attempt().respond(response(200));
+    assert_eq!(request.status(), 200);
     assert_eq!(pool.states()[0], KeyState::Valid);
 }
 
@@ -606,26 +616,26 @@ async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_vali
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
     out(&pool, 1, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10).max_replay_bytes(3));
-    let mut flight = rig.send_request(request("long"));
-    assert!(rig.seen().is_none());
+    let mut harness = Harness::new(&layer(&pool, 10).max_replay_bytes(3));
+    let mut request = harness.send_request(request("long"));
+    assert!(harness.try_next_attempt().is_none());
     advance(SECOND).await;
-    flight.poll();
-    assert_eq!(rig.next().key, "k1");
+    request.poll();
+    assert_eq!(harness.next_attempt().key, "k1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn labels_and_groups_may_change_under_those_who_wait() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     let same = NewKey::new("k0").label("renamed");
     pool.replace_keys([same]).unwrap();
-    settle(&mut flights);
-    assert!(rig.seen().is_none());
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
     advance(3 * SECOND).await;
-    settle(&mut flights);
+    settle(&mut requests);
     let answered: MockResponse = response(200);
-    rig.next().respond(answered);
-    let info = flights[0].info();
+    harness.next_attempt().respond(answered);
+    let info = requests[0].info();
     assert_eq!(info.label(), Some("renamed"));
 }
 
@@ -634,36 +644,36 @@ async fn the_longest_of_times_is_long() {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND);
     let layer = test_support::mock::layer(&pool).wait_for_key(Duration::MAX);
-    let mut rig = Harness::new(&layer);
-    let mut flight = rig.send();
-    assert!(flight.is_pending());
+    let mut harness = Harness::new(&layer);
+    let mut request = harness.send();
+    assert!(request.is_pending());
     advance(3 * SECOND).await;
-    assert!(flight.is_pending());
-    rig.next();
+    assert!(request.is_pending());
+    harness.next_attempt();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
-    let (pool, mut rig, mut flights) = line::<3>();
+    let (pool, mut harness, mut requests) = line::<3>();
     advance(3 * SECOND).await;
-    settle(&mut flights);
-    let _hanging = rig.next();
+    settle(&mut requests);
+    let _hanging = harness.next_attempt();
     assert_eq!(pool.reinstate(0), Ok(false), "it was not out");
-    settle(&mut flights);
-    for flight in &mut flights[1..] {
-        rig.next().respond(response(200));
-        assert_eq!(flight.status(), 200);
+    settle(&mut requests);
+    for request in &mut requests[1..] {
+        harness.next_attempt().respond(response(200));
+        assert_eq!(request.status(), 200);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
-    let (pool, _, mut flights) = line::<3>();
+    let (pool, _, mut requests) = line::<3>();
     pool.disable(0).unwrap();
-    assert!(flights[0].is_woken());
-    settle(&mut flights);
-    for flight in &mut flights {
-        assert_eq!(flight.status(), 502);
+    assert!(requests[0].is_woken());
+    settle(&mut requests);
+    for request in &mut requests {
+        assert_eq!(request.status(), 502);
     }
 }
 
@@ -672,36 +682,36 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     advance(SECOND).await;
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut picky = rig.send();
-    rig.next().respond(keep());
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut picky = harness.send();
+    harness.next_attempt().respond(keep());
     picky.poll();
-    rig.next().respond(rate_limited("5"));
+    harness.next_attempt().respond(rate_limited("5"));
     assert!(picky.is_pending());
 
-    let mut other = rig.send();
-    let seen = rig.next();
+    let mut other = harness.send();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0", "it is valid");
     // Now there is none for those who come, either.
     seen.respond(rate_limited("2"));
     assert!(other.is_pending());
-    let mut third = rig.send();
-    assert!(third.is_pending() && rig.seen().is_none());
+    let mut third = harness.send();
+    assert!(third.is_pending() && harness.try_next_attempt().is_none());
     advance(2 * SECOND).await;
     settle_all(&mut [&mut picky, &mut other, &mut third]);
-    let seen = rig.next();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
-    assert!(rig.seen().is_none(), "one tries it first");
+    assert!(harness.try_next_attempt().is_none(), "one tries it first");
     seen.respond(response(200));
     settle_all(&mut [&mut picky, &mut other, &mut third]);
     assert_eq!(other.status(), 200);
-    rig.next().respond(response(200));
+    harness.next_attempt().respond(response(200));
     assert_eq!(third.status(), 200);
 
     assert!(picky.is_pending());
     advance(3 * SECOND).await;
     picky.poll();
-    let seen = rig.next();
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k1");
     seen.respond(response(200));
     assert_eq!(picky.status(), 200);
@@ -709,34 +719,34 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
 
 #[tokio::test(start_paused = true)]
 async fn when_a_mark_puts_the_last_key_out_for_good_those_who_wait_are_told_at_once() {
-    let (pool, _, mut flights) = line::<3>();
+    let (pool, _, mut requests) = line::<3>();
     key(&pool, 0).mark_permanent();
-    assert!(flights[0].is_woken());
-    settle(&mut flights);
-    for flight in &mut flights {
-        assert_eq!(flight.status(), 502);
+    assert!(requests[0].is_woken());
+    settle(&mut requests);
+    for request in &mut requests {
+        assert_eq!(request.status(), 502);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn so_they_are_when_a_mark_puts_its_return_off_beyond_the_time() {
-    let (pool, _, mut flights) = line::<3>();
+    let (pool, _, mut requests) = line::<3>();
     out(&pool, 0, 30 * SECOND);
-    assert!(flights[0].is_woken());
-    settle(&mut flights);
-    for flight in &mut flights {
-        assert_eq!(flight.status(), 429);
+    assert!(requests[0].is_woken());
+    settle(&mut requests);
+    for request in &mut requests {
+        assert_eq!(request.status(), 429);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
     let pool = pool(["k0"]);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut before = rig.send();
-    let seen = rig.next();
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut before = harness.send();
+    let seen = harness.next_attempt();
     out(&pool, 0, 3 * SECOND);
-    let mut waiting = rig.send();
+    let mut waiting = harness.send();
     seen.respond(response(401));
     assert_eq!(before.status(), 502);
     assert!(waiting.is_woken());
@@ -746,11 +756,11 @@ async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_out_a_key_learns_of_marks_as_well() {
     let pool = pool(["k0", "k1"]);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut picky = rig.send();
-    rig.next().respond(keep());
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut picky = harness.send();
+    harness.next_attempt().respond(keep());
     picky.poll();
-    rig.next().respond(rate_limited("5"));
+    harness.next_attempt().respond(rate_limited("5"));
     assert!(picky.is_pending());
     key(&pool, 1).mark_permanent();
     assert!(picky.is_woken());
@@ -759,33 +769,33 @@ async fn who_leaves_out_a_key_learns_of_marks_as_well() {
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
-    let (pool, mut rig, mut flights) = line::<2>();
+    let (pool, mut harness, mut requests) = line::<2>();
     out(&pool, 0, 5 * SECOND);
-    assert!(flights[0].is_woken());
-    settle(&mut flights);
+    assert!(requests[0].is_woken());
+    settle(&mut requests);
     advance(5 * SECOND - MILLI).await;
-    assert!(!flights.iter().any(InFlight::is_woken));
+    assert!(!requests.iter().any(InFlight::is_woken));
     advance(MILLI).await;
-    settle(&mut flights);
-    assert_eq!(rig.next().key, "k0");
-    assert!(rig.seen().is_none());
+    settle(&mut requests);
+    assert_eq!(harness.next_attempt().key, "k0");
+    assert!(harness.try_next_attempt().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_changes_nothing_wakes_nobody() {
-    let (pool, _, flights) = line::<2>();
+    let (pool, _, requests) = line::<2>();
     out(&pool, 0, SECOND);
-    assert!(!flights.iter().any(InFlight::is_woken));
+    assert!(!requests.iter().any(InFlight::is_woken));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_after_a_refusal_is_not_woken_by_its_own_mark() {
-    let (_, mut rig, [mut flight]) = line();
+    let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
-    flight.poll();
-    rig.next().respond(rate_limited("3"));
-    assert!(flight.is_pending());
-    assert!(!flight.is_woken());
+    request.poll();
+    harness.next_attempt().respond(rate_limited("3"));
+    assert!(request.is_pending());
+    assert!(!request.is_woken());
 }
 
 /// A pool of these keys, tried again after so long, of which the first is out for good.
@@ -802,32 +812,32 @@ fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
 async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
     let pool = revalidating(2 * SECOND, &["k0", "k1"]);
     out(&pool, 1, 5 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut request = harness.send();
     advance(2 * SECOND - MILLI).await;
-    assert!(!flight.is_woken());
+    assert!(!request.is_woken());
     advance(MILLI).await;
-    assert!(flight.is_woken() && flight.is_pending());
-    let seen = rig.next();
+    assert!(request.is_woken() && request.is_pending());
+    let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
     seen.respond(response(200));
-    assert_eq!(flight.info().waited(), 2 * SECOND);
+    assert_eq!(request.info().waited(), 2 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
     let pool = revalidating(5 * SECOND, &["k0", "k1"]);
     out(&pool, 1, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flights = [rig.send(), rig.send()];
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut requests = [harness.send(), harness.send()];
     advance(SECOND).await;
-    settle(&mut flights);
-    let hanging = rig.next();
+    settle(&mut requests);
+    let hanging = harness.next_attempt();
     assert_eq!(hanging.key, "k1");
     advance(4 * SECOND).await;
-    assert!(flights[1].is_woken());
-    settle(&mut flights);
-    assert_eq!(rig.next().key, "k0");
+    assert!(requests[1].is_woken());
+    settle(&mut requests);
+    assert_eq!(harness.next_attempt().key, "k0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -841,13 +851,13 @@ async fn a_key_of_a_group_is_due_when_its_group_is_too() {
     key(&pool, 0).mark_permanent();
     advance(SECOND).await;
     out(&pool, 1, 9 * SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flight = rig.send();
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut request = harness.send();
     advance(2 * SECOND - MILLI).await;
-    assert!(!flight.is_woken());
+    assert!(!request.is_woken());
     advance(MILLI).await;
-    assert!(flight.is_woken() && flight.is_pending());
-    assert_eq!(rig.next().key, "k0");
+    assert!(request.is_woken() && request.is_pending());
+    assert_eq!(harness.next_attempt().key, "k0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -855,18 +865,18 @@ async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
     let pool = revalidating(5 * SECOND, &["k1", "k0"]);
     pool.replace_keys(["k0", "k1"]).unwrap();
     out(&pool, 0, SECOND);
-    let mut rig = Harness::new(&layer(&pool, 10));
-    let mut flights = [rig.send(), rig.send()];
+    let mut harness = Harness::new(&layer(&pool, 10));
+    let mut requests = [harness.send(), harness.send()];
     advance(SECOND).await;
-    settle(&mut flights);
-    let hanging = rig.next();
+    settle(&mut requests);
+    let hanging = harness.next_attempt();
     assert_eq!(hanging.key, "k0");
     // There is no valid key behind the one that is due.
     advance(4 * SECOND).await;
-    settle(&mut flights);
-    assert!(rig.seen().is_none());
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
     advance(5 * SECOND).await;
-    assert_eq!(flights[1].status(), 429);
+    assert_eq!(requests[1].status(), 429);
 }
 
 #[tokio::test(start_paused = true)]

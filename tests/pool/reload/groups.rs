@@ -31,9 +31,12 @@ async fn a_cooldown_of_one_key_is_that_of_its_group() {
 
 #[tokio::test(start_paused = true)]
 async fn siblings_are_not_tried_in_vain() {
-    let mut rig = Harness::new(&layer(&pool()));
-    assert_eq!(rig.keys([rate_limited("5"), response(200)]), ["k0", "k2"]);
-    assert_eq!(rig.keys([response(200)]), ["k2"]);
+    let mut harness = Harness::new(&layer(&pool()));
+    assert_eq!(
+        harness.keys([rate_limited("5"), response(200)]),
+        ["k0", "k2"]
+    );
+    assert_eq!(harness.keys([response(200)]), ["k2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,8 +47,8 @@ async fn a_mark_for_good_stays_with_the_key() {
         pool.states(),
         [KeyState::Permanent, KeyState::Valid, KeyState::Valid]
     );
-    let mut rig = Harness::new(&layer(&pool));
-    assert_eq!(rig.keys([response(401), response(200)]), ["k1", "k2"]);
+    let mut harness = Harness::new(&layer(&pool));
+    assert_eq!(harness.keys([response(401), response(200)]), ["k1", "k2"]);
 }
 
 #[tokio::test(start_paused = true)]
