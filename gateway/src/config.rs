@@ -1,6 +1,5 @@
 //! The configuration, from the command line and the environment.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::KeyPoolBuilder;
 
+use crate::bad_input::{BadInput, bad};
 use crate::flags::{Cooldowns, Flags, Limits};
-use crate::keys;
 use crate::policy::Policy;
 use crate::upstream::Upstream;
+use crate::{environment, keys};
 
 pub struct Config {
     pub policy: Policy,
@@ -31,9 +31,6 @@ pub struct Config {
     pub expose_failover: bool,
     pub limits: Limits,
 }
-
-/// A configuration error, in one line.
-pub struct BadInput(pub String);
 
 impl Config {
     pub fn read() -> Result<Self, BadInput> {
@@ -137,25 +134,13 @@ fn or_port(address: String) -> String {
 
 /// Reads a token from the environment. It must not be empty.
 fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
-    let token = environment(name)?;
+    let token = environment::variable(name)?;
     match &token {
         Some(token) if token.expose_secret().is_empty() => {
             bad(format!("{name} is empty: unset it, or give it a value"))
         }
         _ => Ok(token),
     }
-}
-
-pub fn environment(name: &str) -> Result<Option<SecretString>, BadInput> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(value.into())),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => bad(format!("{name} is not valid UTF-8")),
-    }
-}
-
-pub fn bad<T>(line: impl Into<String>) -> Result<T, BadInput> {
-    Err(BadInput(line.into()))
 }
 
 /// The first paragraph of clap's message, without advice and usage.
@@ -167,10 +152,4 @@ fn one_line(error: &clap::Error) -> BadInput {
         .split_whitespace()
         .collect();
     BadInput(words.join(" "))
-}
-
-impl From<io::Error> for BadInput {
-    fn from(error: io::Error) -> Self {
-        Self(error.to_string())
-    }
 }

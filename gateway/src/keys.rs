@@ -18,7 +18,8 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::pool::{KeyPoolBuilder, NewKey};
 
-use crate::config::{BadInput, bad, environment};
+use crate::bad_input::{BadInput, bad};
+use crate::environment;
 
 /// A key with its label and group.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl From<KeyEntry> for NewKey {
 
 /// Reads the keys of GATEWAY_KEYS, which are separated by commas.
 pub fn from_environment() -> Result<Vec<KeyEntry>, BadInput> {
-    let Some(text) = environment("GATEWAY_KEYS")? else {
+    let Some(text) = environment::variable("GATEWAY_KEYS")? else {
         return bad("no keys: set GATEWAY_KEYS or give --keys-file");
     };
     let keys = match text.expose_secret().trim() {

@@ -30,8 +30,10 @@
 #![allow(unreachable_pub)]
 
 mod admin;
+mod bad_input;
 mod config;
 mod duration;
+mod environment;
 mod failovers;
 mod flags;
 mod headers;
@@ -57,7 +59,8 @@ use tokio::sync::oneshot;
 use tower::service_fn;
 
 use self::admin::Admin;
-use self::config::{BadInput, Config};
+use self::bad_input::BadInput;
+use self::config::Config;
 use self::failovers::Failovers;
 use self::proxy::Proxy;
 use self::reload::Reload;

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::{KeyChanges, KeyName};
 
-use crate::config::BadInput;
+use crate::bad_input::BadInput;
 use crate::keys;
 use crate::signals::Hangup;
 

@@ -18,7 +18,7 @@ use tower_key_failover::KeyPool;
 use tower_key_failover::policy::Reason;
 use tower_key_failover::pool::{KeyState, SavedPool};
 
-use crate::config::BadInput;
+use crate::bad_input::BadInput;
 
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -5,7 +5,7 @@ use std::fmt;
 use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
 
-use crate::config::{BadInput, bad};
+use crate::bad_input::{BadInput, bad};
 
 /// The address of the upstream.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{Shared, failed};
+use super::state::{Shared, failed};
 use crate::proxy::bearer;
 
 /// Headers of every response. They prevent caching, content sniffing, framing and access from other

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tower_key_failover::pool::KeyState;
 
-use super::Shared;
+use super::state::Shared;
 
 /// Responds with 503 if every key is permanently marked, and with 200 otherwise.
 ///

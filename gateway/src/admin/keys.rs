@@ -13,7 +13,7 @@ use tower_key_failover::pool::{
     ChangeError, KeyId, KeySnapshot, KeyState, KeyUsage, Marked, PoolSnapshot,
 };
 
-use super::{Shared, failed};
+use super::state::{Shared, failed};
 
 pub async fn list(State(admin): State<Shared>) -> Json<Value> {
     let snapshot = admin.pool.as_ref().map(|pool| pool.snapshot());

@@ -68,7 +68,7 @@ mod without {
     use axum::response::Response;
     use tower_key_failover::KeyPool;
 
-    use crate::admin::failed;
+    use crate::admin::state::failed;
 
     pub struct Metrics(());
 

@@ -1,6 +1,7 @@
 //! The admin listener, for operators. It shows hints of keys, never keys.
 //!
 //! - `guard.rs` controls access;
+//! - `state.rs` contains the state that the handlers share;
 //! - `page.rs` serves the status page;
 //! - `keys.rs` shows keys, disables and reinstates them;
 //! - `health.rs` implements the health check;
@@ -11,34 +12,17 @@ mod health;
 mod keys;
 mod metrics;
 mod page;
+mod state;
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use secrecy::SecretString;
-use serde_json::json;
-use tower_key_failover::KeyPool;
 
 use self::metrics::Metrics;
-use crate::failovers::Failovers;
-
-/// The state that the handlers share.
-pub struct Admin {
-    /// `None` for a provider whose clients always bring their own key.
-    pub pool: Option<Arc<KeyPool>>,
-    pub failovers: Arc<Failovers>,
-    /// Without a token, changes are disabled.
-    pub token: Option<SecretString>,
-    /// Whether the admin address is on loopback.
-    pub on_loopback: bool,
-    pub provider: &'static str,
-    pub upstream: String,
-}
-
-type Shared = Arc<Admin>;
+pub use self::state::Admin;
+use self::state::failed;
 
 /// Must be called within the runtime.
 pub fn router(admin: Admin) -> Router {
@@ -63,9 +47,4 @@ pub fn router(admin: Admin) -> Router {
             guard::guard,
         ))
         .with_state(admin)
-}
-
-fn failed(status: StatusCode, why: impl Into<String>) -> Response {
-    let why: String = why.into();
-    (status, Json(json!({ "error": why }))).into_response()
 }

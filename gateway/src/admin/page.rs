@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::{MethodRouter, get};
 
-use super::Shared;
+use super::state::Shared;
 
 pub fn router() -> Router<Shared> {
     Router::new()
