@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderName, Response, request, response};
 #[cfg(feature = "grpc")]
 use tower_key_failover::policy::Grpc;
-use tower_key_failover::policy::{BodyEvidence, Byok, Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{BodyEvidence, Byok, Provider, ProviderPolicy, Success, Verdict};
 use tower_key_failover::pool::{Exhausted, Key};
 
 #[derive(Clone, Debug)]
@@ -77,6 +77,14 @@ impl ProviderPolicy for Policy {
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         self.inner().exhausted_response(exhausted)
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        self.inner().success(response)
+    }
+
+    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+        self.inner().success_in_body(response, body)
     }
 
     fn peek_timeout(&self) -> Duration {

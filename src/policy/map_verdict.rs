@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, request, response};
 
-use super::{BodyEvidence, ProviderPolicy, Verdict};
+use super::{BodyEvidence, ProviderPolicy, Success, Verdict};
 use crate::pool::{Exhausted, Key};
 
 /// A policy with a user's own rule on top, made by [`ProviderPolicy::map_verdict`].
@@ -48,6 +48,14 @@ where
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         self.policy.exhausted_response(exhausted)
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        self.policy.success(response)
+    }
+
+    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+        self.policy.success_in_body(response, body)
     }
 
     fn peek_timeout(&self) -> Duration {

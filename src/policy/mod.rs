@@ -70,6 +70,7 @@
 
 mod evidence;
 mod map_verdict;
+mod success;
 mod verdict;
 
 #[cfg(feature = "providers")]
@@ -107,8 +108,8 @@ pub use self::grpc::Grpc;
 pub use self::map_verdict::MapVerdict;
 #[cfg(feature = "providers")]
 pub use self::provider::Provider;
-pub(crate) use self::verdict::MarkKind;
-pub use self::verdict::{Mark, Verdict};
+pub use self::success::Success;
+pub use self::verdict::{Mark, MarkKind, Verdict};
 #[doc(no_inline)]
 pub use crate::pool::Reason;
 use crate::pool::{Exhausted, Key};
@@ -147,6 +148,20 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// It never carries an upstream's error body or one key's rate-limit headers, and never says
     /// 401: a client would renew *its* credential.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes>;
+
+    /// Whether a forwarded response proves that its key works. Default: a 2xx or 101 does.
+    ///
+    /// [`Verdict::Forward`] alone proves nothing: a 404 may come before the key is checked.
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    /// Whether the body proves that the key works, where [`success`](Self::success) is
+    /// [`Success::FirstEvent`] or [`Success::Trailers`]. Default: if
+    /// [`classify_body`](Self::classify_body) forwards it.
+    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+        self.classify_body(response, body) == Verdict::Forward
+    }
 
     /// How long [`Verdict::Peek`] may wait for the first frame or the trailers. Default: not at
     /// all.
@@ -226,6 +241,14 @@ macro_rules! delegate {
 
             fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
                 (**self).exhausted_response(exhausted)
+            }
+
+            fn success(&self, response: &response::Parts) -> Success {
+                (**self).success(response)
+            }
+
+            fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+                (**self).success_in_body(response, body)
             }
 
             fn peek_timeout(&self) -> Duration {

@@ -11,8 +11,9 @@ use super::credentials::Credentials;
 use super::dialect::{Dialect, Finding};
 use super::error_response::ErrorResponse;
 use super::judge::{self, Judge};
-use super::{BodyEvidence, ProviderPolicy, Verdict, exhausted_response, providers};
+use super::{BodyEvidence, ProviderPolicy, Success, Verdict, exhausted_response, providers};
 use crate::pool::{Exhausted, Key};
+use crate::sse;
 
 /// A built-in policy.
 ///
@@ -340,6 +341,22 @@ impl ProviderPolicy for Provider {
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         exhausted_response::response(exhausted, self.dialect.exhausted)
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        let may_fail_late = self.dialect.status_of_event.is_some();
+        match Success::of_status(response.status) {
+            Success::Yes if may_fail_late && sse::is_plain_stream(&response.headers) => {
+                Success::FirstEvent
+            }
+            success => success,
+        }
+    }
+
+    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+        // An event that is cut off, or only keeps the connection alive, proves nothing.
+        sse::first_data(body.bytes()).is_some()
+            && self.classify_body(response, body) == Verdict::Forward
     }
 
     fn may_fail_late(&self, response: &response::Parts) -> bool {

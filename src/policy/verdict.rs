@@ -4,10 +4,11 @@ use http::StatusCode;
 
 use crate::pool::Reason;
 
-/// What an answer means for the request and for the key it was made with.
+/// What a response means for the request and for its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
-    /// The answer goes to the caller as it came; the key is untouched.
+    /// The response is forwarded as it is, and the key is unchanged.
     Forward,
     /// The head is not enough: collect up to 64 KiB of the body within one second, then ask
     /// [`classify_body`](super::ProviderPolicy::classify_body).
@@ -30,40 +31,65 @@ impl Verdict {
     }
 }
 
-/// What a refusal does to the key that met it.
+/// What a refusal does to the key that was refused.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::StatusCode;
+/// use tower_key_failover::policy::{Mark, MarkKind, Reason};
+///
+/// let mark = Mark::temporary(Some(Duration::from_secs(5)));
+/// assert_eq!(mark.kind(), MarkKind::Temporary(Some(Duration::from_secs(5))));
+/// assert_eq!(mark.reason(StatusCode::TOO_MANY_REQUESTS), Reason::RateLimited);
+/// assert_eq!(mark.because(Reason::Quota).reason(StatusCode::TOO_MANY_REQUESTS), Reason::Quota);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     kind: MarkKind,
     reason: Option<Reason>,
 }
 
+/// The kind of a [`Mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MarkKind {
+#[non_exhaustive]
+pub enum MarkKind {
+    /// Of [`Mark::keep`].
     Keep,
+    /// Of [`Mark::suspect`].
+    Suspect,
+    /// Of [`Mark::temporary`], with the wait.
     Temporary(Option<Duration>),
+    /// Of [`Mark::permanent`].
     Permanent,
 }
 
 impl Mark {
-    /// The key is refused *here*, not dead: it is not marked. Where no other key can follow, the
-    /// provider's answer is forwarded.
+    /// Leaves the key unmarked: it is refused for this request, not dead. If no other key can
+    /// follow, the response is forwarded.
     pub const fn keep() -> Self {
         Self::new(MarkKind::Keep)
     }
 
-    /// The key is out for the given time; `None` or zero is the pool's default cooldown.
+    /// Suspects the key: it may be dead, but the refusal may also be the fault of the request. The
+    /// key stays usable, after the keys that are not suspected. If no other key can follow, the
+    /// response is forwarded.
+    pub const fn suspect() -> Self {
+        Self::new(MarkKind::Suspect)
+    }
+
+    /// Cools the key down for the given time. `None` and zero mean the pool's default cooldown.
     ///
-    /// A policy reports the wait as the provider said it: the pool clamps.
+    /// A policy reports the wait as the provider states it. The pool clamps it.
     pub const fn temporary(wait: Option<Duration>) -> Self {
         Self::new(MarkKind::Temporary(wait))
     }
 
-    /// The key is out for good.
+    /// Marks the key permanently.
     pub const fn permanent() -> Self {
         Self::new(MarkKind::Permanent)
     }
 
-    /// Says why. Without it the reason is read off the status.
+    /// Sets the reason. Without it, the reason follows from the status.
     #[must_use]
     pub const fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
@@ -74,11 +100,12 @@ impl Mark {
         Self { kind, reason: None }
     }
 
-    pub(crate) fn kind(self) -> MarkKind {
+    /// The kind of the mark.
+    pub const fn kind(self) -> MarkKind {
         self.kind
     }
 
-    /// The reason given with [`because`](Self::because), else the one that `status` stands for.
+    /// The reason set with [`because`](Self::because), or else the one that `status` implies.
     pub fn reason(self, status: StatusCode) -> Reason {
         self.reason.unwrap_or(match status {
             StatusCode::TOO_MANY_REQUESTS => Reason::RateLimited,

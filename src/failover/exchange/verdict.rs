@@ -94,7 +94,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
             return Settled::Refused(body, next);
         }
         Settled::Response(match mark.kind() {
-            MarkKind::Keep => self.forward(head, body, true),
+            MarkKind::Keep | MarkKind::Suspect => self.forward(head, body, true),
             MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
         })
     }
@@ -131,7 +131,7 @@ impl<S, P, B> Exchange<S, P, B> {
             }
             MarkKind::Permanent => drop(key.mark_permanently(cause)),
             MarkKind::Temporary(wait) => drop(key.cool_down(wait, cause)),
-            MarkKind::Keep => {}
+            MarkKind::Keep | MarkKind::Suspect => {}
         }
         if let (Some(progress), false) = (&mut self.progress, mark.kind() == MarkKind::Permanent) {
             progress.suspects.convict(key);

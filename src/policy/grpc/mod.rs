@@ -22,7 +22,7 @@ use super::error_response::ErrorResponse;
 use super::exhausted_response::millis;
 use super::judge::{self, Judge};
 use super::providers::google;
-use super::{BodyEvidence, ProviderPolicy, Verdict};
+use super::{BodyEvidence, ProviderPolicy, Success, Verdict};
 use crate::binary;
 use crate::pool::{Exhausted, ExhaustedKind, Key};
 
@@ -213,6 +213,19 @@ impl ProviderPolicy for Grpc {
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
         exhausted_response(exhausted)
+    }
+
+    fn success(&self, head: &response::Parts) -> Success {
+        match head.headers.get(GRPC_STATUS) {
+            Some(code) if code == "0" => Success::Yes,
+            None if has_trailers(head) => Success::Trailers,
+            _ => Success::No,
+        }
+    }
+
+    fn success_in_body(&self, _: &response::Parts, body: &BodyEvidence<'_>) -> bool {
+        let code = body.trailers().and_then(|it| it.get(GRPC_STATUS));
+        code.is_some_and(|code| code == "0")
     }
 
     fn peek_timeout(&self) -> Duration {
