@@ -1,4 +1,4 @@
-//! What an operator sees.
+//! The admin endpoints that show keys and health.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn labels_and_groups_are_shown() {
 }
 
 #[tokio::test]
-async fn the_gateway_is_healthy_until_every_key_is_out_for_good() {
+async fn the_gateway_is_healthy_until_every_key_is_permanently_marked() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, GOOD]);
     let gateway = gateway.admin().admin_token().listen().await;
@@ -129,7 +129,7 @@ async fn the_keys_are_not_shown_where_clients_connect() {
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);
     let gateway = gateway.args(["--admin", "127.0.0.1:0"]).listen().await;
 
-    let answer = send(get(&gateway.url("/keys"))).await;
+    let response = send(get(&gateway.url("/keys"))).await;
 
-    assert_eq!(answer.text, "fine");
+    assert_eq!(response.text, "fine");
 }

@@ -1,4 +1,4 @@
-//! Who has access to the admin listener.
+//! Access to the admin listener.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -15,12 +15,12 @@ fn start() -> Start {
 }
 
 async fn status(request: Request<Body>) -> u16 {
-    let answer = send(request).await;
-    assert!(answer.text.contains("error") || answer.status < 400);
-    assert!(!answer.headers.contains_key("access-control-allow-origin"));
-    assert_eq!(answer.headers["x-content-type-options"], "nosniff");
-    assert!(answer.headers.contains_key("content-security-policy"));
-    answer.status
+    let response = send(request).await;
+    assert!(response.text.contains("error") || response.status < 400);
+    assert!(!response.headers.contains_key("access-control-allow-origin"));
+    assert_eq!(response.headers["x-content-type-options"], "nosniff");
+    assert!(response.headers.contains_key("content-security-policy"));
+    response.status
 }
 
 async fn assert_untouched(gateway: &Gateway) {
@@ -28,20 +28,20 @@ async fn assert_untouched(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn without_a_token_set_nothing_can_be_changed() {
+async fn without_an_admin_token_changes_are_disabled() {
     let gateway = start().listen().await;
     let path = gateway.admin_url("/keys/0/disable");
 
-    let answer = send(with(post(&path), "authorization", "Bearer ")).await;
+    let response = send(with(post(&path), "authorization", "Bearer ")).await;
 
-    assert_eq!(answer.status, 403);
-    assert!(answer.text.contains("GATEWAY_ADMIN_TOKEN"));
+    assert_eq!(response.status, 403);
+    assert!(response.text.contains("GATEWAY_ADMIN_TOKEN"));
     assert_eq!(status(as_operator(post(&path))).await, 403);
     assert_untouched(&gateway).await;
 }
 
 #[tokio::test]
-async fn with_a_wrong_token_or_none_nothing_is_changed() {
+async fn a_change_without_the_admin_token_is_rejected() {
     let gateway = start().token().admin_token().listen().await;
     let path = gateway.admin_url("/keys/0/disable");
 
@@ -67,7 +67,7 @@ async fn with_a_wrong_token_or_none_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn looking_takes_no_token() {
+async fn reading_requires_no_token() {
     let gateway = start().admin_token().listen().await;
 
     for path in ["/", "/keys", "/failovers", "/healthz", "/about"] {
@@ -109,7 +109,7 @@ async fn a_page_of_another_origin_has_no_access() {
 }
 
 #[tokio::test]
-async fn the_page_itself_has_access() {
+async fn the_status_page_has_access() {
     let gateway = start().admin_token().listen().await;
     let request = as_operator(post(&gateway.admin_url("/keys/0/disable")));
 
@@ -120,7 +120,7 @@ async fn the_page_itself_has_access() {
 }
 
 #[tokio::test]
-async fn a_link_leads_to_the_page_from_anywhere_and_a_frame_does_not() {
+async fn a_link_to_the_status_page_works_and_a_frame_does_not() {
     let gateway = start().listen().await;
     let visit = |dest: &str| {
         let request = with(get(&gateway.admin_url("/")), "sec-fetch-site", "cross-site");
@@ -135,7 +135,7 @@ async fn a_link_leads_to_the_page_from_anywhere_and_a_frame_does_not() {
 }
 
 #[tokio::test]
-async fn on_loopback_no_other_name_is_answered_to() {
+async fn on_loopback_the_host_must_be_local() {
     let gateway = start().admin_token().listen().await;
     let asked = |request: Request<Body>, host: &str| {
         let (mut head, body) = request.into_parts();
@@ -153,7 +153,7 @@ async fn on_loopback_no_other_name_is_answered_to() {
     ] {
         let read = asked(get(&gateway.admin_url("/keys")), host);
         assert_eq!(status(read).await, 421, "{host}");
-        // What its page would send, as of the same origin.
+        // What a page of this origin sends.
         let change = as_operator(post(&gateway.admin_url("/keys/0/disable")));
         let change = with(asked(change, host), "sec-fetch-site", "same-origin");
         assert_eq!(status(change).await, 421, "{host}");
@@ -172,7 +172,7 @@ async fn on_loopback_no_other_name_is_answered_to() {
 }
 
 #[tokio::test]
-async fn the_name_is_looked_at_in_http_2_as_well() {
+async fn on_loopback_the_host_of_http_2_must_be_local() {
     let gateway = start().listen().await;
     let port = gateway.admin.rsplit(':').next().unwrap();
     let connector = HttpConnector::new_with_resolver(tower::service_fn(async |_| {
@@ -184,13 +184,13 @@ async fn the_name_is_looked_at_in_http_2_as_well() {
         .build(connector);
 
     for (name, status) in [("localhost", 200), ("evil.example", 421)] {
-        let answer = client.request(get(&format!("http://{name}:{port}/keys")));
-        assert_eq!(soon(answer).await.unwrap().status(), status, "{name}");
+        let response = client.request(get(&format!("http://{name}:{port}/keys")));
+        assert_eq!(soon(response).await.unwrap().status(), status, "{name}");
     }
 }
 
 #[tokio::test]
-async fn elsewhere_than_on_loopback_any_name_is_answered_to() {
+async fn beyond_loopback_any_host_is_accepted() {
     let gateway = gateway("openai", "http://127.0.0.1:9").keys([GOOD]);
     let gateway = gateway.args(["--admin", "0.0.0.0:0"]).listen().await;
     let url = gateway.admin_url("/keys").replace("0.0.0.0", "127.0.0.1");
@@ -203,7 +203,7 @@ async fn elsewhere_than_on_loopback_any_name_is_answered_to() {
 }
 
 #[tokio::test]
-async fn the_operators_token_must_not_be_the_clients() {
+async fn the_admin_token_must_differ_from_the_client_token() {
     let line = start()
         .token()
         .env("GATEWAY_ADMIN_TOKEN", TOKEN)
@@ -216,7 +216,7 @@ async fn the_operators_token_must_not_be_the_clients() {
 }
 
 #[tokio::test]
-async fn an_empty_admin_token_is_refused() {
+async fn an_empty_admin_token_is_rejected() {
     let line = start().env("GATEWAY_ADMIN_TOKEN", "").refused().await;
     assert!(line.contains("GATEWAY_ADMIN_TOKEN"), "{line}");
 }

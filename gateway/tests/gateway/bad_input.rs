@@ -1,29 +1,29 @@
-//! What the gateway cannot take: one clear line, and status 2.
+//! Invalid configurations are rejected with a one-line message and exit status 2.
 
 use crate::support::{GOOD, bare, file, gateway, upstream};
 
 const UPSTREAM: &str = "http://127.0.0.1:9";
 
 #[tokio::test]
-async fn having_no_keys_is_refused() {
+async fn starting_without_keys_is_rejected() {
     let line = gateway("openai", UPSTREAM).refused().await;
     assert!(line.contains("GATEWAY_KEYS"), "{line}");
 }
 
 #[tokio::test]
-async fn an_empty_list_of_keys_is_refused() {
+async fn an_empty_list_of_keys_is_rejected() {
     let line = gateway("openai", UPSTREAM).keys([""]).refused().await;
     assert!(line.contains("at least one key"), "{line}");
 }
 
 #[tokio::test]
-async fn one_empty_key_is_refused() {
+async fn an_empty_key_is_rejected() {
     let line = gateway("openai", UPSTREAM).keys([GOOD, ""]).refused().await;
     assert!(line.contains("position 1"), "{line}");
 }
 
 #[tokio::test]
-async fn a_repeated_key_is_named_by_position_alone() {
+async fn a_repeated_key_is_reported_by_its_position() {
     let line = gateway("openai", UPSTREAM)
         .keys([GOOD, GOOD])
         .refused()
@@ -35,14 +35,14 @@ async fn a_repeated_key_is_named_by_position_alone() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_is_missing_is_named() {
+async fn a_missing_keys_file_is_reported() {
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", "/nowhere/keys"]);
     let line = gateway.refused().await;
     assert!(line.contains("/nowhere/keys"), "{line}");
 }
 
 #[tokio::test]
-async fn a_key_file_without_a_key_is_refused() {
+async fn a_keys_file_without_a_key_is_rejected() {
     let file = file("# none yet\n\n");
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", file.to_str().unwrap()]);
     let line = gateway.refused().await;
@@ -51,7 +51,7 @@ async fn a_key_file_without_a_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_file_for_a_provider_whose_clients_bring_their_own_is_refused() {
+async fn a_keys_file_for_a_provider_without_keys_is_rejected() {
     let line = gateway("copilot", UPSTREAM)
         .args(["--keys-file", "keys"])
         .refused()
@@ -60,7 +60,7 @@ async fn a_key_file_for_a_provider_whose_clients_bring_their_own_is_refused() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_no_url_is_refused() {
+async fn an_invalid_upstream_url_is_rejected() {
     for upstream in [
         "nonsense",
         "http://",
@@ -78,7 +78,7 @@ async fn an_upstream_that_is_no_url_is_refused() {
 }
 
 #[tokio::test]
-async fn an_upstream_with_a_password_is_refused() {
+async fn an_upstream_url_with_a_password_is_rejected() {
     let line = gateway("openai", "https://user:hunter2@host")
         .keys([GOOD])
         .refused()
@@ -90,19 +90,19 @@ async fn an_upstream_with_a_password_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_provider_is_refused() {
+async fn an_unknown_provider_is_rejected() {
     let line = gateway("nobody", UPSTREAM).keys([GOOD]).refused().await;
     assert!(line.contains("nobody"), "{line}");
 }
 
 #[tokio::test]
-async fn a_header_that_cannot_be_is_refused() {
+async fn an_invalid_header_name_is_rejected() {
     let line = gateway("header:a b", UPSTREAM).keys([GOOD]).refused().await;
     assert!(line.contains("--provider"), "{line}");
 }
 
 #[tokio::test]
-async fn an_unknown_way_with_clients_keys_is_refused() {
+async fn an_unknown_byok_mode_is_rejected() {
     for byok in ["maybe", "prefix:"] {
         let gateway = gateway("openai", UPSTREAM)
             .keys([GOOD])
@@ -113,7 +113,7 @@ async fn an_unknown_way_with_clients_keys_is_refused() {
 }
 
 #[tokio::test]
-async fn an_empty_client_token_is_refused() {
+async fn an_empty_client_token_is_rejected() {
     let gateway = gateway("openai", UPSTREAM)
         .keys([GOOD])
         .env("GATEWAY_CLIENT_TOKEN", "");
@@ -122,7 +122,7 @@ async fn an_empty_client_token_is_refused() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
+async fn an_address_in_use_is_reported() {
     let taken = upstream().await;
     let taken = taken.url.strip_prefix("http://").unwrap();
     let gateway = gateway("openai", UPSTREAM)
@@ -133,7 +133,7 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn flags_that_are_missing_are_named() {
+async fn missing_flags_are_reported() {
     let line = bare().keys([GOOD]).refused().await;
     assert!(
         line.contains("--provider") && line.contains("--upstream"),
@@ -142,7 +142,7 @@ async fn flags_that_are_missing_are_named() {
 }
 
 #[tokio::test]
-async fn no_key_can_be_given_as_an_argument() {
+async fn a_key_cannot_be_given_as_an_argument() {
     let line = gateway("openai", UPSTREAM)
         .args(["--keys", GOOD])
         .refused()

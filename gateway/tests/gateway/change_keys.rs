@@ -1,4 +1,4 @@
-//! An operator puts keys out, and returns them to service.
+//! Operators disable and reinstate keys.
 
 use serde_json::json;
 
@@ -21,11 +21,11 @@ async fn a_key_is_reinstated_by_its_label() {
     send(post(&gateway.url("/"))).await;
     assert_eq!(gateway.states().await[0], "permanent");
 
-    let answer = gateway.change("/keys/bad/reinstate").await;
+    let response = gateway.change("/keys/bad/reinstate").await;
 
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.json()["changed"], true);
-    assert_eq!(answer.json()["key"]["state"], "valid");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.json()["changed"], true);
+    assert_eq!(response.json()["key"]["state"], "valid");
     assert_eq!(gateway.states().await[0], "valid");
     let again = gateway.change("/keys/bad/reinstate").await;
     assert_eq!(
@@ -40,22 +40,22 @@ async fn a_key_is_disabled_by_its_position() {
     let gateway = gateway("openai", &upstream.url).keys([GOOD, "other-key-4444"]);
     let gateway = gateway.admin().admin_token().listen().await;
 
-    let answer = gateway.change("/keys/0/disable").await;
+    let response = gateway.change("/keys/0/disable").await;
     send(post(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.json()["key"]["last_reason"], "operator");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.json()["key"]["last_reason"], "operator");
     assert_eq!(gateway.states().await, ["permanent", "valid"]);
     assert_eq!(upstream.keys(), ["other-key-4444"]);
 }
 
 #[tokio::test]
-async fn a_label_may_need_to_be_encoded() {
+async fn a_label_in_a_path_can_be_percent_encoded() {
     let gateway = with_labels().await;
 
-    let answer = gateway.change("/keys/a%2Fb%3Fc/disable").await;
+    let response = gateway.change("/keys/a%2Fb%3Fc/disable").await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(gateway.states().await[3], "permanent");
 }
 
@@ -79,18 +79,18 @@ async fn a_label_of_two_keys_is_ambiguous_and_their_positions_are_not() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_there_is_not_found() {
+async fn changing_an_unknown_key_gives_404() {
     let gateway = with_labels().await;
 
     for name in ["nobody", "5", "-1", "+1", "99999999999999999999"] {
-        let answer = gateway.change(&format!("/keys/{name}/disable")).await;
-        assert_eq!(answer.status, 404, "{name}");
-        assert!(answer.json()["error"].is_string());
+        let response = gateway.change(&format!("/keys/{name}/disable")).await;
+        assert_eq!(response.status, 404, "{name}");
+        assert!(response.json()["error"].is_string());
     }
 }
 
 #[tokio::test]
-async fn only_the_key_with_the_given_ends_is_changed() {
+async fn only_a_key_with_the_given_hint_is_changed() {
     let gateway = with_labels().await;
 
     let other = gateway.change("/keys/4/disable?hint=sk-c...1111").await;
@@ -103,11 +103,11 @@ async fn only_the_key_with_the_given_ends_is_changed() {
 }
 
 #[tokio::test]
-async fn nothing_is_changed_by_looking() {
+async fn get_requests_change_nothing() {
     let gateway = with_labels().await;
 
-    let answer = send(get(&gateway.admin_url("/keys/bad/disable"))).await;
+    let response = send(get(&gateway.admin_url("/keys/bad/disable"))).await;
 
-    assert_eq!(answer.status, 405);
+    assert_eq!(response.status, 405);
     assert_eq!(gateway.states().await[0], "valid");
 }

@@ -1,4 +1,4 @@
-//! The token that clients present.
+//! The client token.
 
 use crate::support::{GOOD, TOKEN, Upstream, gateway, post, send, upstream, with};
 
@@ -9,7 +9,7 @@ fn assert_never_seen_by(upstream: &Upstream) {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_stripped_and_a_key_of_the_pool_used() {
+async fn a_client_token_in_authorization_is_replaced_by_a_key() {
     let upstream = upstream().await;
     let gateway = gateway("anthropic", &upstream.url)
         .keys([GOOD])
@@ -18,15 +18,15 @@ async fn a_bearer_token_is_stripped_and_a_key_of_the_pool_used() {
         .await;
     let request = post(&gateway.url("/v1/messages"));
 
-    let answer = send(with(request, "authorization", &format!("bearer {TOKEN}"))).await;
+    let response = send(with(request, "authorization", &format!("bearer {TOKEN}"))).await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(upstream.keys(), [GOOD]);
     assert_never_seen_by(&upstream);
 }
 
 #[tokio::test]
-async fn a_token_in_x_api_key_is_stripped_and_a_key_of_the_pool_used() {
+async fn a_client_token_in_x_api_key_is_replaced_by_a_key() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url)
         .keys([GOOD])
@@ -34,20 +34,20 @@ async fn a_token_in_x_api_key_is_stripped_and_a_key_of_the_pool_used() {
         .listen()
         .await;
 
-    let answer = send(with(
+    let response = send(with(
         post(&gateway.url("/v1/responses")),
         "x-api-key",
         TOKEN,
     ))
     .await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(upstream.keys(), [GOOD]);
     assert_never_seen_by(&upstream);
 }
 
 #[tokio::test]
-async fn without_token_or_key_a_client_gets_401_in_the_shape_of_anthropic() {
+async fn a_client_without_token_or_key_gets_401_in_anthropics_format() {
     let upstream = upstream().await;
     let gateway = gateway("anthropic", &upstream.url)
         .keys([GOOD])
@@ -55,17 +55,17 @@ async fn without_token_or_key_a_client_gets_401_in_the_shape_of_anthropic() {
         .listen()
         .await;
 
-    let answer = send(post(&gateway.url("/v1/messages"))).await;
+    let response = send(post(&gateway.url("/v1/messages"))).await;
 
-    assert_eq!(answer.status, 401);
-    assert_eq!(answer.headers["content-type"], "application/json");
-    assert_eq!(answer.json()["type"], "error");
-    assert_eq!(answer.json()["error"]["type"], "authentication_error");
+    assert_eq!(response.status, 401);
+    assert_eq!(response.headers["content-type"], "application/json");
+    assert_eq!(response.json()["type"], "error");
+    assert_eq!(response.json()["error"]["type"], "authentication_error");
     assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
-async fn without_token_or_key_a_client_gets_401_in_the_shape_of_openai() {
+async fn a_client_without_token_or_key_gets_401_in_openais_format() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url)
         .keys([GOOD])
@@ -73,28 +73,28 @@ async fn without_token_or_key_a_client_gets_401_in_the_shape_of_openai() {
         .listen()
         .await;
 
-    let answer = send(post(&gateway.url("/v1/responses"))).await;
+    let response = send(post(&gateway.url("/v1/responses"))).await;
 
-    assert_eq!(answer.status, 401);
-    assert_eq!(answer.json()["error"]["code"], "invalid_api_key");
+    assert_eq!(response.status, 401);
+    assert_eq!(response.json()["error"]["code"], "invalid_api_key");
     assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_refused_where_no_client_brings_a_key() {
+async fn a_wrong_client_token_is_rejected_with_byok_never() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
     let gateway = gateway.args(["--byok", "never"]).listen().await;
     let almost = format!("Bearer {}x", &TOKEN[..TOKEN.len() - 1]);
 
-    let answer = send(with(post(&gateway.url("/")), "authorization", &almost)).await;
+    let response = send(with(post(&gateway.url("/")), "authorization", &almost)).await;
 
-    assert_eq!(answer.status, 401);
+    assert_eq!(response.status, 401);
     assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
-async fn a_client_with_a_key_of_its_own_needs_no_token() {
+async fn a_client_with_its_own_key_needs_no_token() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url)
         .keys([GOOD])
@@ -102,19 +102,19 @@ async fn a_client_with_a_key_of_its_own_needs_no_token() {
         .listen()
         .await;
 
-    let answer = send(with(
+    let response = send(with(
         post(&gateway.url("/")),
         "authorization",
         "Bearer sk-own",
     ))
     .await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(upstream.keys(), ["sk-own"]);
 }
 
 #[tokio::test]
-async fn a_client_may_bring_the_token_and_a_key_of_its_own() {
+async fn a_client_can_send_the_token_and_its_own_key() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url)
         .keys([GOOD])
@@ -130,12 +130,12 @@ async fn a_client_may_bring_the_token_and_a_key_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_copilot_client_without_a_token_of_any_kind_is_refused() {
+async fn a_copilot_client_without_any_token_is_rejected() {
     let upstream = upstream().await;
     let gateway = gateway("copilot", &upstream.url).token().listen().await;
 
-    let answer = send(post(&gateway.url("/chat/completions"))).await;
+    let response = send(post(&gateway.url("/chat/completions"))).await;
 
-    assert_eq!(answer.status, 401);
+    assert_eq!(response.status, 401);
     assert!(upstream.seen().is_empty());
 }

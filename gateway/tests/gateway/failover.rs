@@ -10,19 +10,19 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn an_answer_comes_through_a_revoked_and_a_rate_limited_key() {
+async fn a_request_succeeds_after_a_revoked_and_a_rate_limited_key() {
     let upstream = upstream().await;
     let gateway = gateway("anthropic", &upstream.url).keys([REVOKED, LIMITED, GOOD]);
     let gateway = gateway.listen().await;
 
-    let answer = send(post(&gateway.url("/v1/messages"))).await;
+    let response = send(post(&gateway.url("/v1/messages"))).await;
 
-    assert_eq!((answer.status, answer.text.as_str()), (200, "fine"));
+    assert_eq!((response.status, response.text.as_str()), (200, "fine"));
     assert_eq!(upstream.keys(), [REVOKED, LIMITED, GOOD]);
 }
 
 #[tokio::test]
-async fn the_next_request_goes_to_the_good_key_at_once() {
+async fn the_next_request_uses_the_good_key_at_once() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, GOOD]);
     let gateway = gateway.listen().await;
@@ -34,15 +34,15 @@ async fn the_next_request_goes_to_the_good_key_at_once() {
 }
 
 #[tokio::test]
-async fn the_body_is_sent_again_whole() {
+async fn the_complete_body_is_sent_again() {
     let upstream = upstream_with(async |request| Response::new(request.into_body()));
     let upstream = upstream.await;
     let gateway = gateway("openai", &upstream.url).keys([LIMITED, GOOD]);
     let gateway = gateway.listen().await;
 
-    let answer = send(post(&gateway.url("/v1/responses"))).await;
+    let response = send(post(&gateway.url("/v1/responses"))).await;
 
-    assert_eq!(answer.text, "question");
+    assert_eq!(response.text, "question");
 }
 
 #[tokio::test]
@@ -58,14 +58,14 @@ async fn keys_can_come_from_a_file_with_comments() {
         .await;
     std::fs::remove_file(file).unwrap();
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 200);
+    assert_eq!(response.status, 200);
     assert_eq!(upstream.keys(), [REVOKED, GOOD]);
 }
 
 #[tokio::test]
-async fn a_header_of_any_name_can_carry_the_key() {
+async fn a_custom_header_can_carry_the_key() {
     let upstream = upstream().await;
     let gateway = gateway("header:x-token", &upstream.url).keys([GOOD]);
     let gateway = gateway.listen().await;
@@ -76,7 +76,7 @@ async fn a_header_of_any_name_can_carry_the_key() {
 }
 
 #[tokio::test]
-async fn a_client_may_speak_http_2() {
+async fn a_client_can_use_http_2() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, GOOD]);
     let gateway = gateway.listen().await;
@@ -84,29 +84,29 @@ async fn a_client_may_speak_http_2() {
         .http2_only(true)
         .build_http();
 
-    let answer = soon(client.request(post(&gateway.url("/v1/responses"))))
+    let response = soon(client.request(post(&gateway.url("/v1/responses"))))
         .await
         .unwrap();
 
     assert_eq!(
-        (answer.status().as_u16(), answer.version()),
+        (response.status().as_u16(), response.version()),
         (200, http::Version::HTTP_2)
     );
     assert_eq!(
-        answer.into_body().collect().await.unwrap().to_bytes(),
+        response.into_body().collect().await.unwrap().to_bytes(),
         "fine"
     );
 }
 
 #[tokio::test]
-async fn when_no_key_is_left_the_client_is_told_in_the_providers_shape() {
+async fn the_exhausted_response_has_the_providers_format() {
     let upstream = upstream().await;
     let gateway = gateway("anthropic", &upstream.url).keys([REVOKED, LIMITED]);
     let gateway = gateway.listen().await;
 
-    let answer = send(post(&gateway.url("/v1/messages"))).await;
+    let response = send(post(&gateway.url("/v1/messages"))).await;
 
-    assert_eq!(answer.status, 429);
-    assert_eq!(answer.headers["retry-after"], "30");
-    assert_eq!(answer.json()["error"]["type"], "rate_limit_error");
+    assert_eq!(response.status, 429);
+    assert_eq!(response.headers["retry-after"], "30");
+    assert_eq!(response.json()["error"]["type"], "rate_limit_error");
 }

@@ -1,4 +1,4 @@
-//! The last failovers, for an operator.
+//! The list of failovers for operators.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ async fn failovers(gateway: &Gateway) -> Value {
 }
 
 #[tokio::test]
-async fn each_attempt_is_told_and_the_query_is_not() {
+async fn a_failover_shows_each_attempt_and_not_the_query() {
     let upstream = upstream().await;
     let file = file(&format!("first = {REVOKED}\n{LIMITED}\n{GOOD}\n"));
     let gateway = gateway("openai", &upstream.url).keys_file(&file).admin();
@@ -17,10 +17,10 @@ async fn each_attempt_is_told_and_the_query_is_not() {
     std::fs::remove_file(file).unwrap();
     send(post(&gateway.url("/v1/responses?key=secret"))).await;
 
-    let mut told = failovers(&gateway).await;
+    let mut shown = failovers(&gateway).await;
 
-    assert!(told[0]["time_ms"].take().as_u64() > Some(1_700_000_000_000));
-    for attempt in told[0]["attempts"].as_array_mut().unwrap() {
+    assert!(shown[0]["time_ms"].take().as_u64() > Some(1_700_000_000_000));
+    for attempt in shown[0]["attempts"].as_array_mut().unwrap() {
         assert!(attempt["took_ms"].take().is_u64());
     }
     let attempt = |label: Value, hint: &str, status: u16, verdict: &str, reason: Value| {
@@ -30,7 +30,7 @@ async fn each_attempt_is_told_and_the_query_is_not() {
         })
     };
     assert_eq!(
-        told,
+        shown,
         json!([{
             "time_ms": null,
             "method": "POST",
@@ -49,7 +49,7 @@ async fn each_attempt_is_told_and_the_query_is_not() {
 }
 
 #[tokio::test]
-async fn a_request_that_went_through_at_once_is_not_told_of() {
+async fn a_request_that_succeeds_at_once_is_no_failover() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).admin();
     let gateway = gateway.listen().await;
@@ -59,7 +59,7 @@ async fn a_request_that_went_through_at_once_is_not_told_of() {
 }
 
 #[tokio::test]
-async fn the_last_fifty_are_kept_the_latest_first() {
+async fn the_last_fifty_failovers_are_kept_latest_first() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED]).admin();
     let gateway = gateway.listen().await;
@@ -67,28 +67,28 @@ async fn the_last_fifty_are_kept_the_latest_first() {
         send(post(&gateway.url(&format!("/{number}")))).await;
     }
 
-    let told = failovers(&gateway).await;
+    let shown = failovers(&gateway).await;
 
-    let told = told.as_array().unwrap();
-    assert_eq!(told.len(), 50);
+    let shown = shown.as_array().unwrap();
+    assert_eq!(shown.len(), 50);
     assert_eq!(
-        (&told[0]["path"], &told[49]["path"]),
+        (&shown[0]["path"], &shown[49]["path"]),
         (&json!("/59"), &json!("/10"))
     );
     assert_eq!(
-        (&told[0]["outcome"], &told[0]["attempts"]),
+        (&shown[0]["outcome"], &shown[0]["attempts"]),
         (&json!("exhausted"), &json!([]))
     );
 }
 
 #[tokio::test]
-async fn a_long_path_is_cut() {
+async fn a_long_path_is_truncated() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED]).admin();
     let gateway = gateway.listen().await;
     send(post(&gateway.url(&format!("/{}", "x".repeat(5_000))))).await;
 
-    let told = failovers(&gateway).await;
+    let shown = failovers(&gateway).await;
 
-    assert_eq!(told[0]["path"].as_str().unwrap().chars().count(), 201);
+    assert_eq!(shown[0]["path"].as_str().unwrap().chars().count(), 201);
 }

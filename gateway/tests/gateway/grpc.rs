@@ -1,4 +1,4 @@
-//! gRPC through the gateway, HTTP/2 on both sides.
+//! gRPC with HTTP/2 on both sides.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response};
@@ -17,7 +17,7 @@ fn call(url: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// The head of the answer, its message and its trailers.
+/// The head of the response, its message and its trailers.
 async fn send(request: Request<Body>) -> (HeaderMap, String, HeaderMap) {
     let client = Client::builder(TokioExecutor::new())
         .http2_only(true)
@@ -46,7 +46,7 @@ async fn echo(request: Request<Body>) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_call_survives_refused_keys_and_its_trailers_come_through() {
+async fn a_grpc_call_survives_refused_keys_and_keeps_its_trailers() {
     let upstream = upstream_with(echo).await;
     let gateway = gateway("grpc", &upstream.url)
         .keys([LIMITED, REVOKED, GOOD])
@@ -59,7 +59,7 @@ async fn a_call_survives_refused_keys_and_its_trailers_come_through() {
 }
 
 #[tokio::test]
-async fn with_no_key_left_the_caller_gets_a_status_of_grpc() {
+async fn a_grpc_caller_gets_a_grpc_status_if_no_key_is_left() {
     let upstream = upstream_with(echo).await;
     let gateway = gateway("grpc", &upstream.url)
         .keys([LIMITED])
@@ -71,7 +71,7 @@ async fn with_no_key_left_the_caller_gets_a_status_of_grpc() {
 }
 
 #[tokio::test]
-async fn the_gateways_own_refusals_are_statuses_of_grpc() {
+async fn the_gateways_own_errors_are_grpc_statuses() {
     let (url, _socket) = nobody();
     let gateway = gateway("grpc", &url).keys([GOOD]).token().listen().await;
     let (head, _, _) = send(call(&gateway.url)).await;

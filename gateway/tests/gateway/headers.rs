@@ -1,4 +1,4 @@
-//! What a proxy passes on, and what ends at it.
+//! Headers and targets that the gateway forwards, changes or removes.
 
 use axum::body::Body;
 use axum::http::Response;
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::support::{GOOD, gateway, get, post, send, soon, upstream, upstream_with, with};
 
 #[tokio::test]
-async fn path_and_query_follow_the_upstreams_base_path() {
+async fn path_and_query_are_appended_to_the_base_path() {
     let upstream = upstream().await;
     let base = format!("{}/base/", upstream.url);
     let gateway = gateway("openai", &base).keys([GOOD]).listen().await;
@@ -22,7 +22,7 @@ async fn path_and_query_follow_the_upstreams_base_path() {
 }
 
 #[tokio::test]
-async fn the_host_is_the_upstreams() {
+async fn the_host_header_is_the_upstreams() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
@@ -33,7 +33,7 @@ async fn the_host_is_the_upstreams() {
 }
 
 #[tokio::test]
-async fn headers_of_the_clients_connection_end_here() {
+async fn hop_by_hop_request_headers_are_not_forwarded() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let mut request = post(&gateway.url("/"));
@@ -70,7 +70,7 @@ async fn headers_of_the_clients_connection_end_here() {
 }
 
 #[tokio::test]
-async fn headers_of_the_upstreams_connection_end_here() {
+async fn hop_by_hop_response_headers_are_not_forwarded() {
     let upstream = upstream_with(async |_| {
         let response = Response::builder()
             .header("connection", "x-listed")
@@ -83,23 +83,23 @@ async fn headers_of_the_upstreams_connection_end_here() {
     let upstream = upstream.await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
-    let answer = send(get(&gateway.url("/"))).await;
+    let response = send(get(&gateway.url("/"))).await;
 
     for gone in ["x-listed", "proxy-authenticate", "set-cookie"] {
-        assert!(!answer.headers.contains_key(gone), "{gone}");
+        assert!(!response.headers.contains_key(gone), "{gone}");
     }
-    assert_eq!(answer.headers["x-kept"], "1");
+    assert_eq!(response.headers["x-kept"], "1");
 }
 
 #[tokio::test]
-async fn the_body_keeps_its_length() {
+async fn the_body_keeps_its_content_length() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
     assert_eq!(upstream.seen()[0].header("content-length"), Some("8"));
-    assert_eq!(answer.headers["content-length"], "4");
+    assert_eq!(response.headers["content-length"], "4");
 }
 
 #[tokio::test]
@@ -110,13 +110,13 @@ async fn a_get_keeps_its_body_of_unknown_length() {
     let mut request = get(&gateway.url("/"));
     *request.body_mut() = Body::from_stream(question);
 
-    let answer = send(with(request, "transfer-encoding", "chunked")).await;
+    let response = send(with(request, "transfer-encoding", "chunked")).await;
 
-    assert_eq!(answer.text, "question");
+    assert_eq!(response.text, "question");
 }
 
 #[tokio::test]
-async fn a_target_without_a_path_is_refused() {
+async fn a_target_without_a_path_is_rejected() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
@@ -126,10 +126,10 @@ async fn a_target_without_a_path_is_refused() {
             .unwrap();
         let request = format!("{target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        let mut response = String::new();
+        soon(stream.read_to_string(&mut response)).await.unwrap();
 
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
     }
     assert!(upstream.seen().is_empty());
 }

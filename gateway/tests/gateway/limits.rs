@@ -1,4 +1,4 @@
-//! How far one request may go.
+//! Limits of a request.
 
 use crate::support::{GOOD, LIMITED, REVOKED, gateway, post, send, upstream};
 
@@ -8,9 +8,9 @@ async fn a_request_tries_no_more_keys_than_max_attempts() {
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, LIMITED, GOOD]);
     let gateway = gateway.args(["--max-attempts", "2"]).listen().await;
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 429);
+    assert_eq!(response.status, 429);
     assert_eq!(upstream.keys(), [REVOKED, LIMITED]);
 }
 
@@ -20,9 +20,9 @@ async fn a_body_over_max_replay_bytes_is_sent_once() {
     let gateway = gateway("openai", &upstream.url).keys([LIMITED, GOOD]);
     let gateway = gateway.args(["--max-replay-bytes", "7"]).listen().await;
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 429);
+    assert_eq!(response.status, 429);
     assert_eq!(upstream.keys(), [LIMITED]);
 }
 
@@ -32,8 +32,8 @@ async fn a_body_over_the_replay_budget_is_sent_once() {
     let gateway = gateway("openai", &upstream.url).keys([LIMITED, GOOD]);
     let gateway = gateway.args(["--replay-budget", "7"]).listen().await;
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 429);
+    assert_eq!(response.status, 429);
     assert_eq!(upstream.keys(), [LIMITED]);
 }

@@ -1,4 +1,4 @@
-//! The gateway as a process of its own, between real clients and a real upstream.
+//! The gateway process, between real clients and a real upstream.
 
 #![allow(unreachable_pub)]
 
@@ -15,9 +15,9 @@ mod failovers;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
-mod healing;
 mod limits;
 mod metrics;
+mod recovery;
 mod reload;
 mod secrets;
 mod shutdown;

@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics for Prometheus.
 
 use crate::support::{GOOD, Gateway, LIMITED, REVOKED, gateway, get, post, send, upstream};
 
@@ -17,10 +17,10 @@ async fn states_transitions_attempts_and_lost_time_are_counted() {
     gateway.change("/keys/0/reinstate").await;
     gateway.change("/keys/2/disable").await;
 
-    let answer = send(get(&gateway.admin_url("/metrics"))).await;
+    let response = send(get(&gateway.admin_url("/metrics"))).await;
 
-    assert_eq!(answer.status, 200);
-    let kind = answer.headers["content-type"].to_str().unwrap();
+    assert_eq!(response.status, 200);
+    let kind = response.headers["content-type"].to_str().unwrap();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     for line in [
         "# TYPE key_pool_state gauge",
@@ -36,25 +36,25 @@ async fn states_transitions_attempts_and_lost_time_are_counted() {
         "key_pool_refused_attempt_seconds_count{pool=\"openai\"} 2",
     ] {
         assert!(
-            answer.text.lines().any(|there| there == line),
+            response.text.lines().any(|there| there == line),
             "{line} in {}",
-            answer.text
+            response.text
         );
     }
-    assert!(!answer.text.contains("canary"));
+    assert!(!response.text.contains("canary"));
 }
 
 #[cfg(not(feature = "metrics"))]
 #[tokio::test]
-async fn a_build_without_metrics_says_so() {
+async fn a_build_without_metrics_reports_it() {
     let gateway = after_a_failover().await;
 
-    let answer = send(get(&gateway.admin_url("/metrics"))).await;
+    let response = send(get(&gateway.admin_url("/metrics"))).await;
 
-    assert_eq!(answer.status, 404);
+    assert_eq!(response.status, 404);
     assert!(
-        answer.text.contains("--features metrics"),
+        response.text.contains("--features metrics"),
         "{}",
-        answer.text
+        response.text
     );
 }

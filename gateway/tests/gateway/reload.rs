@@ -1,4 +1,4 @@
-//! The keys are read again when their file changes.
+//! The keys are reloaded when their file changes.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ async fn start(keys: &Path) -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Puts another file into the place of the old one.
+/// Replaces the file with a new one.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -30,7 +30,7 @@ async fn hints(gateway: &Gateway) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_again_is_read_again() {
+async fn a_rewritten_keys_file_is_reloaded() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{REVOKED}\n")).unwrap();
@@ -42,14 +42,14 @@ async fn a_file_that_is_written_again_is_read_again() {
         .prints("reloaded keys: added new one (sk-c...3333); kept 1\n")
         .await;
 
-    // The first keeps its state.
+    // The first key keeps its state.
     assert_eq!(gateway.states().await, ["permanent", "valid"]);
     assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
     assert_eq!(upstream.keys(), [REVOKED, GOOD]);
 }
 
 #[tokio::test]
-async fn a_file_in_the_place_of_another_is_read_each_time() {
+async fn a_replaced_keys_file_is_reloaded_each_time() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{REVOKED}\n{LIMITED}\n")).unwrap();
@@ -68,10 +68,10 @@ async fn a_file_in_the_place_of_another_is_read_each_time() {
     assert_eq!(hints(&gateway).await, ["sk-c...4444"]);
 }
 
-/// As Kubernetes does it: the file is a link through `..data`, which is swapped.
+/// Kubernetes links the file through `..data`, and replaces that link.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_that_leads_elsewhere_now_is_followed() {
+async fn a_changed_link_to_the_keys_file_is_followed() {
     use std::os::unix::fs::symlink;
 
     let directory = Directory::new();
@@ -94,7 +94,7 @@ async fn a_link_that_leads_elsewhere_now_is_followed() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_into_another_directory_is_watched_there() {
+async fn a_linked_keys_file_is_watched_in_its_directory() {
     let (here, there) = (Directory::new(), Directory::new());
     fs::write(there.path("keys"), REVOKED).unwrap();
     std::os::unix::fs::symlink(there.path("keys"), here.path("keys")).unwrap();
@@ -106,7 +106,7 @@ async fn a_link_into_another_directory_is_watched_there() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_right_changes_nothing_and_is_told_of() {
+async fn an_invalid_keys_file_changes_nothing_and_is_reported() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{GOOD}\n")).unwrap();
@@ -144,17 +144,20 @@ async fn a_file_that_is_not_right_changes_nothing_and_is_told_of() {
     fs::remove_file(&path).unwrap();
     gateway.prints("No such file").await;
     assert_eq!(hints(&gateway).await, ["sk-c...3333"]);
-    let told = gateway.stderr();
+    let printed = gateway.stderr();
     let each = "gateway: keys not reloaded: --keys-file ";
-    assert!(told.lines().all(|line| line.starts_with(each)), "{told}");
-    assert!(!told.contains("canary"), "{told}");
+    assert!(
+        printed.lines().all(|line| line.starts_with(each)),
+        "{printed}"
+    );
+    assert!(!printed.contains("canary"), "{printed}");
 
     replace(&path, &format!("{OTHER}\n"));
     until(async || hints(&gateway).await == ["sk-c...4444"]).await;
 }
 
 #[tokio::test]
-async fn a_label_and_a_group_can_be_given_to_a_key_that_stays() {
+async fn a_reload_can_change_the_label_and_group_of_a_key() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{LIMITED}\n{GOOD}\n")).unwrap();
@@ -171,7 +174,7 @@ async fn a_label_and_a_group_can_be_given_to_a_key_that_stays() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sighup_reads_the_keys_again_and_says_so_in_any_case() {
+async fn sighup_reloads_the_keys_and_always_reports_it() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{GOOD}\n")).unwrap();
@@ -187,7 +190,7 @@ async fn sighup_reads_the_keys_again_and_says_so_in_any_case() {
 }
 
 #[tokio::test]
-async fn what_else_happens_in_the_directory_is_not_told_of() {
+async fn changes_of_other_files_are_not_reported() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, format!("{GOOD}\n")).unwrap();
@@ -206,7 +209,7 @@ async fn what_else_happens_in_the_directory_is_not_told_of() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn keys_that_came_through_a_pipe_are_read_once() {
+async fn keys_from_a_pipe_are_read_once() {
     let directory = Directory::new();
     let path = directory.path("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
@@ -224,7 +227,7 @@ async fn keys_that_came_through_a_pipe_are_read_once() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn without_a_file_sighup_is_left_to_the_system() {
+async fn without_a_keys_file_sighup_is_not_handled() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
@@ -233,7 +236,7 @@ async fn without_a_file_sighup_is_left_to_the_system() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn with_a_file_sighup_is_caught() {
+async fn with_a_keys_file_sighup_is_handled() {
     let directory = Directory::new();
     let path = directory.path("keys");
     fs::write(&path, GOOD).unwrap();

@@ -1,4 +1,4 @@
-//! No key and no token is ever printed, answered or written, whatever happens and however encoded.
+//! No output, response or file contains a key or a token, in any encoding.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use crate::support::{
     get, nobody, post, send, upstream_with, with,
 };
 
-/// Their middles have what is written otherwise in URLs, in JSON and in each kind of base64.
+/// They contain characters that URLs, JSON and the variants of base64 encode differently.
 const ECHOED: &str = "sk-canary-e+c/h=o?e~d\"-44444444";
 const ADDED: &str = "sk-canary-a+d/d=e>d\\é-55555555";
 const REPEATED: &str = "sk-canary-repeated-66666666";
@@ -28,10 +28,10 @@ const SECRETS: [&str; 8] = [
     ADMIN_TOKEN,
 ];
 
-/// How much of a secret is one: hints show less of it, and never in one piece.
+/// The length of a piece that counts as a leak. Hints show less.
 const PIECE: usize = 12;
 
-/// All that the gateway lets out, under the name of where it came from.
+/// Everything that the gateway emits, with its source.
 #[derive(Default)]
 struct Emitted(Vec<(String, String)>);
 
@@ -42,9 +42,9 @@ impl Emitted {
 
     async fn ask(&mut self, request: Request<Body>) -> u16 {
         let from = request.uri().to_string();
-        let answer = send(request).await;
-        self.add(&from, format!("{:?}\n{}", answer.headers, answer.text));
-        answer.status
+        let response = send(request).await;
+        self.add(&from, format!("{:?}\n{}", response.headers, response.text));
+        response.status
     }
 
     async fn ask_admin(&mut self, gateway: &Gateway) {
@@ -76,7 +76,7 @@ impl Emitted {
     }
 }
 
-/// The pieces of a secret as such, and the whole in the ways in which it could be written.
+/// The pieces of a secret, and its encodings.
 fn forms(secret: &str) -> Vec<String> {
     let characters: Vec<char> = secret.chars().collect();
     let mut forms: Vec<String> = characters
@@ -95,7 +95,7 @@ fn forms(secret: &str) -> Vec<String> {
     let url: String = bytes.map(encode).collect();
     forms.extend([url.replace("%20", "+"), url.to_lowercase(), url]);
     forms.push(format!("{secret:?}").trim_matches('"').to_owned());
-    // Behind any number of bytes, of which it shares the first and the last character.
+    // Base64 at each offset, without the first and last characters, which depend on other bytes.
     for before in 0..3 {
         let padded = [&b"   "[..before], secret.as_bytes()].concat();
         let shown = (before * 8).div_ceil(6)..padded.len() * 8 / 6;
@@ -105,8 +105,8 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// It echoes what it gets where it refuses: some keys at once, one for this path alone, and every key
-/// under another one.
+/// An upstream whose refusals echo the request. It refuses some keys always, one key for this path
+/// only, and every key for another path.
 async fn echoing() -> Upstream {
     upstream_with(async |request| {
         let key = request.headers()["authorization"].as_bytes();
@@ -126,7 +126,7 @@ async fn prints(gateway: &Gateway, what: &str, times: usize) {
 }
 
 #[tokio::test]
-async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
+async fn no_output_response_or_file_contains_a_key_or_token() {
     let (upstream, directory) = (echoing().await, Directory::new());
     let (keys, state) = (directory.path("keys"), directory.path("state"));
     let first = format!("one = {REVOKED}\n[org]\n{LIMITED}\n[]\n<b>three</b> = {ECHOED}\n{GOOD}\n");
@@ -163,7 +163,7 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
     assert_eq!(emitted.ask(request("/refused")).await, 429);
     emitted.ask_admin(&gateway).await;
 
-    // Changes of all kinds, by those who may and those who may not.
+    // Changes of all kinds, with and without the admin token.
     for path in [
         "one/reinstate",
         "1/disable",
@@ -189,9 +189,9 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
         format!("7 = {REPEATED}\n"),
         format!(" = {REPEATED}\n"),
     ] {
-        let told = gateway.stderr().matches("keys not reloaded").count();
+        let reported = gateway.stderr().matches("keys not reloaded").count();
         std::fs::write(&keys, bad).unwrap();
-        prints(&gateway, "keys not reloaded", told + 1).await;
+        prints(&gateway, "keys not reloaded", reported + 1).await;
     }
     for label in ["one", "added"] {
         let url = gateway.admin_url(&format!("/keys/{label}/disable"));
@@ -207,7 +207,7 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
     emitted.add("stdout", ended.stdout);
     emitted.add("stderr", ended.stderr);
 
-    // Once more, with the keys that were there at first.
+    // Again, with the first keys.
     std::fs::write(&keys, &first).unwrap();
     let again = start().listen().await;
     emitted.ask_admin(&again).await;
@@ -216,7 +216,7 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
     if cfg!(feature = "serde") {
         emitted.add("state file", std::fs::read_to_string(&state).unwrap());
     }
-    // What it is started with wrongly.
+    // Invalid configurations.
     std::fs::write(&keys, format!("{REPEATED}\n{REPEATED}\n")).unwrap();
     emitted.add("refusal", start().refused().await);
 
@@ -225,7 +225,7 @@ async fn nothing_printed_answered_or_written_holds_a_key_or_a_token() {
 }
 
 #[test]
-fn a_secret_is_found_in_each_of_its_forms() {
+fn the_search_finds_a_secret_in_each_encoding() {
     let found = |text: &str| forms(ECHOED).iter().any(|form| text.contains(form));
     assert!(found(&format!("the key {ECHOED}.")));
     assert!(found(&ECHOED[8..24]));
@@ -239,7 +239,7 @@ fn a_secret_is_found_in_each_of_its_forms() {
 }
 
 #[tokio::test]
-async fn what_is_printed_about_a_failed_upstream_holds_no_key() {
+async fn errors_about_the_upstream_contain_no_key() {
     let (nowhere, _held) = nobody();
     let gateway = gateway("openai", &nowhere)
         .keys([GOOD])

@@ -1,4 +1,4 @@
-//! A signal lets what runs finish.
+//! Graceful shutdown.
 
 #![cfg(unix)]
 
@@ -28,30 +28,30 @@ async fn slow_upstream() -> (Upstream, mpsc::Receiver<Sender>) {
 }
 
 #[tokio::test]
-async fn a_running_response_is_finished() {
-    let (upstream, mut answers) = slow_upstream().await;
+async fn a_signal_lets_a_response_finish() {
+    let (upstream, mut responses) = slow_upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let response = soon(client().request(post(&gateway.url("/"))))
         .await
         .unwrap();
-    let mut answer = answers.recv().await.unwrap();
+    let mut sender = responses.recv().await.unwrap();
     let mut body = response.into_body();
-    answer.send_data("one ".into()).await.unwrap();
+    sender.send_data("one ".into()).await.unwrap();
     assert_eq!(next_data(&mut body).await.as_deref(), Some("one "));
 
     gateway.signal("TERM").await;
     let address = gateway.url.strip_prefix("http://").unwrap();
     soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
-    answer.send_data("two".into()).await.unwrap();
+    sender.send_data("two".into()).await.unwrap();
     assert_eq!(next_data(&mut body).await.as_deref(), Some("two"));
-    drop(answer);
+    drop(sender);
 
     assert_eq!(next_data(&mut body).await, None);
     assert_eq!(gateway.ended().await.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn an_idle_gateway_ends_at_once() {
+async fn an_idle_gateway_stops_at_once() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     send(post(&gateway.url("/"))).await;
@@ -62,13 +62,13 @@ async fn an_idle_gateway_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_signal_does_not_wait() {
-    let (upstream, mut answers) = slow_upstream().await;
+async fn a_second_signal_stops_at_once() {
+    let (upstream, mut responses) = slow_upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let response = soon(client().request(post(&gateway.url("/"))))
         .await
         .unwrap();
-    let _unfinished = answers.recv().await.unwrap();
+    let _unfinished = responses.recv().await.unwrap();
 
     gateway.signal("TERM").await;
     let address = gateway.url.strip_prefix("http://").unwrap();

@@ -1,4 +1,4 @@
-//! What is out is out after a restart, too.
+//! The state of the keys survives a restart.
 
 #[cfg(feature = "serde")]
 mod kept {
@@ -27,7 +27,7 @@ mod kept {
     }
 
     #[tokio::test]
-    async fn a_restart_forgets_no_mark() {
+    async fn a_restart_keeps_all_marks() {
         let (upstream, directory) = (upstream().await, Directory::new());
         let state = directory.path("state");
         let first = start(&upstream, &state).await;
@@ -49,12 +49,12 @@ mod kept {
     }
 
     #[tokio::test]
-    async fn the_file_is_written_while_the_gateway_runs() {
+    async fn the_state_file_is_written_while_the_gateway_runs() {
         let (upstream, directory) = (upstream().await, Directory::new());
         let state = directory.path("state");
         let first = start(&upstream, &state).await;
         send(post(&first.url("/"))).await;
-        // Nobody tells a killed process to write.
+        // A killed process cannot write at the end.
         until(async || {
             fs::read_to_string(&state)
                 .unwrap()
@@ -75,7 +75,7 @@ mod kept {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn only_the_owner_may_read_the_file() {
+    async fn only_the_owner_can_read_the_state_file() {
         use std::os::unix::fs::PermissionsExt;
 
         let (upstream, directory) = (upstream().await, Directory::new());
@@ -89,7 +89,7 @@ mod kept {
     }
 
     #[tokio::test]
-    async fn a_damaged_file_is_put_aside_and_told_of() {
+    async fn a_damaged_state_file_is_renamed_and_reported() {
         for text in ["", "{\"version\":", "{\"version\":99}", "\u{1f}"] {
             let (upstream, directory) = (upstream().await, Directory::new());
             let state = directory.path("state");
@@ -109,7 +109,7 @@ mod kept {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_written_is_refused_at_once() {
+    async fn a_state_file_that_cannot_be_written_is_rejected_at_start() {
         let gateway = gateway("openai", "http://127.0.0.1:9").keys([GOOD]);
         let line = gateway
             .args(["--state-file", "/nowhere/state"])
@@ -121,7 +121,7 @@ mod kept {
 
 #[cfg(not(feature = "serde"))]
 #[tokio::test]
-async fn a_build_without_it_says_so() {
+async fn a_build_without_state_files_reports_it() {
     let gateway = crate::support::gateway("openai", "http://127.0.0.1:9").keys(["a-key"]);
     let line = gateway.args(["--state-file", "state"]).refused().await;
     assert!(line.contains("--features serde"), "{line}");

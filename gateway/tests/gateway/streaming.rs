@@ -1,4 +1,4 @@
-//! Nothing is held back, in either direction.
+//! Bodies stream in both directions.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Request, Response};
@@ -13,7 +13,7 @@ use crate::support::{
 
 type Sender = http_body_util::channel::Sender<Bytes, std::io::Error>;
 
-/// An upstream that hands each answer's body to the test, to be written.
+/// An upstream that gives the test a sender for the body of each response.
 async fn scripted() -> (Upstream, mpsc::Receiver<Sender>) {
     let (senders, receiver) = mpsc::channel(1);
     let upstream = upstream_with(move |_| {
@@ -32,20 +32,20 @@ async fn scripted() -> (Upstream, mpsc::Receiver<Sender>) {
 
 #[tokio::test]
 async fn the_first_event_arrives_before_the_upstream_has_finished() {
-    let (upstream, mut answers) = scripted().await;
+    let (upstream, mut responses) = scripted().await;
     let gateway = gateway("anthropic", &upstream.url).keys([REVOKED, GOOD]);
     let gateway = gateway.listen().await;
 
     let response = soon(client().request(post(&gateway.url("/v1/messages"))))
         .await
         .unwrap();
-    let mut answer = answers.recv().await.unwrap();
+    let mut sender = responses.recv().await.unwrap();
     let mut body = response.into_body();
 
-    answer.send_data("data: 1\n\n".into()).await.unwrap();
+    sender.send_data("data: 1\n\n".into()).await.unwrap();
     assert_eq!(next_data(&mut body).await.as_deref(), Some("data: 1\n\n"));
-    answer.send_data("data: 2\n\n".into()).await.unwrap();
-    drop(answer);
+    sender.send_data("data: 2\n\n".into()).await.unwrap();
+    drop(sender);
     assert_eq!(next_data(&mut body).await.as_deref(), Some("data: 2\n\n"));
     assert_eq!(next_data(&mut body).await, None);
 }
@@ -70,7 +70,7 @@ async fn an_upload_reaches_the_upstream_before_it_is_complete() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_before_it_is_complete_goes_on_with_the_next_key() {
+async fn an_upload_that_is_refused_early_continues_with_the_next_key() {
     let upstream = upstream_with(async |request: Request<Body>| {
         let body = request.into_body().collect().await.unwrap();
         Response::new(body.to_bytes().into())
@@ -96,13 +96,13 @@ async fn an_upload_that_is_refused_before_it_is_complete_goes_on_with_the_next_k
     upload.send_data("two".into()).await.unwrap();
     drop(upload);
 
-    let mut answer = soon(sent).await.unwrap().unwrap().into_body();
-    assert_eq!(next_data(&mut answer).await.as_deref(), Some("onetwo"));
+    let mut response = soon(sent).await.unwrap().unwrap().into_body();
+    assert_eq!(next_data(&mut response).await.as_deref(), Some("onetwo"));
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_not_passed_on_as_complete() {
-    let (upstream, mut answers) = scripted().await;
+async fn an_incomplete_response_is_not_forwarded_as_complete() {
+    let (upstream, mut responses) = scripted().await;
     let gateway = gateway("anthropic", &upstream.url)
         .keys([GOOD])
         .listen()
@@ -111,19 +111,19 @@ async fn an_answer_that_breaks_off_is_not_passed_on_as_complete() {
     let response = soon(client().request(post(&gateway.url("/v1/messages"))))
         .await
         .unwrap();
-    let mut answer = answers.recv().await.unwrap();
+    let mut sender = responses.recv().await.unwrap();
     let mut body = response.into_body();
-    answer.send_data("data: 1\n\n".into()).await.unwrap();
+    sender.send_data("data: 1\n\n".into()).await.unwrap();
     assert!(next_data(&mut body).await.is_some());
-    answer.abort(std::io::Error::other("cut"));
+    sender.abort(std::io::Error::other("cut"));
 
     assert!(soon(body.frame()).await.unwrap().is_err());
     assert_eq!(upstream.keys(), [GOOD]);
 }
 
 #[tokio::test]
-async fn trailers_are_passed_on() {
-    let (upstream, mut answers) = scripted().await;
+async fn trailers_are_forwarded() {
+    let (upstream, mut responses) = scripted().await;
     let gateway = gateway("bearer", &upstream.url).keys([GOOD]).listen().await;
     let client = Client::builder(TokioExecutor::new())
         .http2_only(true)
@@ -134,11 +134,11 @@ async fn trailers_are_passed_on() {
         .insert("te", HeaderValue::from_static("trailers"));
 
     let response = tokio::spawn(client.request(request));
-    let mut answer = soon(answers.recv()).await.unwrap();
+    let mut sender = soon(responses.recv()).await.unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", HeaderValue::from_static("17"));
-    answer.send_trailers(trailers).await.unwrap();
-    drop(answer);
+    sender.send_trailers(trailers).await.unwrap();
+    drop(sender);
 
     let body = soon(response).await.unwrap().unwrap().into_body();
     let body = soon(body.collect()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The gateway as a process of its own, an upstream that it talks to, and a client.
+//! The gateway process, an upstream and a client.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -26,13 +26,13 @@ pub const GOOD: &str = "sk-canary-good-33333333";
 pub const TOKEN: &str = "token-canary-of-the-clients";
 pub const ADMIN_TOKEN: &str = "token-canary-of-the-operator";
 
-/// Waits for what must happen, but not for ever.
+/// Waits with a limit.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(20), what).await;
-    waited.expect("what was waited for did not happen")
+    waited.expect("it does not happen in time")
 }
 
-/// Asks again and again until it is so.
+/// Polls the condition until it is true.
 pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     soon(async {
         while !is_so().await {
@@ -42,38 +42,38 @@ pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// How the gateway is to be started.
+/// The command line and environment of a gateway to start.
 pub struct Start {
     command: Command,
 }
 
-/// A gateway that listens.
+/// A running gateway.
 pub struct Gateway {
     pub url: String,
-    /// Where `--admin` listens; empty without.
+    /// The admin address, or empty without `--admin`.
     pub admin: String,
     child: Child,
     stdout: JoinHandle<String>,
-    /// What it has printed so far, and what reads it.
+    /// What it has printed so far, and the task that reads it.
     stderr: Arc<Mutex<String>>,
     reading: JoinHandle<()>,
 }
 
-/// How it ended, and all that it printed.
+/// The exit status and the output.
 pub struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// The gateway in front of `upstream`, on a free port and with no environment but what is added.
+/// A gateway in front of `upstream`, on a free port, without gateway variables in its environment.
 pub fn gateway(provider: &str, upstream: &str) -> Start {
     bare()
         .args(["--provider", provider, "--upstream", upstream])
         .args(["--listen", "127.0.0.1:0"])
 }
 
-/// The gateway without a flag.
+/// A gateway without flags.
 pub fn bare() -> Start {
     let mut command = Command::new(env!("CARGO_BIN_EXE_key-failover-gateway"));
     for name in ["KEYS", "CLIENT_TOKEN", "ADMIN_TOKEN"] {
@@ -118,7 +118,7 @@ impl Start {
         self
     }
 
-    /// Starts it, and reads from its own words where it listens.
+    /// Starts the gateway, and reads its addresses from its output.
     pub async fn listen(mut self) -> Gateway {
         let has_admin = self.command.as_std().get_args().any(|arg| arg == "--admin");
         let mut child = self.command.spawn().unwrap();
@@ -134,22 +134,22 @@ impl Start {
             }
         });
 
-        let mut said = String::new();
-        let mut told = async |what: &str| {
-            let from = said.len();
-            soon(stdout.read_line(&mut said)).await.unwrap();
-            let url = said[from..].trim_end().strip_prefix(what);
-            let url = url.unwrap_or_else(|| panic!("expected {what:?} in {said:?}"));
+        let mut output = String::new();
+        let mut announced = async |what: &str| {
+            let from = output.len();
+            soon(stdout.read_line(&mut output)).await.unwrap();
+            let url = output[from..].trim_end().strip_prefix(what);
+            let url = url.unwrap_or_else(|| panic!("expected {what:?} in {output:?}"));
             url.to_owned()
         };
-        let url = told("gateway listening on ").await;
+        let url = announced("gateway listening on ").await;
         let admin = match has_admin {
-            true => told("admin listening on ").await,
+            true => announced("admin listening on ").await,
             false => String::new(),
         };
         let stdout = tokio::spawn(async move {
-            stdout.read_to_string(&mut said).await.unwrap();
-            said
+            stdout.read_to_string(&mut output).await.unwrap();
+            output
         });
         Gateway {
             url,
@@ -161,7 +161,7 @@ impl Start {
         }
     }
 
-    /// Starts it with something that it cannot take, and returns its one line about that.
+    /// Starts the gateway with an invalid configuration, and returns its one-line message.
     pub async fn refused(mut self) -> String {
         let output = soon(self.command.output()).await.unwrap();
         let line = String::from_utf8(output.stderr).unwrap();
@@ -184,8 +184,8 @@ impl Gateway {
         assert!(soon(status).await.unwrap().success());
     }
 
-    /// Whether it has a handler for it. What comes of the signal otherwise is up to who started the
-    /// tests: under `nohup` it is ignored.
+    /// Whether it has a handler for SIGHUP. Sending the signal would not show it, because the signal is
+    /// ignored under `nohup`.
     #[cfg(target_os = "linux")]
     pub fn catches_sighup(&self) -> bool {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
@@ -219,15 +219,15 @@ impl Gateway {
         format!("{}{path}", self.admin)
     }
 
-    /// What it answers an operator who has the token.
-    pub async fn change(&self, path: &str) -> Answer {
+    /// Sends a change with the admin token.
+    pub async fn change(&self, path: &str) -> Received {
         send(as_operator(post(&self.admin_url(path)))).await
     }
 
-    /// What the admin says of the keys.
+    /// The response of `/keys`.
     pub async fn keys(&self) -> Value {
-        let answer = send(get(&self.admin_url("/keys"))).await;
-        serde_json::from_str(&answer.text).unwrap()
+        let response = send(get(&self.admin_url("/keys"))).await;
+        serde_json::from_str(&response.text).unwrap()
     }
 
     /// The state of each key, in order.
@@ -238,8 +238,7 @@ impl Gateway {
     }
 }
 
-/// A provider: what it answers depends on the key, unless it is told otherwise. It notes each
-/// request that it gets.
+/// A provider whose response depends on the key. It records each request.
 pub struct Upstream {
     pub url: String,
     pub seen: Arc<Mutex<Vec<Seen>>>,
@@ -252,7 +251,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The credential, in whichever header it came.
+    /// The credential, from any header.
     pub fn key(&self) -> &str {
         let key = self.header("x-api-key").or(self.header("authorization"));
         key.map_or("", |key| key.trim_start_matches("Bearer "))
@@ -263,13 +262,13 @@ impl Seen {
     }
 }
 
-/// An upstream that refuses [`REVOKED`] and [`LIMITED`], and says `fine` to every other key.
+/// An upstream that refuses [`REVOKED`] and [`LIMITED`], and responds to other keys with `fine`.
 pub async fn upstream() -> Upstream {
     upstream_with(async |_| Response::new("fine".into())).await
 }
 
-/// One that answers the keys that it does not refuse by `answer`.
-pub async fn upstream_with<F, A>(answer: F) -> Upstream
+/// An upstream that refuses [`REVOKED`] and [`LIMITED`], and responds to other keys with `respond`.
+pub async fn upstream_with<F, A>(respond: F) -> Upstream
 where
     F: Fn(Request<Body>) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send,
@@ -288,7 +287,7 @@ where
         };
         notes.lock().unwrap().push(note);
         if status == 200 {
-            return answer(request).await;
+            return respond(request).await;
         }
         let refused = Response::builder().status(status);
         refused
@@ -307,7 +306,7 @@ impl Upstream {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The keys it was asked with, in order.
+    /// The keys of the requests, in order.
     pub fn keys(&self) -> Vec<String> {
         self.seen()
             .iter()
@@ -316,7 +315,7 @@ impl Upstream {
     }
 }
 
-/// A file of its own, with `text` in it.
+/// A new file with this text.
 pub fn file(text: &str) -> PathBuf {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +325,7 @@ pub fn file(text: &str) -> PathBuf {
     path
 }
 
-/// A directory of its own, which goes with all that is in it.
+/// A new directory, which is deleted with its content when dropped.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -341,7 +340,7 @@ impl Directory {
         self.0.join(name)
     }
 
-    /// The names of what is in it, in order.
+    /// The names of its files, sorted.
     #[cfg(feature = "serde")]
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
@@ -358,7 +357,7 @@ impl Drop for Directory {
     }
 }
 
-/// An address where nobody listens, and what keeps it from being given to others.
+/// An address on which nobody listens, and a socket that reserves it.
 pub fn nobody() -> (String, TcpSocket) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -366,13 +365,13 @@ pub fn nobody() -> (String, TcpSocket) {
     (url, socket)
 }
 
-pub struct Answer {
+pub struct Received {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Answer {
+impl Received {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
@@ -399,19 +398,19 @@ pub fn client() -> Client<HttpConnector, Body> {
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// Sends a request over HTTP/1.1 and reads the whole answer.
-pub async fn send(request: Request<Body>) -> Answer {
+/// Sends a request over HTTP/1.1, and reads the complete response.
+pub async fn send(request: Request<Body>) -> Received {
     let response = soon(client().request(request)).await.unwrap();
     let (head, body) = response.into_parts();
     let text = soon(body.collect()).await.unwrap().to_bytes();
-    Answer {
+    Received {
         status: head.status.as_u16(),
         headers: head.headers,
         text: String::from_utf8(text.to_vec()).unwrap(),
     }
 }
 
-/// The next data of a body, as text.
+/// The next data frame of a body, as text.
 pub async fn next_data<B>(body: &mut B) -> Option<String>
 where
     B: hyper::body::Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,

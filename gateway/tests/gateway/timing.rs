@@ -1,44 +1,46 @@
-//! The attempts, told to a client.
+//! The `server-timing` header.
 
 use axum::http::Response;
 
 use crate::support::{
-    Answer, GOOD, LIMITED, REVOKED, gateway, post, send, upstream, upstream_with, with,
+    GOOD, LIMITED, REVOKED, Received, gateway, post, send, upstream, upstream_with, with,
 };
 
-fn timing(answer: &Answer) -> Vec<String> {
-    let values = answer.headers.get_all("server-timing").into_iter();
+fn timing(response: &Received) -> Vec<String> {
+    let values = response.headers.get_all("server-timing").into_iter();
     let entries = values.flat_map(|value| value.to_str().unwrap().split(", "));
     entries.map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn each_attempt_is_told_by_ends_status_and_time() {
+async fn server_timing_shows_hint_status_and_time_of_each_attempt() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, LIMITED, GOOD]);
     let gateway = gateway.args(["--expose-failover"]).listen().await;
 
-    let told = timing(&send(post(&gateway.url("/"))).await);
+    let entries = timing(&send(post(&gateway.url("/"))).await);
 
     let begin = [
         "attempt-1;desc=\"sk-c...1111 401\";dur=",
         "attempt-2;desc=\"sk-c...2222 429\";dur=",
         "attempt-3;desc=\"sk-c...3333 200\";dur=",
     ];
-    assert_eq!(told.len(), 3);
-    for (told, begin) in told.iter().zip(begin) {
-        let took = told.strip_prefix(begin).unwrap_or_else(|| panic!("{told}"));
-        assert!(took.parse::<f64>().is_ok(), "{told}");
+    assert_eq!(entries.len(), 3);
+    for (entry, begin) in entries.iter().zip(begin) {
+        let took = entry
+            .strip_prefix(begin)
+            .unwrap_or_else(|| panic!("{entry}"));
+        assert!(took.parse::<f64>().is_ok(), "{entry}");
     }
-    let told = timing(&send(post(&gateway.url("/"))).await);
+    let entries = timing(&send(post(&gateway.url("/"))).await);
     assert!(
-        told.len() == 1 && told[0].contains("sk-c...3333 200"),
-        "{told:?}"
+        entries.len() == 1 && entries[0].contains("sk-c...3333 200"),
+        "{entries:?}"
     );
 }
 
 #[tokio::test]
-async fn the_attempts_of_a_request_that_found_no_key_are_told_too() {
+async fn server_timing_shows_the_attempts_of_an_exhausted_request() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED]);
     let gateway = gateway.args(["--expose-failover"]).listen().await;
@@ -48,7 +50,7 @@ async fn the_attempts_of_a_request_that_found_no_key_are_told_too() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_measured_stays() {
+async fn the_upstreams_server_timing_is_kept() {
     let upstream = upstream_with(async |_| {
         let response = Response::builder().header("server-timing", "db;dur=5");
         response.body("fine".into()).unwrap()
@@ -57,14 +59,14 @@ async fn what_the_upstream_measured_stays() {
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);
     let gateway = gateway.args(["--expose-failover"]).listen().await;
 
-    let told = timing(&send(post(&gateway.url("/"))).await);
+    let entries = timing(&send(post(&gateway.url("/"))).await);
 
-    assert_eq!(told[0], "db;dur=5");
-    assert!(told[1].starts_with("attempt-1;"));
+    assert_eq!(entries[0], "db;dur=5");
+    assert!(entries[1].starts_with("attempt-1;"));
 }
 
 #[tokio::test]
-async fn a_request_with_a_key_of_its_own_is_answered_as_it_is() {
+async fn a_byok_response_gets_no_server_timing() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);
     let gateway = gateway.args(["--expose-failover"]).listen().await;
@@ -75,7 +77,7 @@ async fn a_request_with_a_key_of_its_own_is_answered_as_it_is() {
 }
 
 #[tokio::test]
-async fn nothing_is_told_unless_it_is_asked_for() {
+async fn without_the_flag_there_is_no_server_timing() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, GOOD]);
     let gateway = gateway.listen().await;
@@ -84,16 +86,16 @@ async fn nothing_is_told_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn ends_that_cannot_stand_between_quotes_are_replaced() {
+async fn hints_are_escaped_in_server_timing() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys(["a\"\\b-0123456789-0123;e"]);
     let gateway = gateway.args(["--expose-failover"]).listen().await;
 
-    let answer = send(post(&gateway.url("/"))).await;
+    let response = send(post(&gateway.url("/"))).await;
 
-    let told = answer.headers["server-timing"].to_str().unwrap();
+    let entries = response.headers["server-timing"].to_str().unwrap();
     assert!(
-        told.starts_with("attempt-1;desc=\"a??b...23;e 200\""),
-        "{told}"
+        entries.starts_with("attempt-1;desc=\"a??b...23;e 200\""),
+        "{entries}"
     );
 }

@@ -1,4 +1,4 @@
-//! Upstreams behind TLS.
+//! Upstreams with TLS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::support::{Answer, GOOD, file, gateway, post, send};
+use crate::support::{GOOD, Received, file, gateway, post, send};
 
-/// An upstream that speaks `protocol` and answers with the version in which it was asked. Returns
-/// its URL and its certificate.
+/// An upstream that uses `protocol` and responds with the version of the request. Returns its URL and
+/// its certificate.
 async fn upstream(protocol: &str) -> (String, String) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -34,13 +34,13 @@ async fn upstream(protocol: &str) -> (String, String) {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust the certificate hangs up.
+                // A client that does not trust the certificate closes the connection.
                 let stream = acceptor.accept(stream).await?;
-                let answer = service_fn(async |request: Request<Incoming>| {
+                let response = service_fn(async |request: Request<Incoming>| {
                     Ok::<_, Infallible>(Response::new(format!("{:?}", request.version())))
                 });
                 auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), answer)
+                    .serve_connection(TokioIo::new(stream), response)
                     .await
             });
         }
@@ -48,8 +48,8 @@ async fn upstream(protocol: &str) -> (String, String) {
     (url, cert.pem())
 }
 
-/// What the gateway answers when it trusts the certificate in `trusted`.
-async fn ask(url: &str, trusted: &str) -> Answer {
+/// The response of a gateway that trusts the certificate in `trusted`.
+async fn ask(url: &str, trusted: &str) -> Received {
     let file = file(trusted);
     let gateway = gateway("openai", url).keys([GOOD]);
     let gateway = gateway
@@ -61,19 +61,19 @@ async fn ask(url: &str, trusted: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_where_tls_agrees_on_it() {
+async fn http_2_is_used_if_tls_negotiates_it() {
     let (url, certificate) = upstream("h2").await;
     assert_eq!(ask(&url, &certificate).await.text, "HTTP/2.0");
 }
 
 #[tokio::test]
-async fn http_1_is_spoken_where_tls_agrees_on_it() {
+async fn http_1_is_used_if_tls_negotiates_it() {
     let (url, certificate) = upstream("http/1.1").await;
     assert_eq!(ask(&url, &certificate).await.text, "HTTP/1.1");
 }
 
 #[tokio::test]
-async fn an_upstream_that_cannot_prove_who_it_is_gets_no_key() {
+async fn an_upstream_with_an_untrusted_certificate_gets_no_key() {
     let (url, _) = upstream("h2").await;
     let (_, of_another) = upstream("h2").await;
     assert_eq!(ask(&url, &of_another).await.status, 502);

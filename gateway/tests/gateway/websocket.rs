@@ -1,4 +1,4 @@
-//! WebSocket through the gateway: the handshake is a request, what follows is not looked into.
+//! WebSocket connections through the gateway.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ use crate::support::{
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Server<S = TcpStream> = WebSocketStream<S>;
 
-/// A provider that accepts the handshakes of good keys, and gives each socket to `serve`.
+/// A provider that accepts handshakes with good keys, and passes each socket to `serve`.
 async fn sockets<F, A>(serve: F) -> Upstream
 where
     F: Fn(Server) -> A + Clone + Send + 'static,
@@ -85,12 +85,12 @@ where
     accept_hdr_async_with_config(stream, judge, Some(generous())).await
 }
 
-/// Frames as large as messages may be.
+/// Allows frames as large as messages.
 fn generous() -> WebSocketConfig {
     WebSocketConfig::default().max_frame_size(None)
 }
 
-/// Sends back what comes, until it is told to close.
+/// Echoes messages until the other end closes.
 async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Server<S>) {
     while let Some(Ok(message)) = socket.next().await {
         if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
@@ -120,7 +120,7 @@ async fn connect(gateway: &Gateway) -> Client {
     try_connect(handshake(gateway)).await.unwrap().0
 }
 
-/// The answer to a handshake that must not be accepted.
+/// The response to a handshake that must not be accepted.
 async fn refusal(request: Request<()>) -> Response<Option<Vec<u8>>> {
     match try_connect(request).await {
         Err(Error::Http(response)) => *response,
@@ -134,7 +134,7 @@ async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>
 
 async fn assert_echoes(socket: &mut Client, message: Message) {
     soon(socket.send(message.clone())).await.unwrap();
-    // A failed comparison would print megabytes.
+    // `assert_eq` would print megabytes.
     assert!(next(socket).await == message);
 }
 
@@ -146,7 +146,7 @@ fn closing(code: u16, reason: &str) -> CloseFrame {
 }
 
 #[tokio::test]
-async fn text_and_binary_go_both_ways() {
+async fn text_and_binary_messages_pass_in_both_directions() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
@@ -162,7 +162,7 @@ async fn text_and_binary_go_both_ways() {
 }
 
 #[tokio::test]
-async fn large_messages_arrive_whole() {
+async fn large_messages_arrive_complete() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let large: Vec<u8> = (0..8_u32 << 20).map(|at| (at % 251) as u8).collect();
@@ -173,7 +173,7 @@ async fn large_messages_arrive_whole() {
 }
 
 #[tokio::test]
-async fn the_upstream_may_speak_first() {
+async fn the_upstream_can_send_the_first_message() {
     let upstream = sockets(async |mut socket| {
         socket.send(Message::text("hello")).await.unwrap();
         echo(socket).await;
@@ -187,11 +187,11 @@ async fn the_upstream_may_speak_first() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_by_the_other_end() {
+async fn pings_reach_the_other_end() {
     let upstream = sockets(async |mut socket| {
         socket.send(Message::Ping("down".into())).await.unwrap();
-        let answer = next(&mut socket).await;
-        assert_eq!(answer, Message::Pong("down".into()));
+        let response = next(&mut socket).await;
+        assert_eq!(response, Message::Pong("down".into()));
         socket.send(Message::text("seen")).await.unwrap();
         echo(socket).await;
     });
@@ -200,7 +200,7 @@ async fn pings_are_answered_by_the_other_end() {
 
     let mut socket = connect(&gateway).await;
 
-    // Reading it answers it.
+    // Reading a ping responds to it.
     assert_eq!(next(&mut socket).await, Message::Ping("down".into()));
     assert_eq!(next(&mut socket).await, Message::text("seen"));
     socket.send(Message::Ping("up".into())).await.unwrap();
@@ -209,14 +209,14 @@ async fn pings_are_answered_by_the_other_end() {
 
 #[tokio::test]
 async fn the_clients_close_code_reaches_the_upstream() {
-    let (told, mut tells) = mpsc::unbounded_channel();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     let upstream = sockets(move |mut socket| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
-            told.send(next(&mut socket).await).unwrap();
-            // The other end closes when it has the answer.
+            sender.send(next(&mut socket).await).unwrap();
+            // The other end closes after it has received the response.
             assert!(soon(socket.next()).await.is_none());
-            told.send(Message::text("ended")).unwrap();
+            sender.send(Message::text("ended")).unwrap();
         }
     });
     let upstream = upstream.await;
@@ -226,12 +226,12 @@ async fn the_clients_close_code_reaches_the_upstream() {
 
     socket.close(Some(close.clone())).await.unwrap();
 
-    let told = soon(tells.recv()).await.unwrap();
-    assert_eq!(told, Message::Close(Some(close.clone())));
+    let seen = soon(receiver.recv()).await.unwrap();
+    assert_eq!(seen, Message::Close(Some(close.clone())));
     assert_eq!(next(&mut socket).await, Message::Close(Some(close)));
     assert!(soon(socket.next()).await.is_none());
-    let told = soon(tells.recv()).await.unwrap();
-    assert_eq!(told, Message::text("ended"));
+    let seen = soon(receiver.recv()).await.unwrap();
+    assert_eq!(seen, Message::text("ended"));
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn the_upstreams_close_code_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_breaks_off_is_seen_to() {
+async fn a_broken_upstream_connection_closes_the_clients() {
     let upstream = sockets(async |mut socket| {
         socket.send(Message::text("last words")).await.unwrap();
     });
@@ -265,12 +265,12 @@ async fn an_upstream_that_breaks_off_is_seen_to() {
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_off_is_seen_to() {
-    let (told, mut tells) = mpsc::unbounded_channel();
+async fn a_broken_client_connection_closes_the_upstreams() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     let upstream = sockets(move |mut socket| {
-        let told = told.clone();
+        let sender = sender.clone();
         async move {
-            told.send(soon(socket.next()).await.unwrap()).unwrap();
+            sender.send(soon(socket.next()).await.unwrap()).unwrap();
         }
     });
     let upstream = upstream.await;
@@ -278,12 +278,12 @@ async fn a_client_that_breaks_off_is_seen_to() {
 
     drop(connect(&gateway).await);
 
-    let end = soon(tells.recv()).await.unwrap();
+    let end = soon(receiver.recv()).await.unwrap();
     assert!(matches!(end, Err(Error::Protocol(_))), "{end:?}");
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_refused_is_made_again_with_the_next_key() {
+async fn a_refused_handshake_is_sent_again_with_the_next_key() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED, LIMITED, GOOD]);
     let gateway = gateway.args(["--admin", "127.0.0.1:0"]).listen().await;
@@ -305,7 +305,7 @@ async fn a_handshake_that_is_refused_is_made_again_with_the_next_key() {
 }
 
 #[tokio::test]
-async fn with_every_key_limited_the_client_is_told_when_to_come_back() {
+async fn a_handshake_with_all_keys_rate_limited_gets_429_with_retry_after() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url);
     let gateway = gateway.keys([LIMITED]).listen().await;
@@ -313,17 +313,17 @@ async fn with_every_key_limited_the_client_is_told_when_to_come_back() {
     let first = refusal(handshake(&gateway)).await;
     let second = refusal(handshake(&gateway)).await;
 
-    for answer in [first, second] {
-        assert_eq!(answer.status(), 429);
-        assert_eq!(answer.headers()["retry-after"], "30");
-        assert!(!answer.headers().contains_key("upgrade"));
+    for response in [first, second] {
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "30");
+        assert!(!response.headers().contains_key("upgrade"));
     }
-    // The second one is not asked.
+    // The second key is not tried.
     assert_eq!(upstream.keys(), [LIMITED]);
 }
 
 #[tokio::test]
-async fn with_every_key_revoked_the_client_gets_502() {
+async fn a_handshake_with_all_keys_revoked_gets_502() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([REVOKED]);
     let gateway = gateway.listen().await;
@@ -332,24 +332,24 @@ async fn with_every_key_revoked_the_client_gets_502() {
 }
 
 #[tokio::test]
-async fn a_clients_own_key_makes_one_attempt() {
+async fn a_handshake_with_its_own_key_makes_one_attempt() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);
     let gateway = gateway.args(["--admin", "127.0.0.1:0"]).listen().await;
     let own = format!("Bearer {REVOKED}");
 
-    let answer = refusal(with(handshake(&gateway), "authorization", &own)).await;
+    let response = refusal(with(handshake(&gateway), "authorization", &own)).await;
     let accepted = with(handshake(&gateway), "authorization", "Bearer sk-own");
     let (mut socket, _) = try_connect(accepted).await.unwrap();
 
-    assert_eq!(answer.status(), 401);
+    assert_eq!(response.status(), 401);
     assert_echoes(&mut socket, Message::text("hello")).await;
     assert_eq!(upstream.keys(), [REVOKED, "sk-own"]);
     assert_eq!(gateway.states().await, ["valid"]);
 }
 
 #[tokio::test]
-async fn a_client_without_the_token_is_refused() {
+async fn a_handshake_without_the_client_token_is_rejected() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
     let gateway = gateway.listen().await;
@@ -365,7 +365,7 @@ async fn a_client_without_the_token_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_presents_the_token_in_a_header() {
+async fn a_handshake_can_carry_the_client_token_in_a_header() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
     let gateway = gateway.listen().await;
@@ -380,13 +380,13 @@ async fn a_client_presents_the_token_in_a_header() {
 }
 
 #[tokio::test]
-async fn a_browser_presents_the_token_as_a_subprotocol() {
+async fn a_handshake_can_carry_the_client_token_as_a_subprotocol() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
     let gateway = gateway.listen().await;
     let offered = format!("realtime, openai-insecure-api-key.{TOKEN}");
 
-    // Even beside a key of the client's own, with which nothing is taken out on the way.
+    // This also holds for requests with their own key, from which the layer removes nothing.
     for own in [None, Some("Bearer sk-own")] {
         let mut request = with(handshake(&gateway), "sec-websocket-protocol", &offered);
         if let Some(own) = own {
@@ -405,7 +405,7 @@ async fn a_browser_presents_the_token_as_a_subprotocol() {
 }
 
 #[tokio::test]
-async fn a_key_among_the_subprotocols_gives_way_to_one_of_the_pool() {
+async fn a_key_in_a_subprotocol_is_replaced() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let offered = "realtime, openai-insecure-api-key.sk-theirs";
@@ -419,7 +419,7 @@ async fn a_key_among_the_subprotocols_gives_way_to_one_of_the_pool() {
 }
 
 #[tokio::test]
-async fn many_sockets_are_open_at_once() {
+async fn many_sockets_can_be_open_at_once() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url);
     let gateway = gateway.keys([REVOKED, GOOD]).listen().await;
@@ -437,7 +437,7 @@ async fn many_sockets_are_open_at_once() {
 }
 
 #[tokio::test]
-async fn over_tls_http_2_is_not_offered() {
+async fn http_2_is_not_offered_for_websocket_over_tls() {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -467,28 +467,28 @@ async fn over_tls_http_2_is_not_offered() {
     let mut socket = connect(&gateway).await;
 
     assert_echoes(&mut socket, Message::text("hello")).await;
-    // Without an agreement it is HTTP/1.1.
+    // Without ALPN, the protocol is HTTP/1.1.
     assert_eq!(soon(agrees.recv()).await.unwrap(), None);
     std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test]
-async fn an_answer_that_accepts_nothing_is_passed_on() {
+async fn a_response_other_than_101_is_forwarded() {
     let upstream = upstream_with(async |_| {
-        let answer = Response::builder().status(426).header("upgrade", "other");
-        answer.body("too old".into()).unwrap()
+        let response = Response::builder().status(426).header("upgrade", "other");
+        response.body("too old".into()).unwrap()
     });
     let upstream = upstream.await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
-    let answer = refusal(handshake(&gateway)).await;
+    let response = refusal(handshake(&gateway)).await;
 
-    assert_eq!(answer.status(), 426);
-    assert!(!answer.headers().contains_key("upgrade"));
+    assert_eq!(response.status(), 426);
+    assert!(!response.headers().contains_key("upgrade"));
 }
 
 #[tokio::test]
-async fn other_protocols_are_not_passed_on() {
+async fn upgrades_to_other_protocols_are_not_forwarded() {
     let upstream = upstream_with(async |_| Response::new("fine".into())).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
@@ -501,10 +501,10 @@ async fn other_protocols_are_not_passed_on() {
              upgrade: {protocol}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        let mut response = String::new();
+        soon(stream.read_to_string(&mut response)).await.unwrap();
 
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     }
     for seen in upstream.seen() {
         assert_eq!(seen.header("connection"), None);
@@ -513,7 +513,7 @@ async fn other_protocols_are_not_passed_on() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_switches_unasked_gives_502() {
+async fn an_unrequested_protocol_switch_gives_502() {
     let upstream = upstream_with(async |_| {
         let switched = Response::builder().status(101).header("upgrade", "other");
         switched.body(Body::empty()).unwrap()
@@ -521,9 +521,9 @@ async fn an_upstream_that_switches_unasked_gives_502() {
     let upstream = upstream.await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
 
-    let answer = send(get(&gateway.url("/"))).await;
+    let response = send(get(&gateway.url("/"))).await;
 
-    assert_eq!(answer.status, 502);
+    assert_eq!(response.status, 502);
 }
 
 #[cfg(unix)]
@@ -547,7 +547,7 @@ async fn a_signal_lets_open_sockets_finish() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_client_that_does_not_end_is_let_go_of_after_the_upstream() {
+async fn a_client_that_stays_open_is_closed_after_the_upstream() {
     let upstream = sockets(async |_| {}).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
     let _open = connect(&gateway).await;
@@ -564,8 +564,8 @@ async fn a_signal_lets_a_handshake_finish() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let gateway = gateway("openai", &url).keys([GOOD]).listen().await;
     let address = gateway.url.strip_prefix("http://").unwrap();
-    // By hand: hyper adds `close` to this answer's `connection: upgrade`, as it may, but the client
-    // of the other tests takes no list there.
+    // Written by hand: hyper adds `close` to `connection: upgrade` of this response, and the client of
+    // the other tests accepts no list there.
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = "GET / HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";

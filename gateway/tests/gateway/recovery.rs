@@ -1,4 +1,4 @@
-//! Keys return to service, and requests wait for them.
+//! Cooldowns, probes and waiting requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::support::{
 
 const OTHER: &str = "sk-canary-other-44444444";
 
-/// One that refuses [`OTHER`] with a status and a wait, until it is told not to.
+/// An upstream that refuses [`OTHER`] with a status and a wait, until the returned flag is set.
 async fn changing(status: u16, wait: Option<&'static str>) -> (Upstream, Arc<AtomicBool>) {
     let healed = Arc::new(AtomicBool::new(false));
     let is_healed = Arc::clone(&healed);
@@ -34,7 +34,7 @@ async fn changing(status: u16, wait: Option<&'static str>) -> (Upstream, Arc<Ato
 }
 
 #[tokio::test]
-async fn a_key_that_is_out_for_good_is_tried_again() {
+async fn a_permanently_marked_key_is_probed() {
     let (upstream, healed) = changing(401, None).await;
     let gateway = gateway("openai", &upstream.url).keys([OTHER, GOOD]);
     let gateway = gateway.args(["--revalidate-after", "50ms"]).admin();
@@ -63,15 +63,18 @@ async fn a_request_waits_for_a_key() {
     };
 
     let request = post(&gateway.url("/"));
-    let (answer, ()) = tokio::join!(send(request), heal);
+    let (response, ()) = tokio::join!(send(request), heal);
 
-    assert_eq!(answer.status, 200);
-    let told = send(get(&gateway.admin_url("/failovers"))).await.json();
-    assert!(told[0]["waited_ms"].as_u64().unwrap() > 0, "{told}");
+    assert_eq!(response.status, 200);
+    let failovers = send(get(&gateway.admin_url("/failovers"))).await.json();
+    assert!(
+        failovers[0]["waited_ms"].as_u64().unwrap() > 0,
+        "{failovers}"
+    );
 }
 
 #[tokio::test]
-async fn without_it_a_request_does_not_wait() {
+async fn a_request_does_not_wait_by_default() {
     let (upstream, _) = changing(429, Some("300")).await;
     let gateway = gateway("openai", &upstream.url)
         .keys([OTHER])
@@ -82,7 +85,7 @@ async fn without_it_a_request_does_not_wait() {
 }
 
 #[tokio::test]
-async fn the_cooldowns_are_as_they_are_set() {
+async fn the_cooldown_flags_apply() {
     let (upstream, _) = changing(429, None).await;
     let gateway = gateway("openai", &upstream.url).keys([LIMITED, OTHER, GOOD]);
     let gateway = gateway.args(["--default-cooldown", "5m", "--max-cooldown", "10s"]);
@@ -99,7 +102,7 @@ async fn the_cooldowns_are_as_they_are_set() {
 }
 
 #[tokio::test]
-async fn a_common_cause_puts_no_key_out_for_good() {
+async fn a_common_cause_marks_no_key_permanently() {
     let upstream =
         upstream_with(async |_| Response::builder().status(403).body("".into()).unwrap());
     let upstream = upstream.await;
@@ -114,7 +117,7 @@ async fn a_common_cause_puts_no_key_out_for_good() {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_group_are_out_together() {
+async fn the_keys_of_a_group_cool_down_together() {
     let upstream = upstream().await;
     let file = file(&format!("[org]\n{LIMITED}\n{OTHER}\n[]\n{GOOD}\n"));
     let gateway = gateway("openai", &upstream.url).keys_file(&file).admin();
@@ -128,7 +131,7 @@ async fn the_keys_of_a_group_are_out_together() {
 }
 
 #[tokio::test]
-async fn a_time_without_a_unit_is_refused() {
+async fn an_invalid_time_is_rejected() {
     for time in [
         "10",
         "m",
