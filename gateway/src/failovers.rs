@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
-use tower_key_failover::policy::{Mark, Reason, Verdict};
+use tower_key_failover::policy::{Mark, MarkKind, Verdict};
 use tower_key_failover::{AttemptRecord, FailoverInfo, Outcome, Replay};
 
 /// The number of records to keep.
@@ -97,11 +97,12 @@ fn attempt(attempt: &AttemptRecord) -> Value {
 
 /// What the refusal did to the key.
 fn kind(mark: Mark) -> &'static str {
-    let is = |other: Mark| mark.because(Reason::Other) == other.because(Reason::Other);
-    match () {
-        () if is(Mark::keep()) => "keep",
-        () if is(Mark::permanent()) => "permanent",
-        () => "temporary",
+    match mark.kind() {
+        MarkKind::Keep => "keep",
+        MarkKind::Suspect => "suspect",
+        MarkKind::Temporary(_) => "temporary",
+        MarkKind::Permanent => "permanent",
+        _ => "other",
     }
 }
 

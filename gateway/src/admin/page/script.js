@@ -192,7 +192,7 @@ function failoverRow(failover) {
   attempts.append(...failover.attempts.map((attempt) => {
     const item = element("li");
     const took = attempt.took_ms === null ? "" : ` in ${attempt.took_ms} ms`;
-    const effect = { keep: "kept", temporary: "cooling down", permanent: "permanently marked" }[attempt.verdict];
+    const effect = { keep: "kept", suspect: "suspected", temporary: "cooling down", permanent: "permanently marked" }[attempt.verdict];
     const meaning = effect ? `, ${words(attempt.reason)}: ${effect}` : "";
     item.append(...named(attempt), ` ${attempt.status}${took}`, element("span", "quiet", meaning));
     return item;
