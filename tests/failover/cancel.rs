@@ -14,7 +14,7 @@ use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, Verdict};
 
 #[tokio::test]
-async fn before_the_first_poll_and_while_an_attempt_is_under_way_nothing_is_marked() {
+async fn a_request_that_is_dropped_before_a_response_marks_nothing() {
     for polls in [0, 1] {
         let pool = pool(["k0", "k1"]);
         let (mut service, _handle): (_, Handle) = stack(&layer(&pool));
@@ -29,7 +29,7 @@ async fn before_the_first_poll_and_while_an_attempt_is_under_way_nothing_is_mark
 }
 
 #[tokio::test]
-async fn while_the_next_attempt_waits_to_be_ready_the_mark_is_written_already() {
+async fn a_mark_is_written_before_the_next_attempt_is_ready() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle) = stack(&layer(&pool));
     handle.allow(1);
@@ -44,7 +44,7 @@ async fn while_the_next_attempt_waits_to_be_ready_the_mark_is_written_already() 
 }
 
 #[tokio::test]
-async fn while_a_later_attempt_is_under_way_only_the_refused_key_is_marked() {
+async fn dropping_a_request_during_a_later_attempt_marks_only_the_refused_key() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle) = stack(&layer(&pool));
     assert_ready_ok!(service.poll_ready());
@@ -59,7 +59,7 @@ async fn while_a_later_attempt_is_under_way_only_the_refused_key_is_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_still_inspected_is_judged_by_what_came() {
+async fn a_response_that_is_dropped_during_inspection_is_judged_by_what_arrived() {
     for (came, state) in [("refuse", KeyState::Permanent), ("ref", KeyState::Valid)] {
         let pool = pool(["k0", "k1"]);
         let (mut service, mut handle): (_, Handle<_, Source>) = stack(&layer(&pool));
@@ -79,7 +79,7 @@ async fn an_answer_that_is_still_inspected_is_judged_by_what_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_before_anything_came_puts_no_key_out_for_good() {
+async fn a_caller_that_disconnects_before_the_body_arrives_marks_no_key_permanently() {
     let cooldown = KeyState::Temporary {
         retry_after: Duration::from_secs(60),
     };
@@ -112,7 +112,7 @@ async fn a_caller_that_goes_away_before_anything_came_puts_no_key_out_for_good()
 }
 
 #[tokio::test]
-async fn no_permit_of_the_inner_service_is_held() {
+async fn a_dropped_request_holds_no_permit_of_the_inner_service() {
     let pool = pool(["k0", "k1"]);
     let inner = ConcurrencyLimit::new(
         service_fn(|_| std::future::pending::<Result<http::Response<Source>, &str>>()),
@@ -126,7 +126,7 @@ async fn no_permit_of_the_inner_service_is_held() {
 }
 
 #[tokio::test]
-async fn every_handle_to_the_pool_is_let_go_of() {
+async fn a_dropped_request_releases_every_handle_to_the_pool() {
     let pool = pool(["k0", "k1"]);
     let layer = layer(&pool);
     let (mut service, mut handle) = stack(&layer);

@@ -138,7 +138,7 @@ async fn run(case: &Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_failover_case_comes_out_as_it_must() {
+async fn every_failover_case_of_the_conformance_suite_passes() {
     let cases: Value = test_support::conformance::failover_cases();
     for case in list(&cases) {
         println!("{} {} {}", case["name"], case["provider"], case["mode"]);
@@ -147,7 +147,7 @@ async fn every_failover_case_comes_out_as_it_must() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_status_marks_as_the_unit_cases_say() {
+async fn every_status_marks_the_key_as_the_conformance_cases_expect() {
     let cases: Value = test_support::conformance::unit_cases();
     for case in list(&cases["mark_on_status"]) {
         let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());

@@ -37,7 +37,7 @@ fn wait(seconds: &'static str) -> http::Response<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_every_key_is_out_the_soonest_return_is_told() {
+async fn an_exhausted_response_names_the_soonest_recovery() {
     let pool = pool(["k0", "k1", "k2"]);
     let (seen, response) = run(
         &layer(&pool),
@@ -69,7 +69,7 @@ async fn with_no_usable_key_the_inner_service_is_not_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_attempts_are_used_up_the_caller_may_come_again_at_once() {
+async fn a_request_that_used_up_its_attempts_may_be_retried_at_once() {
     let pool = pool(["k0", "k1", "k2"]);
     let layer = layer(&pool).max_attempts(NonZeroUsize::new(2).unwrap());
     let (seen, response) = run(&layer, request(""), [wait("5"), response(401)]).await;
@@ -79,7 +79,7 @@ async fn when_attempts_are_used_up_the_caller_may_come_again_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_recovers_meanwhile_does_not_follow_the_last_attempt() {
+async fn a_key_that_recovers_during_the_last_attempt_is_not_tried() {
     let pool = pool(["k0", "k1"]);
     pool.keys()
         .nth(1)
@@ -107,7 +107,7 @@ async fn a_key_that_recovers_meanwhile_does_not_follow_the_last_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_were_kept_are_left_out_of_this_requests_exhaustion() {
+async fn kept_keys_do_not_count_for_the_exhausted_response() {
     let pool = pool(["k0", "k1"]);
     let keep = response_with(403, &[("x-say", "keep")], "not here");
     let (_, response) = run(&layer(&pool), request(""), [keep, wait("7")]).await;
@@ -117,7 +117,7 @@ async fn keys_that_were_kept_are_left_out_of_this_requests_exhaustion() {
 }
 
 #[tokio::test]
-async fn a_transport_error_is_returned_at_once_and_touches_no_key() {
+async fn a_transport_error_is_returned_at_once_and_marks_no_key() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle): (_, Handle) = stack(&layer(&pool));
     assert_ready_ok!(service.poll_ready());
@@ -159,7 +159,7 @@ async fn a_request_with_its_own_key_makes_one_attempt_and_marks_nothing() {
 }
 
 #[tokio::test]
-async fn a_disabled_layer_passes_every_request_untouched() {
+async fn a_disabled_layer_forwards_every_request_unchanged() {
     let layer = KeyFailoverLayer::disabled(TestPolicy::default());
     let (mut service, mut handle) = stack(&layer);
     assert_ready_ok!(service.poll_ready());
@@ -173,7 +173,7 @@ async fn a_disabled_layer_passes_every_request_untouched() {
 }
 
 #[tokio::test]
-async fn a_connect_is_a_single_attempt() {
+async fn a_connect_request_makes_a_single_attempt() {
     let pool = pool(["k0", "k1"]);
     let mut request = request("");
     *request.method_mut() = Method::CONNECT;
@@ -183,7 +183,7 @@ async fn a_connect_is_a_single_attempt() {
 }
 
 #[tokio::test]
-async fn nothing_of_an_attempt_is_seen_in_the_next_and_all_else_is_as_the_caller_sent_it() {
+async fn each_attempt_sends_the_callers_request_and_nothing_of_an_earlier_attempt() {
     let pool = pool(["k0", "k1"]);
     let request = Request::put("http://upstream.test/a?b=c")
         .version(http::Version::HTTP_2)
@@ -231,7 +231,7 @@ async fn nothing_of_an_attempt_is_seen_in_the_next_and_all_else_is_as_the_caller
 }
 
 #[tokio::test]
-async fn extensions_are_always_there_when_asked_for_and_else_when_something_happened() {
+async fn extensions_are_set_if_enabled_or_after_a_failover() {
     for (always, refusals, expected) in [(false, 0, false), (true, 0, true), (false, 1, true)] {
         let pool = pool(["k0", "k1"]);
         let layer = layer(&pool).extensions(always);
@@ -244,7 +244,7 @@ async fn extensions_are_always_there_when_asked_for_and_else_when_something_happ
 }
 
 #[test]
-fn services_and_futures_cross_threads_and_print_no_key() {
+fn services_and_futures_are_send_and_print_no_key() {
     fn shared<T: Clone + Send + Sync>(_: &T) {}
     fn sent<T: Send>(_: &T) {}
 

@@ -67,7 +67,7 @@ async fn text(response: Response<ResponseBody<Source>>) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_tells_of_the_key_is_a_refusal() {
+async fn a_body_can_turn_a_response_into_a_refusal() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     call.attempt()
@@ -83,7 +83,7 @@ async fn a_body_that_tells_of_the_key_is_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inspected_body_may_come_slowly() {
+async fn an_inspected_body_may_arrive_slowly() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -101,7 +101,7 @@ async fn an_inspected_body_may_come_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_time_runs_out_what_came_is_judged_and_the_answer_is_whole() {
+async fn an_inspection_that_times_out_judges_what_arrived_and_forwards_everything() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -138,7 +138,7 @@ async fn an_endless_body_is_read_up_to_64_kib_and_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_run_of_empty_frames_comes_to_an_end() {
+async fn an_endless_sequence_of_empty_frames_ends_the_inspection() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -151,7 +151,7 @@ async fn an_endless_run_of_empty_frames_comes_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_met_while_inspecting_follows_in_its_place() {
+async fn a_body_error_during_inspection_is_forwarded_at_its_position() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -172,7 +172,7 @@ async fn an_error_met_while_inspecting_follows_in_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inspected_body_tells_its_length_as_before() {
+async fn an_inspected_body_keeps_its_size_hint() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = source(SizeHint::with_exact(4));
@@ -188,7 +188,7 @@ async fn an_inspected_body_tells_its_length_as_before() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_there_is_inspected_without_a_timer() {
+async fn an_available_body_is_inspected_without_a_timer() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -207,7 +207,7 @@ async fn a_body_that_is_there_is_inspected_without_a_timer() {
 }
 
 #[tokio::test]
-async fn a_peek_sees_trailers_that_are_there() {
+async fn a_peek_sees_available_trailers() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -235,7 +235,7 @@ async fn a_peek_never_waits_and_polls_once() {
 }
 
 #[tokio::test]
-async fn a_peek_shows_one_frame_and_the_answer_is_whole() {
+async fn a_peek_reads_one_frame_and_forwards_everything() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = chunked();
@@ -249,7 +249,7 @@ async fn a_peek_shows_one_frame_and_the_answer_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_keeps_the_key_moves_on_and_is_forwarded_when_none_can_follow() {
+async fn a_refusal_that_keeps_the_key_is_forwarded_if_no_other_key_is_left() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     call.attempt()
@@ -330,7 +330,7 @@ async fn the_attempts_own_key_is_overwritten_in_the_head_of_a_refusal() {
 
 /// A moment later it would have streamed through: what a caller gets must not depend on that.
 #[tokio::test]
-async fn a_message_that_was_peeked_at_is_the_upstreams_own_unless_it_refuses() {
+async fn a_peeked_message_is_forwarded_unchanged_unless_it_refuses() {
     let secret = "sk-canary-canary-canary";
     let pool = pool([secret]);
     let mut call = Call::start(&pool);
@@ -357,7 +357,7 @@ async fn a_message_that_was_peeked_at_is_the_upstreams_own_unless_it_refuses() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_inspected_is_the_upstreams_own() {
+async fn a_body_that_is_not_inspected_is_forwarded_as_it_is() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::start(&pool);
     let (body, remote) = source(SizeHint::with_exact(3));
@@ -374,7 +374,7 @@ async fn a_body_that_is_not_inspected_is_the_upstreams_own() {
 }
 
 #[test]
-fn a_default_body_is_the_default_of_the_upstreams() {
+fn a_default_response_body_wraps_the_default_of_the_inner_body() {
     assert!(ResponseBody::<Full<Bytes>>::default().is_end_stream());
 }
 
@@ -384,7 +384,7 @@ fn patient(pool: &Arc<KeyPool>) -> KeyFailoverLayer<TestPolicy> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peek_waits_for_the_first_frame_where_the_policy_says_so() {
+async fn a_peek_waits_for_the_first_frame_if_the_policy_asks_for_it() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::through(&patient(&pool));
     let (body, remote) = chunked();
@@ -398,7 +398,7 @@ async fn a_peek_waits_for_the_first_frame_where_the_policy_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peek_that_waited_in_vain_forwards_the_answer() {
+async fn a_peek_that_times_out_forwards_the_response() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::through(&patient(&pool));
     let (body, remote) = chunked();
@@ -424,7 +424,7 @@ fn gated(pool: &Arc<KeyPool>) -> KeyFailoverLayer<TestPolicy> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_whose_first_event_is_a_refusal_moves_on() {
+async fn a_stream_whose_first_event_is_a_refusal_fails_over() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::through(&gated(&pool));
     let (body, remote) = chunked();
@@ -438,7 +438,7 @@ async fn a_stream_whose_first_event_is_a_refusal_moves_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_goes_to_the_caller_with_its_first_event_and_is_not_judged_again() {
+async fn a_stream_is_forwarded_from_its_first_event_and_not_judged_again() {
     let pool = pool(["k0", "k1"]);
     let mut call = Call::through(&gated(&pool));
     let (body, remote) = chunked();
@@ -452,7 +452,7 @@ async fn a_stream_goes_to_the_caller_with_its_first_event_and_is_not_judged_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_opens_when_size_or_time_runs_out() {
+async fn a_commit_gate_opens_when_its_size_or_time_is_used_up() {
     for out_of in ["size", "time"] {
         let pool = pool(["k0", "k1"]);
         let mut call = Call::through(&gated(&pool));
@@ -470,7 +470,7 @@ async fn a_gate_opens_when_size_or_time_runs_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
+async fn a_stream_without_a_commit_gate_is_forwarded_unchanged() {
     let pool = pool(["k0", "k1"]);
     let unnamed = |mut response: Response<Source>| {
         response.headers_mut().remove("x-may-fail-late");
@@ -503,7 +503,7 @@ async fn without_a_gate_or_for_what_no_gate_is_for_a_stream_passes_untouched() {
 }
 
 #[tokio::test]
-async fn what_has_arrived_of_a_refused_body_is_read_off_and_no_more() {
+async fn only_the_available_part_of_a_refused_body_is_drained() {
     let pool = pool(["k0", "k1", "k2"]);
     let mut call = Call::start(&pool);
     let (body, arrived) = chunked();

@@ -25,7 +25,7 @@ fn anthropic(kind: &str) -> Verdict {
 }
 
 #[test]
-fn an_anthropic_stream_may_begin_with_an_error() {
+fn an_anthropic_stream_can_start_with_an_error() {
     let hour = Some(Duration::from_secs(3600));
     for (kind, mark) in [
         (
@@ -56,7 +56,7 @@ fn an_anthropic_stream_may_begin_with_an_error() {
 }
 
 #[test]
-fn an_openrouter_stream_may_begin_with_an_error_of_ours_or_of_its_upstream() {
+fn an_openrouter_stream_can_start_with_an_error_of_its_own_or_of_its_upstream() {
     let event = |error: &str| {
         format!(": OPENROUTER PROCESSING\n\ndata: {{\"id\":\"x\",\"error\":{error}}}\n\n")
     };
@@ -69,7 +69,7 @@ fn an_openrouter_stream_may_begin_with_an_error_of_ours_or_of_its_upstream() {
 }
 
 #[test]
-fn an_event_that_is_no_error_and_one_that_cannot_be_read_are_forwarded() {
+fn events_that_are_no_errors_or_unreadable_are_forwarded() {
     for stream in [
         "event: message_start\ndata: {\"type\":\"message_start\"}\n\n",
         "data: not json\n\n",
@@ -81,7 +81,7 @@ fn an_event_that_is_no_error_and_one_that_cannot_be_read_are_forwarded() {
 }
 
 #[test]
-fn other_providers_streams_are_not_asked_about() {
+fn streams_of_other_providers_are_not_inspected() {
     for provider in ["openai", "gemini", "bearer"] {
         assert!(!Provider::named(provider).unwrap().may_fail_late(&head()));
     }

@@ -7,7 +7,7 @@ use tower_key_failover::pool::KeyState;
 use tower_key_failover::{Outcome, Replay};
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_limited_key_is_followed_by_the_next() {
+async fn a_request_with_a_rate_limited_key_continues_with_the_next_key() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle) = stack(&layer(&pool));
     assert_ready_ok!(service.poll_ready());

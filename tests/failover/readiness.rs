@@ -23,7 +23,7 @@ async fn an_inner_service_that_is_not_ready_makes_the_layer_not_ready() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_inner_services_readiness_is_passed_on() {
+async fn a_readiness_error_of_the_inner_service_is_returned() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle): (_, Handle) = stack(&layer(&pool));
     handle.send_error("closed");
@@ -57,7 +57,7 @@ async fn a_second_attempt_waits_until_the_inner_service_is_ready() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_later_attempts_readiness_is_returned_as_it_is() {
+async fn a_readiness_error_before_a_later_attempt_is_returned_unchanged() {
     let pool = pool(["k0", "k1"]);
     let (mut service, mut handle) = stack(&layer(&pool));
     handle.allow(1);

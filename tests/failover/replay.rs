@@ -63,7 +63,7 @@ fn trailers() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn the_first_attempt_reads_each_frame_as_it_comes() {
+async fn the_first_attempt_reads_each_frame_as_it_arrives() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut reader, _reply) = call.attempt().await;
@@ -79,7 +79,7 @@ async fn the_first_attempt_reads_each_frame_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_source() {
+async fn a_refusal_during_an_upload_replays_the_sent_part_and_continues_with_the_source() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -111,7 +111,7 @@ async fn a_refusal_in_mid_upload_replays_what_was_sent_and_goes_on_with_the_sour
 }
 
 #[tokio::test]
-async fn a_superseded_view_is_woken_and_fails_and_leaves_the_source_alone() {
+async fn a_superseded_reader_is_woken_and_fails_without_touching_the_source() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -164,7 +164,7 @@ async fn a_refused_attempt_reads_no_more_while_the_next_one_waits_to_be_ready() 
 }
 
 #[tokio::test]
-async fn a_call_that_is_cancelled_between_two_attempts_frees_all() {
+async fn a_call_that_is_cancelled_between_two_attempts_frees_everything() {
     let budget = ReplayBudget::new(1 << 20);
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
@@ -185,7 +185,7 @@ async fn a_call_that_is_cancelled_between_two_attempts_frees_all() {
 }
 
 #[tokio::test]
-async fn a_view_superseded_before_it_was_ever_polled_fails_too() {
+async fn a_reader_that_is_superseded_before_its_first_poll_fails() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -198,7 +198,7 @@ async fn a_view_superseded_before_it_was_ever_polled_fails_too() {
 }
 
 #[tokio::test]
-async fn what_comes_while_a_view_is_superseded_goes_to_the_view_after_it() {
+async fn a_frame_that_arrives_while_a_reader_is_superseded_goes_to_its_successor() {
     for step in ["data", "trailers", "end", "error", "nothing"] {
         let (body, remote) = chunked();
         let mut call = Call::start(&three_keys(), body);
@@ -256,7 +256,7 @@ async fn what_comes_while_a_view_is_superseded_goes_to_the_view_after_it() {
 }
 
 #[tokio::test]
-async fn trailers_come_last_in_each_attempt() {
+async fn trailers_follow_the_data_in_each_attempt() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     remote.data("one");
@@ -288,7 +288,7 @@ async fn a_body_of_trailers_alone_is_replayed() {
 }
 
 #[tokio::test]
-async fn an_exact_length_is_told_and_true_in_each_attempt() {
+async fn an_exact_length_stays_exact_in_each_attempt() {
     let (body, remote) = source(SizeHint::with_exact(9));
     let mut call = Call::start(&three_keys(), body);
     remote.data("one");
@@ -307,7 +307,7 @@ async fn an_exact_length_is_told_and_true_in_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_ends_is_let_go_with_its_last_frame() {
+async fn a_body_of_known_length_is_dropped_with_its_last_frame() {
     let (body, remote) = source(SizeHint::with_exact(3));
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -327,7 +327,7 @@ async fn a_body_that_says_it_ends_is_let_go_with_its_last_frame() {
 }
 
 #[tokio::test]
-async fn a_length_that_was_not_told_stays_untold_when_all_is_recorded() {
+async fn an_unknown_length_stays_unknown_after_recording() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     remote.data("one");
@@ -344,7 +344,7 @@ async fn a_length_that_was_not_told_stays_untold_when_all_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_empty_body_is_at_its_end_from_the_start_only_if_it_said_so() {
+async fn an_empty_body_is_at_its_end_only_if_it_reports_it() {
     let mut call = Call::start(&three_keys(), Empty::<Bytes>::new());
     for status in [429, 200] {
         let (reader, reply) = call.attempt().await;
@@ -367,7 +367,7 @@ async fn an_empty_body_is_at_its_end_from_the_start_only_if_it_said_so() {
 }
 
 #[tokio::test]
-async fn a_source_that_failed_is_not_sent_again() {
+async fn a_request_whose_body_failed_is_not_sent_again() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut reader, reply) = call.attempt().await;
@@ -391,7 +391,7 @@ async fn a_source_that_failed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_source_that_panics_never_looks_complete() {
+async fn a_request_body_that_panics_never_looks_complete() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -462,7 +462,7 @@ async fn a_body_of_exactly_the_limit_is_sent_again_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_is_over_the_limit_is_not_recorded_at_all() {
+async fn a_body_that_announces_a_length_over_the_limit_is_not_recorded() {
     let budget = ReplayBudget::new(1 << 20);
     let layer = three_keys()
         .max_replay_bytes(2)
@@ -480,7 +480,7 @@ async fn a_body_that_says_it_is_over_the_limit_is_not_recorded_at_all() {
 }
 
 #[tokio::test]
-async fn a_budget_bounds_all_requests_of_the_layers_that_share_it() {
+async fn a_replay_budget_bounds_all_requests_that_share_it() {
     let budget = ReplayBudget::new(40_000);
     let (one, other) = (
         three_keys().replay_budget(budget.clone()),
@@ -513,7 +513,7 @@ async fn a_budget_bounds_all_requests_of_the_layers_that_share_it() {
 }
 
 #[tokio::test]
-async fn an_answer_ends_the_recording_and_what_is_recorded_goes_as_it_is_read() {
+async fn a_response_ends_the_recording_and_frees_the_buffer_as_it_is_read() {
     let budget = ReplayBudget::new(1 << 20);
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
@@ -542,7 +542,7 @@ async fn an_answer_ends_the_recording_and_what_is_recorded_goes_as_it_is_read() 
 }
 
 #[tokio::test]
-async fn nothing_is_recorded_where_no_other_key_could_follow() {
+async fn nothing_is_recorded_if_no_other_key_could_follow() {
     let budget = ReplayBudget::new(1 << 20);
     let one_key = layer(&pool(["k0"]));
     let one_attempt = three_keys().max_attempts(1.try_into().unwrap());
@@ -574,7 +574,7 @@ async fn nothing_is_recorded_where_no_other_key_could_follow() {
 }
 
 #[tokio::test]
-async fn large_frames_and_the_first_are_kept_as_handles_and_small_ones_are_copied_together() {
+async fn large_frames_are_kept_as_handles_and_small_frames_are_compacted() {
     let budget = ReplayBudget::new(1 << 20);
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
@@ -605,7 +605,7 @@ async fn large_frames_and_the_first_are_kept_as_handles_and_small_ones_are_copie
 }
 
 #[tokio::test]
-async fn small_frames_between_large_ones_hold_no_more_than_they_are() {
+async fn small_frames_between_large_ones_hold_only_their_own_bytes() {
     const LARGE: usize = 16 * 1024;
     const COUNT: usize = 50;
 
@@ -636,7 +636,7 @@ async fn small_frames_between_large_ones_hold_no_more_than_they_are() {
 }
 
 #[tokio::test]
-async fn frames_that_are_empty_pass_and_are_not_recorded() {
+async fn empty_frames_are_forwarded_and_not_recorded() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut reader, reply) = call.attempt().await;
@@ -651,7 +651,7 @@ async fn frames_that_are_empty_pass_and_are_not_recorded() {
 }
 
 #[tokio::test]
-async fn a_view_that_is_dropped_before_the_answer_leaves_the_recording_whole() {
+async fn a_reader_that_is_dropped_before_the_response_leaves_the_recording_complete() {
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys(), body);
     let (mut first, reply) = call.attempt().await;
@@ -667,7 +667,7 @@ async fn a_view_that_is_dropped_before_the_answer_leaves_the_recording_whole() {
 }
 
 #[tokio::test]
-async fn the_source_goes_with_its_last_reader_though_a_superseded_view_is_held() {
+async fn the_source_is_dropped_with_its_last_reader_despite_a_superseded_reader() {
     let budget = ReplayBudget::new(1 << 20);
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
@@ -686,7 +686,7 @@ async fn the_source_goes_with_its_last_reader_though_a_superseded_view_is_held()
 }
 
 #[tokio::test]
-async fn a_cancelled_call_frees_all_once_its_view_is_gone() {
+async fn a_cancelled_call_frees_everything_with_its_reader() {
     let budget = ReplayBudget::new(1 << 20);
     let (body, remote) = chunked();
     let mut call = Call::start(&three_keys().replay_budget(budget.clone()), body);
@@ -704,7 +704,7 @@ async fn a_cancelled_call_frees_all_once_its_view_is_gone() {
 }
 
 #[tokio::test]
-async fn each_attempt_tells_its_number_and_its_key() {
+async fn each_attempt_reports_its_number_and_key() {
     let mut call = Call::start(&three_keys(), Full::from("one"));
     for (number, key) in [(1, "k0"), (2, "k1"), (3, "k2")] {
         let (reader, reply) = call.attempt().await;
@@ -719,7 +719,7 @@ async fn each_attempt_tells_its_number_and_its_key() {
 }
 
 #[tokio::test]
-async fn a_head_of_very_many_values_is_sent_again() {
+async fn a_head_with_very_many_values_is_sent_again() {
     const VALUES: usize = 30_000;
     let (mut service, mut handle): (_, Handle) = stack(&three_keys());
     let mut request = Request::new(Full::from("body"));

@@ -94,7 +94,7 @@ fn a_disabled_layer_allocates_nothing() {
 }
 
 #[test]
-fn a_request_with_a_key_of_its_own_costs_nothing() {
+fn a_request_with_its_own_key_allocates_nothing() {
     let mut request = request();
     request
         .headers_mut()
@@ -104,12 +104,12 @@ fn a_request_with_a_key_of_its_own_costs_nothing() {
 }
 
 #[test]
-fn a_pool_of_one_key_costs_nothing() {
+fn a_pool_of_one_key_allocates_nothing() {
     assert_eq!(through(&layer(["good"])), 0);
 }
 
 #[test]
-fn one_key_that_is_left_costs_nothing() {
+fn the_last_usable_key_allocates_nothing() {
     let pool = Arc::new(KeyPool::new(["k0", "good"]).unwrap());
     pool.walker().next_key().unwrap().mark_permanent();
     assert_eq!(
@@ -119,7 +119,7 @@ fn one_key_that_is_left_costs_nothing() {
 }
 
 #[test]
-fn a_key_that_others_could_follow_costs_two_allocations() {
+fn a_key_with_possible_successors_costs_two_allocations() {
     assert_eq!(through(&layer(["good", "k1"])), 2);
 }
 

@@ -18,13 +18,13 @@ fn is_a_key(bytes: i64) -> bool {
 }
 
 #[test]
-fn a_key_that_nobody_holds_is_freed_at_once() {
+fn a_removed_key_without_handles_is_freed_at_once() {
     let pool = KeyPool::new(["k".repeat(LENGTH), "k1".into()]).unwrap();
     assert!(is_a_key(freed(|| pool.remove_key(0).unwrap())));
 }
 
 #[test]
-fn a_key_is_there_until_the_last_handle_goes() {
+fn a_removed_key_is_freed_with_its_last_handle() {
     let pool = KeyPool::new(["k".repeat(LENGTH), "k1".into()]).unwrap();
     let (handle, walker) = (pool.keys().next().unwrap(), pool.walker());
     let another = handle.clone();
@@ -36,7 +36,7 @@ fn a_key_is_there_until_the_last_handle_goes() {
 }
 
 #[test]
-fn a_header_value_keeps_no_more_than_itself() {
+fn a_header_value_keeps_only_its_own_bytes() {
     let pool = KeyPool::new(["k".repeat(LENGTH), "k1".into()]).unwrap();
     let header = pool.keys().next().unwrap().header_value();
     let rest = freed(|| pool.remove_key(0).unwrap());
@@ -45,7 +45,7 @@ fn a_header_value_keeps_no_more_than_itself() {
 }
 
 #[test]
-fn what_is_told_of_a_change_keeps_no_key() {
+fn the_report_of_a_change_keeps_no_key_alive() {
     let pool = KeyPool::new(["k".repeat(LENGTH), "k1".into()]).unwrap();
     let snapshot = pool.snapshot();
     let mut changes = None;

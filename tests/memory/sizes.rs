@@ -16,7 +16,7 @@ fn size_of_future<S: Service<Request<B>>, B>() -> usize {
 }
 
 #[test]
-fn the_future_adds_512_bytes_at_most_to_that_of_hypers_client() {
+fn the_future_is_at_most_512_bytes_larger_than_that_of_hypers_client() {
     let inner = size_of_future::<Inner, RequestBody<Body>>();
     let outer = size_of_future::<KeyFailover<Inner, TestPolicy>, Body>();
     println!("the client's future: {inner} bytes; the layer's: {outer}");

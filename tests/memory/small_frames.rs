@@ -85,7 +85,7 @@ async fn upload_through<const N: usize>(keys: [&'static str; N]) {
 }
 
 #[test]
-fn twenty_thousand_one_byte_chunks_hold_a_few_mib_at_most() {
+fn twenty_thousand_one_byte_chunks_hold_at_most_a_few_mib() {
     let (two, one) = (peak(["refused", "good"]), peak(["good"]));
     println!("{two} bytes over two keys, {one} over one");
     assert!(

@@ -352,7 +352,7 @@ fn the_search_finds_a_key_in_every_form() {
 }
 
 #[test]
-fn refusals_of_every_provider_that_say_the_key_back() {
+fn no_output_contains_a_key_that_a_providers_refusal_echoes() {
     let names = [
         "anthropic",
         "openai",
@@ -486,7 +486,7 @@ fn refusing(
 }
 
 #[test]
-fn a_panic_inside_a_policy() {
+fn no_output_contains_a_key_after_a_panic_in_a_policy() {
     for place in [
         "is_byok",
         "inject_key",
@@ -512,7 +512,7 @@ fn a_panic_inside_a_policy() {
 }
 
 #[test]
-fn each_state_of_a_future_and_a_request_that_is_cancelled_there() {
+fn no_output_contains_a_key_in_any_state_of_a_future() {
     listen(async {
         for status in [200, 401, 403, 429] {
             for polls in 0..12 {
@@ -544,7 +544,7 @@ fn each_state_of_a_future_and_a_request_that_is_cancelled_there() {
 }
 
 #[test]
-fn bodies_that_cannot_be_replayed_and_those_that_fail() {
+fn no_output_contains_a_key_after_a_failed_replay() {
     listen(async {
         for bytes in [0, 3] {
             let layer =
@@ -603,7 +603,7 @@ fn bodies_that_cannot_be_replayed_and_those_that_fail() {
 }
 
 #[test]
-fn a_transport_that_fails_after_a_refusal() {
+fn no_output_contains_a_key_after_a_transport_error() {
     listen(async {
         let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
             let key = key_of(&request.into_parts().0);
@@ -620,7 +620,7 @@ fn a_transport_that_fails_after_a_refusal() {
 }
 
 #[test]
-fn keys_that_are_changed_by_hand_kept_in_a_file_and_refused() {
+fn no_output_contains_a_key_that_was_changed_saved_or_rejected() {
     listen(async {
         let pool = builder(2)
             .group("org")

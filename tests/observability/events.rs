@@ -28,7 +28,7 @@ fn now(events: &mut PoolEvents) -> Option<PoolEvent> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_an_extension_and_a_return_are_told_and_what_changes_nothing_is_not() {
+async fn marks_extensions_and_returns_are_events_and_ineffective_marks_are_not() {
     let pool = pool();
     let mut events = pool.subscribe();
     let key = pool.keys().next().unwrap();
@@ -76,7 +76,7 @@ async fn a_mark_an_extension_and_a_return_are_told_and_what_changes_nothing_is_n
 }
 
 #[tokio::test]
-async fn a_refused_request_is_told_with_status_and_reason_and_then_exhaustion() {
+async fn a_refusal_event_has_status_and_reason_and_precedes_exhaustion() {
     let pool = std::sync::Arc::new(pool());
     let mut events = pool.subscribe();
     let provider = service_fn(|_| async {
@@ -117,7 +117,7 @@ async fn a_refused_request_is_told_with_status_and_reason_and_then_exhaustion() 
 }
 
 #[test]
-fn a_changed_list_is_told_by_name() {
+fn a_reload_event_names_the_keys() {
     let pool = pool();
     let mut events = pool.subscribe();
     pool.replace_keys(["sk-first-0123456789ab", "sk-third-0123456789c"])
@@ -136,7 +136,7 @@ fn a_changed_list_is_told_by_name() {
 }
 
 #[test]
-fn a_slow_subscriber_loses_the_oldest_and_is_told_how_many() {
+fn a_slow_subscriber_loses_the_oldest_events_and_learns_how_many() {
     let pool = pool();
     let (mut slow, mut prompt) = (pool.subscribe(), pool.subscribe());
     let mut told = 0;
@@ -160,7 +160,7 @@ fn a_slow_subscriber_loses_the_oldest_and_is_told_how_many() {
 }
 
 #[test]
-fn a_subscriber_is_told_nothing_of_what_was_before() {
+fn a_subscriber_gets_no_earlier_events() {
     let pool = pool();
     pool.disable(0).unwrap();
     drop(pool.subscribe());
@@ -169,7 +169,7 @@ fn a_subscriber_is_told_nothing_of_what_was_before() {
 }
 
 #[tokio::test]
-async fn the_stream_ends_with_the_pool_and_wakes_who_waits() {
+async fn the_stream_of_events_ends_with_the_pool_and_wakes_its_reader() {
     let pool = pool();
     let mut events = pool.subscribe();
     let waiting = tokio::spawn(async move {
@@ -200,7 +200,7 @@ fn a_subscriber_with_events_to_read_keeps_neither_pool_nor_keys_alive() {
 }
 
 #[test]
-fn a_subscriber_can_go_anywhere_and_prints_nothing() {
+fn a_subscription_is_send_and_prints_no_key() {
     fn is_shareable<T: Send + Sync + Unpin + 'static>(_: &T) {}
     let events = pool().subscribe();
     is_shareable(&events);

@@ -24,7 +24,7 @@ fn attempts(info: &FailoverInfo) -> Vec<(String, u16, Verdict)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_is_told_with_its_key_status_and_verdict() {
+async fn each_attempt_record_has_its_key_status_and_verdict() {
     let pool = pool(["k-one", "k-two", "k-333", "k-444"]);
     let (_, response) =
         Harness::new(&layer(&pool)).run([rate_limited("5"), keep(), response(401), response(200)]);
@@ -53,7 +53,7 @@ async fn each_attempt_is_told_with_its_key_status_and_verdict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_found_nothing_tells_what_it_tried() {
+async fn an_exhausted_request_reports_its_attempts() {
     let pool = pool(["k0", "k1"]);
     let (_, response) = Harness::new(&layer(&pool)).run([response(401), rate_limited("3")]);
     let info = response.body().failover().unwrap();
@@ -63,7 +63,7 @@ async fn a_request_that_found_nothing_tells_what_it_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_is_forwarded_is_told_once() {
+async fn a_forwarded_refusal_is_recorded_once() {
     let pool = pool(["k0"]);
     let (_, response) = Harness::new(&layer(&pool)).run([keep()]);
     let info = response.body().failover().unwrap();
@@ -72,7 +72,7 @@ async fn a_refusal_that_is_forwarded_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_each_attempt_is_taken_where_it_is_asked_for() {
+async fn attempts_are_timed_only_if_timings_are_enabled() {
     for take in [false, true] {
         let pool = pool(["k0", "k1"]);
         let mut harness = Harness::new(&layer(&pool).timings(take));
@@ -90,7 +90,7 @@ async fn the_time_of_each_attempt_is_taken_where_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn labels_are_told_and_no_key_is() {
+async fn attempt_records_show_labels_and_no_key() {
     let pool = KeyPool::builder().labeled_key("team-a", "sk-canary-canary-canary");
     let pool = Arc::new(
         pool.labeled_key("team-b", "sk-other-canary-canary")
@@ -110,7 +110,7 @@ async fn labels_are_told_and_no_key_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_attempt_that_was_refused_and_forwarded_is_told_in_the_body_alone() {
+async fn a_single_forwarded_refusal_is_reported_in_the_body_only() {
     let pool = pool(["k0"]);
     let (_, response) = Harness::new(&layer(&pool)).run([keep()]);
     assert_eq!(response.body().failover().unwrap().attempts(), 1);

@@ -85,7 +85,7 @@ fn metrics<const N: usize>(expected: [(&str, &str); N]) -> Vec<Metric> {
 }
 
 #[test]
-fn a_request_that_the_first_key_answers_counts_nothing() {
+fn a_request_that_succeeds_with_the_first_key_counts_nothing() {
     let counts = counts(async {
         let pool = pool(["200", "200-2"]);
         let layer = layer(&pool).timings(true).extensions(true);
@@ -122,7 +122,7 @@ fn a_failover_counts_transitions_attempts_and_the_time_lost() {
 }
 
 #[test]
-fn the_time_lost_is_known_only_where_timings_are_taken() {
+fn the_lost_time_is_recorded_only_if_timings_are_enabled() {
     let counts = counts(async {
         assert_eq!(send(&layer(&pool(["429", "200"])), "hello").await, 200);
     });
@@ -160,7 +160,7 @@ fn exhaustions_are_counted_by_their_outcome() {
 }
 
 #[test]
-fn replay_that_is_given_up_is_counted_by_its_reason() {
+fn an_abandoned_replay_is_counted_by_its_reason() {
     let counts = counts(async {
         let layer = layer(&pool(["200", "200-2"]));
         assert_eq!(send(&layer.clone().max_replay_bytes(4), "hello").await, 200);
@@ -181,7 +181,7 @@ fn replay_that_is_given_up_is_counted_by_its_reason() {
 }
 
 #[test]
-fn an_extension_is_no_transition_and_a_return_by_hand_is_one() {
+fn an_extension_is_no_transition_and_a_reinstatement_is_one() {
     let counts = counts(async {
         let pool = pool(["k0", "k1"]);
         for key in pool.keys() {
@@ -209,7 +209,7 @@ fn an_extension_is_no_transition_and_a_return_by_hand_is_one() {
 }
 
 #[test]
-fn the_gauges_say_what_is_whenever_they_are_written() {
+fn gauges_show_the_current_state_when_they_are_recorded() {
     let gauges = |valid: &str, temporary: &str, permanent: &str| {
         metrics([
             ("key_pool_state pool=p state=permanent", permanent),

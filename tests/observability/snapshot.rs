@@ -6,7 +6,7 @@ use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyState, Reason};
 
 #[tokio::test(start_paused = true)]
-async fn each_key_is_shown_in_order_with_its_label_hint_group_and_state() {
+async fn a_snapshot_shows_each_key_in_order_with_its_label_hint_group_and_state() {
     let pool = KeyPool::builder()
         .name("search")
         .labeled_key("a", "sk-canary-canary-0");
@@ -35,7 +35,7 @@ async fn each_key_is_shown_in_order_with_its_label_hint_group_and_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_remaining_wait_counts_down_and_a_snapshot_stays_as_it_was() {
+async fn the_remaining_wait_counts_down_and_a_snapshot_does_not_change() {
     let pool = KeyPool::new(["k0"]).unwrap();
     key(&pool, 0).mark_temporary(Some(3 * SECOND));
     let before = pool.snapshot();
@@ -45,7 +45,7 @@ async fn the_remaining_wait_counts_down_and_a_snapshot_stays_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reason_is_that_of_the_last_mark() {
+async fn a_snapshot_shows_the_reason_of_the_last_mark() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0", "k1"]).unwrap());
     let reason = || pool.snapshot().keys[0].reason;
     assert_eq!(reason(), None);
@@ -66,7 +66,7 @@ async fn the_reason_is_that_of_the_last_mark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_that_changed_nothing_gives_no_reason() {
+async fn a_mark_that_changed_nothing_does_not_change_the_reason() {
     let pool = std::sync::Arc::new(KeyPool::new(["k0"]).unwrap());
     let mut harness = Harness::new(&layer(&pool));
     let (mut one, mut two) = (harness.send(), harness.send());
@@ -93,7 +93,7 @@ async fn siblings_show_the_reason_of_their_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_show_it_when_its_cooldown_is_over_as_well() {
+async fn siblings_show_the_reason_of_their_group_after_its_cooldown() {
     let pool = KeyPool::builder().key("k0").group("org").build().unwrap();
     let pool = std::sync::Arc::new(pool);
     assert_eq!(pool.snapshot().keys[0].reason, None);

@@ -173,7 +173,7 @@ fn ours(told: Vec<Told>) -> Vec<Told> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_the_first_key_answers_is_not_logged_at_any_level() {
+async fn a_request_that_succeeds_with_the_first_key_is_not_logged_at_any_level() {
     let (log, _guard) = Log::start();
     let pool = pool(["200", "201"]);
     let layer = layer(&pool).timings(true).extensions(true);
@@ -206,7 +206,7 @@ async fn a_request_that_the_first_key_answers_is_not_logged_at_any_level() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failover_is_a_span_and_later_attempts_stand_within_it() {
+async fn a_failover_is_a_span_around_the_later_attempts() {
     let (log, _guard) = Log::start();
     let layer = layer(&pool([
         "429-limited-0123456789",
@@ -272,7 +272,7 @@ async fn a_failover_is_a_span_and_later_attempts_stand_within_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_span_is_left_whenever_the_request_waits() {
+async fn the_span_is_exited_while_the_request_waits() {
     let (log, _guard) = Log::start();
     let layer = layer(&pool(["429", "200"]));
     let elsewhere = async {
@@ -370,7 +370,7 @@ impl http_body::Body for Endless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_of_a_request_that_is_dropped_stands_in_its_span() {
+async fn the_mark_of_a_dropped_request_is_logged_in_its_span() {
     let (log, _guard) = Log::start();
     let pool = pool(["429-key-0123456789", "200-key-0123456789"]);
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
@@ -395,7 +395,7 @@ async fn a_mark_of_a_request_that_is_dropped_stands_in_its_span() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extension_is_an_event_and_what_changes_nothing_is_none() {
+async fn an_extension_is_logged_and_an_ineffective_mark_is_not() {
     let (log, _guard) = Log::start();
     let pool = pool(["k-0"]);
     let key = pool.keys().next().unwrap();
@@ -423,7 +423,7 @@ async fn an_extension_is_an_event_and_what_changes_nothing_is_none() {
 }
 
 #[test]
-fn what_a_person_does_is_told() {
+fn operator_actions_are_logged() {
     let (log, _guard) = Log::start();
     let pool = pool(["k-0-0123456789", "k-1-0123456789"]);
     pool.disable(0).unwrap();
@@ -466,7 +466,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Meddler {
 }
 
 #[test]
-fn who_is_told_of_a_change_may_make_another() {
+fn a_log_subscriber_may_change_the_pool() {
     let (done, is_done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let pool = pool(["k-0-0123456789"]);
@@ -482,7 +482,7 @@ fn who_is_told_of_a_change_may_make_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replay_given_up_is_told_with_its_reason_and_louder_where_it_was_missed() {
+async fn an_abandoned_replay_is_logged_with_its_reason_and_as_a_warning_if_it_was_needed() {
     let (log, _guard) = Log::start();
     let body = "a body of more than four bytes";
     let layer = |keys| test_support::mock::layer(&pool(keys)).max_replay_bytes(4);
@@ -505,7 +505,7 @@ async fn replay_given_up_is_told_with_its_reason_and_louder_where_it_was_missed(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trial_that_succeeds_is_a_return() {
+async fn a_successful_probe_is_logged_as_a_return() {
     let (log, _guard) = Log::start();
     let pool = KeyPool::builder()
         .name("p")

@@ -18,13 +18,13 @@ fn usage(pool: &KeyPool, at: usize) -> KeyUsage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_it_is_asked_for_nothing_is_counted() {
+async fn usage_is_not_counted_by_default() {
     let pool = KeyPool::new(["k0"]).unwrap();
     assert_eq!(pool.snapshot().keys[0].usage, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
+async fn forwarded_responses_are_counted_with_any_status() {
     let pool = pool();
     let mut harness = Harness::new(&layer(&pool));
     for status in [200, 404, 500] {
@@ -35,7 +35,7 @@ async fn answers_that_went_to_a_caller_are_counted_whatever_their_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_are_counted_by_their_reasons() {
+async fn refusals_are_counted_by_reason() {
     let pool = pool();
     let mut harness = Harness::new(&layer(&pool));
     for refusal in [keep(), rate_limited("1"), rate_limited("1"), response(401)] {
@@ -54,7 +54,7 @@ async fn refusals_are_counted_by_their_reasons() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_told_how_long_ago_a_key_was_answered_last() {
+async fn usage_shows_the_time_since_a_keys_last_response() {
     let pool = pool();
     let mut harness = Harness::new(&layer(&pool));
     assert_eq!(usage(&pool, 0).last_used, None);
@@ -67,7 +67,7 @@ async fn it_is_told_how_long_ago_a_key_was_answered_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_stay_with_the_key_when_the_list_changes() {
+async fn usage_counts_stay_with_a_key_across_reloads() {
     let pool = pool();
     Harness::new(&layer(&pool)).run([response(200)]);
     pool.replace_keys([NewKey::new("k1"), NewKey::new("k0").label("moved")])
@@ -76,7 +76,7 @@ async fn counts_stay_with_the_key_when_the_list_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_error_and_a_request_that_is_dropped_count_for_nothing() {
+async fn transport_errors_and_dropped_requests_are_not_counted() {
     let pool = pool();
     let mut harness = Harness::new(&layer(&pool));
     let mut failing = harness.send();

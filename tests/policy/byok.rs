@@ -22,7 +22,7 @@ fn is_byok(provider: &str, headers: &[(&str, &str)]) -> bool {
 }
 
 #[test]
-fn a_credential_is_found_as_the_conformance_cases_say() {
+fn is_byok_follows_the_conformance_cases() {
     let cases: Value = test_support::conformance::unit_cases();
     for (provider, cases) in cases["is_byok"].as_object().unwrap() {
         for case in cases.as_array().unwrap() {
@@ -69,7 +69,7 @@ fn a_credential_counts_wherever_the_provider_accepts_one() {
 }
 
 #[test]
-fn a_key_in_googles_query_is_the_callers_own() {
+fn a_key_in_a_google_query_is_the_callers_own_credential() {
     let gemini = Provider::gemini();
     assert!(gemini.is_byok(&request("/v1?alt=sse&key=theirs", &[])));
     assert!(!gemini.is_byok(&request("/v1?key=", &[])));
@@ -78,7 +78,7 @@ fn a_key_in_googles_query_is_the_callers_own() {
 }
 
 #[test]
-fn an_empty_credential_is_none() {
+fn an_empty_credential_is_no_credential() {
     for value in ["", " ", "Bearer", "Bearer ", "bearer   "] {
         assert!(!is_byok("openai", &[("authorization", value)]), "{value:?}");
     }
@@ -94,7 +94,7 @@ fn an_empty_credential_is_none() {
 }
 
 #[test]
-fn a_header_policy_looks_at_its_own_header() {
+fn a_header_policy_checks_only_its_own_header() {
     let policy = Provider::header(HeaderName::from_static("x-token"));
     assert!(policy.is_byok(&request("/", &[("x-token", "theirs")])));
     assert!(!policy.is_byok(&request("/", &[("authorization", "Bearer theirs")])));
@@ -102,13 +102,13 @@ fn a_header_policy_looks_at_its_own_header() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn byok_detection_can_be_disabled() {
     let policy = Provider::openai().byok(Byok::Never);
     assert!(!policy.is_byok(&request("/", &[("authorization", "Bearer sk-theirs")])));
 }
 
 #[test]
-fn placeholders_are_told_from_keys_by_what_keys_begin_with() {
+fn placeholders_are_distinguished_from_keys_by_prefix() {
     let policy = Provider::openai().byok(Byok::prefixes(["sk-", "eyJ"]));
     for (value, expected) in [
         ("Bearer sk-theirs", true),
@@ -132,7 +132,7 @@ fn placeholders_are_told_from_keys_by_what_keys_begin_with() {
 }
 
 #[test]
-fn copilot_always_brings_its_own() {
+fn copilot_requests_always_use_their_own_credential() {
     assert!(Provider::copilot().is_byok(&request("/", &[])));
     assert!(
         Provider::copilot()

@@ -32,7 +32,7 @@ fn kind(kind: &str) -> Value {
 }
 
 #[test]
-fn a_body_is_asked_for_only_where_it_can_tell() {
+fn a_body_is_read_only_if_it_can_decide() {
     for (provider, statuses) in [
         ("openai", &[401, 403, 429][..]),
         ("azure_openai", &[401, 403, 429]),
@@ -59,7 +59,7 @@ fn a_body_is_asked_for_only_where_it_can_tell() {
 }
 
 #[test]
-fn openai() {
+fn openai_errors_are_read_by_their_code_and_message() {
     assert_means(
         "openai",
         &[
@@ -94,7 +94,7 @@ fn openai() {
 }
 
 #[test]
-fn anthropic() {
+fn anthropic_errors_are_read_by_their_type_and_message() {
     let error = |kind: &str, text: &str| json!({ "error": { "type": kind, "message": text } });
     let coded = |code: &str| json!({ "error": { "details": { "error_code": code } } });
     assert_means(
@@ -158,7 +158,7 @@ fn anthropic() {
 }
 
 #[test]
-fn azure() {
+fn azure_errors_are_read_by_their_code_and_message() {
     assert_means(
         "azure_openai",
         &[
@@ -190,7 +190,7 @@ fn azure() {
 }
 
 #[test]
-fn google() {
+fn google_errors_are_read_by_their_details() {
     let reason = |reason: &str| json!({ "error": { "status": "PERMISSION_DENIED", "details": [{ "reason": reason }] } });
     for provider in ["gemini", "vertex"] {
         assert_means(
@@ -232,7 +232,7 @@ fn google() {
 }
 
 #[test]
-fn bedrock() {
+fn bedrock_errors_are_read_by_their_type_and_message() {
     let typed = |kind: &str, text: &str| json!({ "__type": kind, "message": text });
     assert_means(
         "bedrock",
@@ -280,7 +280,7 @@ fn bedrock() {
 }
 
 #[test]
-fn openrouter() {
+fn openrouter_errors_are_read_by_their_metadata() {
     let metadata = |metadata: Value| json!({ "error": { "code": 402, "metadata": metadata } });
     assert_means(
         "openrouter",
@@ -318,7 +318,7 @@ fn openrouter() {
 }
 
 #[test]
-fn others() {
+fn errors_of_the_other_providers_are_read_by_their_fields() {
     assert_means(
         "mistral",
         &[

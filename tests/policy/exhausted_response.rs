@@ -40,7 +40,7 @@ fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn retry_after_is_rounded_up_as_the_conformance_cases_say() {
+fn retry_after_is_rounded_up_like_the_conformance_cases() {
     let cases: Value = test_support::conformance::unit_cases();
     for case in cases["json_error_response"].as_array().unwrap() {
         let millis = case["retry_after_ms"].as_i64().unwrap();
@@ -66,7 +66,7 @@ fn retry_after_is_rounded_up_as_the_conformance_cases_say() {
 }
 
 #[test]
-fn the_wait_is_given_in_seconds_and_in_milliseconds() {
+fn an_exhausted_response_gives_the_wait_in_seconds_and_milliseconds() {
     for (wait, seconds, millis) in [
         (Duration::from_secs(3), "3", "3000"),
         (Duration::from_millis(2001), "3", "2001"),
@@ -86,7 +86,7 @@ fn the_wait_is_given_in_seconds_and_in_milliseconds() {
 }
 
 #[test]
-fn sdks_are_told_to_give_up_when_waiting_is_long_or_in_vain() {
+fn sdks_are_told_not_to_retry_if_the_wait_is_long_or_useless() {
     for (exhausted, expected) in [
         (rate_limited(None), None),
         (rate_limited(Some(Duration::from_secs(60))), None),
@@ -106,7 +106,7 @@ fn sdks_are_told_to_give_up_when_waiting_is_long_or_in_vain() {
 }
 
 #[test]
-fn every_answer_is_json_that_says_what_happened() {
+fn every_exhausted_response_is_json_with_a_message() {
     let header_policy = Provider::header(HeaderName::from_static("x-token"));
     let policies: Vec<Box<dyn ProviderPolicy>> =
         ["anthropic", "bedrock", "copilot", "vertex", "xai"]
@@ -129,14 +129,14 @@ fn every_answer_is_json_that_says_what_happened() {
 }
 
 #[test]
-fn the_message_is_the_exhaustions_own() {
+fn the_exhausted_message_contains_nothing_from_an_upstream() {
     let exhausted = rate_limited(Some(Duration::from_millis(2500)));
     let response = answer("openai", &exhausted);
     assert_eq!(body(&response)["error"]["message"], exhausted.to_string());
 }
 
 #[test]
-fn openai_and_those_like_it() {
+fn exhausted_responses_of_openai_and_similar_providers_have_its_error_format() {
     for provider in [
         "openai",
         "azure_openai",
@@ -175,7 +175,7 @@ fn openai_and_those_like_it() {
 }
 
 #[test]
-fn anthropic() {
+fn exhausted_responses_of_anthropic_have_its_error_format() {
     let error = |kind: &str, message: &str| json!({ "type": "error", "error": { "type": kind, "message": message } });
     let response = answer("anthropic", &rate_limited(None));
     assert_eq!(body(&response), error("rate_limit_error", RATE_LIMITED));
@@ -184,7 +184,7 @@ fn anthropic() {
 }
 
 #[test]
-fn google_with_its_retry_info() {
+fn exhausted_responses_of_google_include_retry_info() {
     for provider in ["gemini", "vertex"] {
         for (millis, delay) in [(12_000, "12s"), (1500, "1.500s"), (20, "0.020s")] {
             let exhausted = rate_limited(Some(Duration::from_millis(millis)));
@@ -209,7 +209,7 @@ fn google_with_its_retry_info() {
 }
 
 #[test]
-fn bedrock_with_its_errors_type() {
+fn exhausted_responses_of_bedrock_name_the_error_type() {
     let response = answer("bedrock", &rate_limited(None));
     assert_eq!(
         header(&response, "x-amzn-errortype"),
@@ -225,13 +225,13 @@ fn bedrock_with_its_errors_type() {
 }
 
 #[test]
-fn cohere() {
+fn exhausted_responses_of_cohere_have_its_error_format() {
     let response = answer("cohere", &rate_limited(None));
     assert_eq!(body(&response), json!({ "message": RATE_LIMITED }));
 }
 
 #[test]
-fn mistral_for_its_own_sdk_and_for_openais() {
+fn exhausted_responses_of_mistral_suit_its_own_and_openais_sdk() {
     let error = body(&answer("mistral", &rate_limited(None)));
     assert_eq!(error["object"], "error");
     assert_eq!(error["message"], RATE_LIMITED);

@@ -100,7 +100,7 @@ fn says_by_details(policy: &dyn ProviderPolicy, code: &str, details: &[u8]) -> V
 }
 
 #[test]
-fn a_status_says_it_in_a_head_and_in_trailers() {
+fn a_grpc_status_counts_in_a_head_and_in_trailers() {
     for (code, expected) in [
         ("16", Does::Permanent),
         ("7", Does::Keep),
@@ -127,7 +127,7 @@ fn a_status_says_it_in_a_head_and_in_trailers() {
 }
 
 #[test]
-fn details_tell_a_dead_key() {
+fn error_details_identify_a_dead_key() {
     for (code, reason, expected) in [
         ("7", "CONSUMER_SUSPENDED", Does::Permanent),
         ("7", "CONSUMER_INVALID", Does::Permanent),
@@ -149,7 +149,7 @@ fn details_tell_a_dead_key() {
 }
 
 #[test]
-fn a_reason_is_that_of_the_status() {
+fn the_reason_of_a_grpc_mark_comes_from_the_status() {
     let permanent = Mark::permanent();
     for (code, mark) in [
         ("16", permanent.because(Reason::Unauthorized)),
@@ -165,7 +165,7 @@ fn a_reason_is_that_of_the_status() {
 }
 
 #[test]
-fn a_pushback_is_the_wait() {
+fn a_retry_pushback_sets_the_wait() {
     for (pushback, expected) in [
         ("1500", Does::millis(1500)),
         (" 7 ", Does::millis(7)),
@@ -191,14 +191,14 @@ fn a_pushback_is_the_wait() {
 }
 
 #[test]
-fn a_pushback_does_not_save_a_dead_key() {
+fn a_retry_pushback_does_not_keep_a_dead_key() {
     let metadata = [("grpc-status", "16"), ("grpc-retry-pushback-ms", "-1")];
     let verdict = says(&Grpc::new(), &metadata);
     assert!(Does::Permanent.is(verdict), "{verdict:?}");
 }
 
 #[test]
-fn details_tell_the_wait() {
+fn retry_info_details_set_the_wait() {
     for (details, expected) in [
         (retry_info(38, 200_000_000), Does::millis(38_200)),
         (retry_info(0, 1_000_000), Does::millis(1)),
@@ -239,7 +239,7 @@ fn details_tell_the_wait() {
 }
 
 #[test]
-fn a_message_tells_the_wait_too() {
+fn a_status_message_can_set_the_wait() {
     for message in ["Please retry in 3.5s.", "Please%20retry%20in%203.5s."] {
         let metadata = [("grpc-status", "8"), ("grpc-message", message)];
         let verdict = says(&Grpc::new(), &metadata);
@@ -248,7 +248,7 @@ fn a_message_tells_the_wait_too() {
 }
 
 #[test]
-fn what_is_no_grpc_goes_by_its_status() {
+fn a_response_that_is_not_grpc_is_judged_by_its_http_status() {
     let html = ("content-type", "text/html");
     let wait = ("retry-after", "7");
     for (status, headers, expected) in [
@@ -278,7 +278,7 @@ fn what_is_no_grpc_goes_by_its_status() {
 }
 
 #[test]
-fn a_call_that_began_is_peeked_at() {
+fn a_call_that_started_well_is_peeked_at() {
     for kind in [
         "application/grpc",
         "application/grpc+proto",
@@ -300,7 +300,7 @@ fn a_call_that_began_is_peeked_at() {
 }
 
 #[test]
-fn hostile_details_are_no_evidence() {
+fn malformed_details_are_no_evidence() {
     let good = error_info("CONSUMER_SUSPENDED");
     let mut hostile: Vec<Vec<u8>> = (0..good.len()).map(|end| good[..end].to_vec()).collect();
     hostile.extend([
@@ -340,7 +340,7 @@ fn hostile_details_are_no_evidence() {
 
 proptest! {
     #[test]
-    fn no_metadata_brings_the_policy_down(
+    fn no_metadata_makes_the_grpc_policy_panic(
         code in "[0-9]{0,3}",
         message: Vec<u8>,
         pushback: Vec<u8>,
@@ -368,7 +368,7 @@ proptest! {
 }
 
 #[test]
-fn a_wait_beyond_all_time_is_reported_as_it_is() {
+fn a_huge_wait_is_reported_unchanged() {
     let verdict = says_by_details(&Grpc::new(), "8", &retry_info(i64::MAX, 999_999_999));
     let Verdict::Failover(mark) = verdict else {
         panic!("{verdict:?}");
@@ -396,7 +396,7 @@ fn request(headers: &[(&str, &str)]) -> http::request::Parts {
 }
 
 #[test]
-fn a_key_travels_in_metadata() {
+fn a_grpc_key_is_sent_in_metadata() {
     let pool = KeyPool::new(["first-key"]).unwrap();
     let key = pool.walker().next_key().unwrap();
     let goog = HeaderName::from_static("x-goog-api-key");
@@ -426,7 +426,7 @@ fn a_key_travels_in_metadata() {
 }
 
 #[test]
-fn a_credential_of_ones_own_is_seen() {
+fn the_callers_own_grpc_credential_is_detected() {
     let goog = HeaderName::from_static("x-goog-api-key");
     let bearer = Grpc::new();
     // Settings stay, whichever comes first.
@@ -460,7 +460,7 @@ fn exhausted(marks: &[Option<Duration>]) -> Exhausted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exhausted_answer_is_a_head_alone() {
+async fn an_exhausted_grpc_response_has_no_body() {
     let wait = Duration::from_millis(2500);
     let answer = Grpc::new().exhausted_response(&exhausted(&[None, Some(wait)]));
     assert_eq!(answer.status(), 200);
@@ -506,7 +506,7 @@ async fn an_exhausted_answer_is_a_head_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_wait_fits_the_pushback() {
+async fn a_long_wait_is_capped_to_the_pushback() {
     let pool = KeyPool::builder()
         .key("only")
         .max_cooldown(Duration::from_secs(365 * 86400));
@@ -519,7 +519,7 @@ async fn a_long_wait_fits_the_pushback() {
 }
 
 #[test]
-fn where_nothing_recovers_a_caller_is_told_not_to_try_again() {
+fn an_exhausted_grpc_response_forbids_retries_if_nothing_recovers() {
     let answer = Grpc::new().exhausted_response(&exhausted(&[None, None]));
     assert_eq!(answer.status(), 200);
     let headers = answer.headers();
@@ -546,7 +546,7 @@ fn body_of(trailers: HeaderMap) -> BoxBody<Bytes, Infallible> {
 }
 
 #[tokio::test]
-async fn trailers_that_are_there_fail_over_through_the_layer() {
+async fn a_refusal_in_available_trailers_fails_over() {
     let pool = Arc::new(KeyPool::new(["k0", "k1", "k2"]).unwrap());
     let layer = KeyFailoverLayer::new(Grpc::new(), Arc::clone(&pool));
     let upstream = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
@@ -569,7 +569,7 @@ async fn trailers_that_are_there_fail_over_through_the_layer() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_is_forwarded_does_not_tell_the_key() {
+async fn a_forwarded_grpc_refusal_does_not_contain_the_key() {
     let secret = "canary-key-0123456789";
     let stars = "*".repeat(secret.len());
     let message = format!("Consumer 'api_key:{secret}' may not");

@@ -57,7 +57,7 @@ fn assert_status_decides(body: &BodyEvidence<'_>) {
 }
 
 #[test]
-fn a_body_that_says_nothing_leaves_it_to_the_status() {
+fn a_body_without_evidence_leaves_the_verdict_to_the_status() {
     for body in [
         &b""[..],
         b" ",
@@ -83,7 +83,7 @@ fn a_body_that_says_nothing_leaves_it_to_the_status() {
 }
 
 #[test]
-fn a_body_ten_thousand_levels_deep_leaves_it_to_the_status() {
+fn a_body_with_ten_thousand_levels_leaves_the_verdict_to_the_status() {
     for (open, close) in [("[", "]"), ("{\"error\":", "}"), ("{\"a\":[", "]}")] {
         let deep = [open.repeat(10_000), "1".to_owned(), close.repeat(10_000)].concat();
         assert_status_decides(&BodyEvidence::new(deep.as_bytes()));
@@ -92,7 +92,7 @@ fn a_body_ten_thousand_levels_deep_leaves_it_to_the_status() {
 }
 
 #[test]
-fn a_body_cut_off_at_its_limit_leaves_it_to_the_status() {
+fn a_truncated_body_leaves_the_verdict_to_the_status() {
     let mut body = br#"{"error":{"type":"insufficient_quota","message":""#.to_vec();
     body.resize(64 * 1024, b'x');
     assert_status_decides(&BodyEvidence::new(&body).truncated());
@@ -116,7 +116,7 @@ fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
 }
 
 #[test]
-fn html_is_an_edge_with_403_and_nothing_with_401() {
+fn html_means_an_edge_with_403_and_is_no_evidence_with_401() {
     let page = b"\n<!DOCTYPE HTML><title>403 Forbidden</title>";
     for provider in PROVIDERS {
         let policy = Provider::named(provider).unwrap();
@@ -147,7 +147,7 @@ fn html_is_an_edge_with_403_and_nothing_with_401() {
 }
 
 #[test]
-fn words_of_the_callers_own_are_no_evidence() {
+fn echoed_words_of_the_caller_are_no_evidence() {
     let echoed = br#"{"error":{"type":"invalid_request_error",
         "message":"messages.0: \"Your credit balance is too low\" is not allowed"}}"#;
     let verdict = judge(&Provider::anthropic(), &head(400, &[]), echoed);

@@ -56,7 +56,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn each_provider_gets_the_key_where_it_looks_for_it() {
+fn each_provider_gets_the_key_where_it_expects_it() {
     for provider in PROVIDERS {
         let (name, value) = match provider {
             "anthropic" => ("x-api-key", "our-key"),
@@ -91,7 +91,7 @@ fn no_credential_of_the_caller_survives() {
 }
 
 #[test]
-fn everything_else_is_kept_byte_for_byte() {
+fn injection_keeps_everything_else_byte_for_byte() {
     let theirs = [
         ("anthropic-beta", "a , b"),
         ("anthropic-beta", "c"),
@@ -115,7 +115,7 @@ fn everything_else_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_key_in_googles_query_goes_and_nothing_else_does() {
+fn injection_removes_only_the_key_from_a_google_query() {
     for provider in ["gemini", "vertex"] {
         for (uri, expected) in [
             ("/v1?key=theirs", "/v1"),
@@ -144,7 +144,7 @@ fn a_key_in_googles_query_goes_and_nothing_else_does() {
 }
 
 #[test]
-fn what_binds_a_request_to_the_callers_account_goes_too() {
+fn injection_removes_headers_that_name_the_callers_account() {
     let theirs = [
         ("openai-organization", "org"),
         ("openai-project", "proj"),
@@ -177,7 +177,7 @@ fn what_binds_a_request_to_the_callers_account_goes_too() {
 }
 
 #[test]
-fn of_a_list_only_the_credentials_own_item_goes() {
+fn injection_removes_only_the_credential_from_a_list() {
     for (before, after) in [
         (&["oauth-2025-04-20"][..], &[][..]),
         (&["oauth-2025-04-20,a"], &["a"]),
@@ -215,7 +215,7 @@ fn of_a_list_only_the_credentials_own_item_goes() {
 }
 
 #[test]
-fn a_header_that_is_not_text_is_no_obstacle() {
+fn injection_accepts_headers_that_are_not_text() {
     let mut theirs = request("/", &[]);
     let bytes = HeaderValue::from_bytes(b"oauth-2025-04-20,\xff").unwrap();
     theirs.headers.insert("anthropic-beta", bytes.clone());

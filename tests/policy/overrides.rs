@@ -16,7 +16,7 @@ fn five_minutes() -> Verdict {
 }
 
 #[test]
-fn a_401_means_what_the_user_says_unless_the_key_lives() {
+fn on_unauthorized_decides_a_401_unless_the_key_is_known_to_work() {
     let openai = Provider::openai().on_unauthorized(five_minutes());
     let invalid = json!({ "error": { "code": "invalid_api_key", "message": "Incorrect API key" } });
     let scope = json!({ "error": { "message": "Missing scopes: model.request" } });
@@ -33,7 +33,7 @@ fn a_401_means_what_the_user_says_unless_the_key_lives() {
 }
 
 #[test]
-fn a_403_means_what_the_user_says_unless_the_key_lives() {
+fn on_forbidden_decides_a_403_unless_the_key_is_known_to_work() {
     let gemini = Provider::gemini().on_forbidden(five_minutes());
     let denied = json!({ "error": { "status": "PERMISSION_DENIED" } });
     let suspended = json!({ "error": { "details": [{ "reason": "CONSUMER_SUSPENDED" }] } });
@@ -49,7 +49,7 @@ fn a_403_means_what_the_user_says_unless_the_key_lives() {
 }
 
 #[test]
-fn an_override_that_asks_for_more_forwards() {
+fn an_override_that_asks_for_the_body_forwards() {
     let policy = Provider::bearer()
         .on_unauthorized(Verdict::Inspect)
         .on_forbidden(Verdict::Peek);
@@ -58,7 +58,7 @@ fn an_override_that_asks_for_more_forwards() {
 }
 
 #[test]
-fn a_quota_lasts_as_long_as_the_user_says_unless_a_reset_is_named() {
+fn quota_cooldown_applies_unless_the_response_names_a_reset() {
     let policy = Provider::named("deepseek")
         .unwrap()
         .quota_cooldown(FIVE_MINUTES);
@@ -69,7 +69,7 @@ fn a_quota_lasts_as_long_as_the_user_says_unless_a_reset_is_named() {
 }
 
 #[test]
-fn a_402_is_a_quota_only_where_it_is_documented() {
+fn a_402_is_a_quota_only_for_providers_that_document_it() {
     for (provider, is_quota) in [
         ("anthropic", true),
         ("gemini", true),
@@ -113,7 +113,7 @@ fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, S
 }
 
 #[test]
-fn a_rule_on_top_sees_each_final_verdict_once() {
+fn map_verdict_sees_each_final_verdict_once() {
     let (policy, seen) = noting(Provider::openai(), five_minutes());
     assert_eq!(judge(&policy, &head(200, &[]), b""), five_minutes());
     assert_eq!(judge(&policy, &head(401, &[]), b""), five_minutes());
@@ -125,7 +125,7 @@ fn a_rule_on_top_sees_each_final_verdict_once() {
 }
 
 #[test]
-fn a_rule_that_asks_for_more_forwards() {
+fn map_verdict_that_asks_for_the_body_again_forwards() {
     for verdict in [Verdict::Inspect, Verdict::Peek] {
         let (policy, _) = noting(Provider::openai(), verdict);
         assert_eq!(policy.classify(&head(200, &[])), Verdict::Forward);
@@ -157,7 +157,7 @@ impl ProviderPolicy for Insatiable {
 }
 
 #[test]
-fn a_rule_goes_on_top_of_any_policy() {
+fn map_verdict_works_with_any_policy() {
     let (policy, seen) = noting(Insatiable, five_minutes());
     let head = head(200, &[]);
     assert_eq!(policy.classify(&head), Verdict::Peek);

@@ -83,7 +83,7 @@ fn expected_of(vector: &Value) -> Does {
 }
 
 #[test]
-fn every_answer_means_what_its_provider_means() {
+fn every_provider_vector_of_the_conformance_suite_passes() {
     let failures: Vec<_> = vectors()
         .into_iter()
         .filter_map(|vector| {
@@ -97,7 +97,7 @@ fn every_answer_means_what_its_provider_means() {
 }
 
 #[test]
-fn a_success_or_a_failure_of_the_server_is_never_held_up() {
+fn successes_and_server_errors_are_never_inspected() {
     // In gRPC a 200 may be a failure, and its head says so.
     for vector in vectors().iter().filter(|it| it.provider != "grpc") {
         let policy = Provider::named(&vector.provider).unwrap();
@@ -173,7 +173,8 @@ async fn through_the_layer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_answer_does_the_same_through_the_layer_in_every_encoding() {
+async fn every_provider_vector_of_the_conformance_suite_passes_through_the_layer_in_every_encoding()
+{
     for vector in vectors() {
         for coding in CODINGS {
             let mut head = vector.head.clone();

@@ -37,7 +37,7 @@ fn message(text: &str) -> Value {
 }
 
 #[test]
-fn retry_after_is_read_as_the_conformance_cases_say() {
+fn retry_after_is_read_like_the_conformance_cases() {
     let cases: Value = test_support::conformance::unit_cases();
     for case in cases["parse_retry_after"].as_array().unwrap() {
         let headers: Vec<_> = [("retry-after-ms", "ms"), ("retry-after", "sec")]
@@ -53,7 +53,7 @@ fn retry_after_is_read_as_the_conformance_cases_say() {
 }
 
 #[test]
-fn retry_after_is_seconds_or_a_date() {
+fn retry_after_can_be_seconds_or_a_date() {
     for (value, expected) in [
         ("1", millis(1000)),
         ("0.5", millis(500)),
@@ -80,7 +80,7 @@ fn retry_after_is_seconds_or_a_date() {
 }
 
 #[test]
-fn a_wait_is_reported_as_long_as_it_is() {
+fn a_long_wait_is_reported_unchanged() {
     let century = 100 * 365 * 24 * 60 * 60;
     assert_headers(&[("retry-after", "3153600000")], millis(century * 1000));
 }
@@ -132,7 +132,7 @@ fn the_first_usable_hint_wins() {
 }
 
 #[test]
-fn only_the_reset_of_an_empty_bucket_counts() {
+fn only_the_reset_of_an_exhausted_bucket_counts() {
     for (headers, expected) in [
         (
             &[
@@ -182,7 +182,7 @@ fn only_the_reset_of_an_empty_bucket_counts() {
 }
 
 #[test]
-fn a_reset_is_read_in_whatever_form_the_provider_gives_it() {
+fn a_reset_is_read_in_every_format_of_the_providers() {
     for (value, expected) in [
         ("1795204830", millis(30_000)),
         ("1795204830.5", millis(30_500)),
@@ -208,7 +208,7 @@ fn a_reset_is_read_in_whatever_form_the_provider_gives_it() {
 }
 
 #[test]
-fn a_subscription_has_a_status_where_others_have_a_count() {
+fn the_status_of_a_subscription_replaces_the_remaining_count() {
     let headers = [
         ("anthropic-ratelimit-unified-status", "rejected"),
         ("anthropic-ratelimit-unified-reset", "1795208400"),
@@ -219,7 +219,7 @@ fn a_subscription_has_a_status_where_others_have_a_count() {
 }
 
 #[test]
-fn a_day_of_gemini_ends_at_midnight_in_los_angeles() {
+fn a_daily_gemini_quota_resets_at_midnight_in_los_angeles() {
     let body = json!([{ "error": { "code": 429, "details": [
         { "violations": [{ "quotaId": "GenerateRequestsPerMinute" }] },
         { "violations": [{ "quotaId": "GenerateRequestsPerDayPerProject" }] },
@@ -233,7 +233,7 @@ fn a_day_of_gemini_ends_at_midnight_in_los_angeles() {
 }
 
 #[test]
-fn the_reset_of_a_bucket_says_nothing_of_a_quota() {
+fn the_reset_of_a_bucket_does_not_apply_to_a_quota() {
     let body = json!({ "error": { "type": "insufficient_quota" } });
     let bucket = [
         ("x-ratelimit-remaining-tokens", "0"),
@@ -244,7 +244,7 @@ fn the_reset_of_a_bucket_says_nothing_of_a_quota() {
 }
 
 #[test]
-fn openrouter_gives_its_limit_in_the_body() {
+fn openrouter_names_its_reset_in_the_body() {
     let body = |remaining: &str| {
         json!({ "error": { "code": 429, "message": "Rate limit exceeded", "metadata": {
             "headers": {
@@ -259,7 +259,7 @@ fn openrouter_gives_its_limit_in_the_body() {
 }
 
 #[test]
-fn without_a_date_a_moment_is_measured_against_the_clock() {
+fn without_a_date_header_a_reset_is_compared_with_the_local_clock() {
     let soon = std::time::SystemTime::now() + Duration::from_secs(3600);
     let retry_after = httpdate::fmt_http_date(soon);
     let verdict = Provider::bearer().classify(&head(429, &[("retry-after", &retry_after)]));
@@ -293,7 +293,7 @@ const NAMES: [&str; 10] = [
 
 proptest! {
     #[test]
-    fn whatever_the_hints_are_a_429_is_a_cooldown_and_never_of_zero(
+    fn any_hints_of_a_429_lead_to_a_cooldown_longer_than_zero(
         values in prop::collection::vec(header_value(), NAMES.len()),
         text in ".{0,40}(try again in|retry after|regain access on) .{0,40}",
         bytes in prop::collection::vec(any::<u8>(), 0..200),

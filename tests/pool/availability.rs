@@ -53,7 +53,7 @@ fn construction_follows_the_conformance_cases() {
 }
 
 #[test]
-fn a_key_that_cannot_stand_in_a_header_is_refused_by_its_position() {
+fn a_key_that_is_no_header_value_is_rejected_by_position() {
     for bad in [
         "",
         " ",
@@ -128,7 +128,7 @@ fn header_values_are_the_key_and_share_their_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn walks_follow_the_conformance_cases() {
+async fn walkers_follow_the_conformance_cases() {
     for case in list(&cases()["walker"]) {
         let name = case["name"].as_str().unwrap();
         let pool = pool(case["keys"].as_u64().unwrap() as usize);
@@ -237,7 +237,7 @@ async fn a_later_deadline_extends_and_an_earlier_or_equal_one_changes_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_wait_and_a_wait_of_zero_are_the_default_cooldown() {
+async fn no_wait_and_a_zero_wait_mean_the_default_cooldown() {
     for wait in [None, Some(Duration::ZERO)] {
         let pool = pool(1);
         key(&pool, 0).mark_temporary(wait);
@@ -270,7 +270,7 @@ async fn cooldowns_are_set_on_the_builder_and_any_wait_is_cut_to_the_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_of_waits_is_long_and_not_for_good() {
+async fn the_longest_wait_is_a_cooldown_and_not_permanent() {
     let pool = KeyPool::builder()
         .key("k0")
         .max_cooldown(Duration::MAX)
@@ -282,7 +282,7 @@ async fn the_longest_of_waits_is_long_and_not_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_walker_never_goes_back_and_sees_the_marks_of_others_at_once() {
+async fn a_walker_never_goes_back_and_sees_new_marks_at_once() {
     let pool = pool(3);
     let (mut one, mut other) = (pool.walker(), pool.walker());
     assert_eq!(one.next_key().unwrap().index(), 0);
@@ -301,7 +301,7 @@ async fn a_walker_never_goes_back_and_sees_the_marks_of_others_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exhaustion_says_the_soonest_return_and_ignores_what_is_out_for_good() {
+async fn exhaustion_names_the_soonest_recovery_and_ignores_permanent_marks() {
     let pool = pool(3);
     key(&pool, 0).mark_permanent();
     key(&pool, 1).mark_temporary(Some(30 * SECOND));
@@ -313,7 +313,7 @@ async fn exhaustion_says_the_soonest_return_and_ignores_what_is_out_for_good() {
 }
 
 #[test]
-fn exhaustion_speaks_plainly() {
+fn exhaustion_has_a_plain_message() {
     let text = |kind, retry_after| Exhausted { kind, retry_after }.to_string();
     assert_eq!(
         text(ExhaustedKind::RateLimited, Some(3 * SECOND)),
@@ -330,7 +330,7 @@ fn exhaustion_speaks_plainly() {
 }
 
 #[test]
-fn of_many_marks_at_once_the_longest_wins() {
+fn the_longest_of_concurrent_marks_wins() {
     let pool = Arc::new(pool(1));
     let start = Arc::new(Barrier::new(10));
     let marked: Vec<Marked> = thread::scope(|scope| {
@@ -359,14 +359,14 @@ fn of_many_marks_at_once_the_longest_wins() {
 }
 
 #[test]
-fn a_pool_is_read_and_marked_outside_of_any_runtime() {
+fn a_pool_works_outside_of_a_runtime() {
     let pool = pool(2);
     key(&pool, 0).mark_temporary(None);
     assert_eq!(pool.walker().next_key().unwrap().index(), 1);
 }
 
 #[test]
-fn what_one_thread_marks_all_others_see() {
+fn a_mark_is_visible_to_all_threads() {
     let pool = pool(21);
     // More threads than there are copies of the list.
     for already in 0..20 {

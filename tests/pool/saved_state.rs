@@ -77,7 +77,7 @@ async fn first_used(pool: &Arc<KeyPool>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_out_is_out_again_wherever_the_keys_stand_now() {
+async fn restored_marks_apply_to_keys_at_new_positions() {
     let before = pool();
     key(&before, 0).mark_temporary(Some(10 * MINUTE));
     key(&before, 1).mark_permanent();
@@ -95,7 +95,7 @@ async fn what_was_out_is_out_again_wherever_the_keys_stand_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reasons_and_a_persons_disabling_are_kept() {
+async fn restored_state_includes_reasons_and_disabled_keys() {
     let before = pool();
     before.disable(1).unwrap();
     key(&before, 2).mark_permanent();
@@ -110,7 +110,7 @@ async fn reasons_and_a_persons_disabling_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restored_key_is_tried_in_time_and_a_disabled_one_never() {
+async fn a_restored_key_is_probed_and_a_disabled_key_never() {
     let before = pool();
     before.disable(0).unwrap();
     key(&before, 1).mark_permanent();
@@ -133,7 +133,7 @@ async fn a_restored_key_is_tried_in_time_and_a_disabled_one_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_is_out_again_by_its_name() {
+async fn a_group_is_restored_by_its_name() {
     let grouped = || {
         let keys = KeyPool::builder()
             .key(KEYS[0])
@@ -163,7 +163,7 @@ async fn a_group_is_out_again_by_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn restoring_shortens_and_undoes_nothing() {
+async fn restoring_never_shortens_or_removes_a_mark() {
     let before = pool();
     for at in 0..3 {
         key(&before, at).mark_temporary(Some(MINUTE));
@@ -196,7 +196,7 @@ async fn restoring_shortens_and_undoes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_of_an_attempt_that_began_before_still_counts() {
+async fn a_mark_of_an_attempt_that_began_before_a_restore_counts() {
     let before = pool();
     key(&before, 0).mark_temporary(Some(MINUTE));
     let saved = save(&before);
@@ -207,7 +207,7 @@ async fn a_mark_of_an_attempt_that_began_before_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_are_wall_clock_time_and_neither_past_nor_absurd_ones_harm() {
+async fn restored_deadlines_are_wall_clock_times_and_bad_ones_do_no_harm() {
     let before = pool();
     key(&before, 0).mark_temporary(Some(MINUTE));
     let mut saved = save(&before);
@@ -234,7 +234,7 @@ async fn deadlines_are_wall_clock_time_and_neither_past_nor_absurd_ones_harm() {
 }
 
 #[test]
-fn what_is_damaged_is_an_error_and_what_is_newer_too() {
+fn damaged_and_newer_files_are_errors() {
     let before = pool();
     before.disable(0).unwrap();
     let (saved, file) = (
@@ -274,7 +274,7 @@ fn what_is_damaged_is_an_error_and_what_is_newer_too() {
 }
 
 #[test]
-fn the_file_stays_readable_for_later_versions() {
+fn saved_state_keeps_its_format() {
     let salt: Vec<u8> = (0..16).collect();
     let fingerprint = Sha256::digest([&salt[..], KEYS[1].as_bytes()].concat());
     let hex = |bytes: &[u8]| {
@@ -326,7 +326,7 @@ fn no_part_of_a_key_is_saved_and_no_two_files_can_be_matched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_stands_twice_in_the_file_is_found_once_and_put_out_by_the_later() {
+async fn a_key_that_was_saved_twice_gets_the_later_mark() {
     let before = pool();
     key(&before, 0).mark_permanent();
     let mut saved = save(&before);
@@ -340,7 +340,7 @@ async fn a_key_that_stands_twice_in_the_file_is_found_once_and_put_out_by_the_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_key_that_is_restored_as_out_for_good_is_told_at_once() {
+async fn waiters_are_refused_at_once_when_their_key_is_restored_as_permanent() {
     let before = pool();
     key(&before, 0).mark_permanent();
     let saved = save(&before);

@@ -9,7 +9,7 @@ use test_support::wire::{Fed, Protocol, Server, call, read_all, stack};
 use tower_key_failover::ReplayBudget;
 
 on_both_protocols! {
-    async fn holds_nothing_once_the_answer_has_begun(protocol: Protocol) {
+    async fn a_bidirectional_stream_holds_nothing_after_the_response_started(protocol: Protocol) {
         let budget = ReplayBudget::new(usize::MAX);
         let layer = layer(&pool(["k0", "k1", "k2"])).replay_budget(budget.clone());
         let mut server = Server::start(protocol).await;

@@ -32,24 +32,24 @@ async fn refuse_after_the_upload(protocol: Protocol, refusal: Response<Fed>) -> 
 }
 
 on_both_protocols! {
-    async fn a_refusal_without_a_body_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
+    async fn a_refusal_without_a_body_keeps_its_connection_reusable(protocol: Protocol) {
         let used = refuse_after_the_upload(protocol, response_with(401, "")).await;
         assert_eq!(used, (1, 1));
     }
 
-    async fn a_refusal_with_a_short_body_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
+    async fn a_refusal_with_a_short_body_keeps_its_connection_reusable(protocol: Protocol) {
         let used = refuse_after_the_upload(protocol, response_with(401, ERROR)).await;
         assert_eq!(used, (1, 1));
     }
 
-    async fn an_inspected_refusal_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
+    async fn an_inspected_refusal_keeps_its_connection_reusable(protocol: Protocol) {
         let mut refusal = response_with(401, ERROR);
         refusal.headers_mut().insert("x-say", HeaderValue::from_static("inspect, status"));
         let used = refuse_after_the_upload(protocol, refusal).await;
         assert_eq!(used, (1, 1));
     }
 
-    async fn a_refusal_in_chunks_leaves_its_connection_to_the_next_attempt(protocol: Protocol) {
+    async fn a_chunked_refusal_keeps_its_connection_reusable(protocol: Protocol) {
         let (feed, body) = Fed::of_unknown_length();
         feed.send(ERROR);
         drop(feed);

@@ -34,7 +34,7 @@ fn root(mut error: &dyn Error) -> String {
 }
 
 on_both_protocols! {
-    async fn a_body_that_fails_fails_the_request_and_marks_no_key(protocol: Protocol) {
+    async fn a_request_body_that_fails_marks_no_key(protocol: Protocol) {
         let mut server = Server::start(protocol).await;
         let pool = pool(["k0", "k1"]);
         let service = stack(&layer(&pool), protocol);
@@ -50,7 +50,7 @@ on_both_protocols! {
         assert_eq!(root(&with), root(&without));
     }
 
-    async fn a_body_that_fails_in_a_later_attempt_does_too(protocol: Protocol) {
+    async fn a_request_body_that_fails_in_a_later_attempt_marks_no_key(protocol: Protocol) {
         let mut server = Server::start(protocol).await;
         let pool = pool(["k0", "k1", "k2"]);
         let service = stack(&layer(&pool), protocol);

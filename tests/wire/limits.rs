@@ -72,7 +72,7 @@ on_both_protocols! {
         assert_eq!((status, info.attempts()), (200, 2));
     }
 
-    async fn a_body_of_one_byte_more_is_not(protocol: Protocol) {
+    async fn a_body_of_one_byte_over_the_limit_is_not_sent_again(protocol: Protocol) {
         let budget = ReplayBudget::new(usize::MAX);
         let layer = layer(&pool(["k0", "k1"])).max_replay_bytes(LIMIT).replay_budget(budget.clone());
         let (status, info) = refuse_after(layer, protocol, LIMIT + 1).await;
@@ -96,7 +96,7 @@ on_both_protocols! {
         assert_eq!(budget.held(), 0);
     }
 
-    async fn a_body_of_one_byte_over_the_budget_is_not(protocol: Protocol) {
+    async fn a_body_of_one_byte_over_the_budget_is_not_sent_again(protocol: Protocol) {
         let budget = ReplayBudget::new(LIMIT);
         let layer = layer(&pool(["k0", "k1"])).replay_budget(budget.clone());
         let (status, info) = refuse_after(layer, protocol, LIMIT + 1).await;
@@ -128,7 +128,7 @@ on_both_protocols! {
         assert_eq!(answer.body().failover().unwrap().replay(), Replay::TooLarge);
     }
 
-    async fn a_caller_that_gives_up_in_the_middle_of_its_upload_leaves_nothing_held(protocol: Protocol) {
+    async fn a_caller_that_gives_up_during_its_upload_leaves_nothing_held(protocol: Protocol) {
         let budget = ReplayBudget::new(usize::MAX);
         let layer = layer(&pool(["k0", "k1"])).replay_budget(budget.clone());
         let mut server = Server::start(protocol).await;
@@ -145,7 +145,7 @@ on_both_protocols! {
         assert_eq!(budget.held(), 0);
     }
 
-    async fn a_caller_that_gives_up_in_the_middle_of_a_replay_leaves_nothing_held(protocol: Protocol) {
+    async fn a_caller_that_gives_up_during_a_replay_leaves_nothing_held(protocol: Protocol) {
         const MORE_THAN_IS_TAKEN_UNREAD: usize = 8 << 20;
         let budget = ReplayBudget::new(usize::MAX);
         let layer = layer(&pool(["k0", "k1"])).replay_budget(budget.clone());

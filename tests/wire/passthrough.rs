@@ -13,7 +13,7 @@ fn trailers() -> HeaderMap {
 }
 
 on_both_protocols! {
-    async fn an_answers_trailers_are_passed_on(protocol: Protocol) {
+    async fn response_trailers_are_forwarded(protocol: Protocol) {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let mut request = server.post(Fed::full("hello"));
@@ -35,7 +35,7 @@ on_both_protocols! {
 }
 
 #[tokio::test]
-async fn an_informational_answer_reaches_the_callers_callback() {
+async fn an_informational_response_reaches_the_callers_callback() {
     within(async {
         let (server, raw) = Server::start_behind_a_raw_connection().await;
         let service = stack(&layer(&pool(["k0", "k1"])), Protocol::Http1);
@@ -59,7 +59,7 @@ async fn an_informational_answer_reaches_the_callers_callback() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_continue_is_told_to_go_on() {
+async fn a_client_that_expects_100_continue_gets_it() {
     within(async {
         let mut server = Server::start(Protocol::Http1).await;
         let gateway = proxy(&layer(&pool(["k0", "k1"])), &server).await;

@@ -319,11 +319,11 @@ async fn run_all(protocol: Protocol) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_refusal_is_followed_byte_for_byte_over_http1() {
+async fn every_kind_of_refusal_is_replayed_byte_for_byte_over_http1() {
     run_all(Protocol::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_refusal_is_followed_byte_for_byte_over_http2() {
+async fn every_kind_of_refusal_is_replayed_byte_for_byte_over_http2() {
     run_all(Protocol::Http2).await;
 }

@@ -5,7 +5,7 @@ use test_support::wire::{Protocol, Raw, Server, proxy, read_all, within};
 use tower_key_failover::ReplayBudget;
 
 #[tokio::test]
-async fn twenty_thousand_one_byte_chunks_are_sent_again_and_hold_little() {
+async fn twenty_thousand_one_byte_chunks_are_replayed_and_hold_little_memory() {
     const CHUNKS: usize = 20_000;
 
     within(async {

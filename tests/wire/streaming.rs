@@ -25,7 +25,7 @@ on_both_protocols! {
         assert_eq!(answered.await.unwrap().unwrap().status(), 200);
     }
 
-    async fn an_answer_arrives_while_it_is_being_sent(protocol: Protocol) {
+    async fn a_response_arrives_while_it_is_being_sent(protocol: Protocol) {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let answered = call(&service, server.post(Fed::full("hello")));
@@ -45,7 +45,7 @@ on_both_protocols! {
         assert_eq!(read_all(answer).await.unwrap().data, "");
     }
 
-    async fn an_answer_that_is_cut_is_relayed_as_an_error_and_not_asked_for_again(protocol: Protocol) {
+    async fn a_truncated_response_is_an_error_and_is_not_requested_again(protocol: Protocol) {
         let mut server = Server::start(protocol).await;
         let pool = pool(["k0", "k1"]);
         let service = stack(&layer(&pool), protocol);

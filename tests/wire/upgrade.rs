@@ -29,7 +29,7 @@ async fn accept(listener: &TcpListener) -> Raw {
 }
 
 #[tokio::test]
-async fn refused_it_is_made_again_and_the_connection_is_the_callers() {
+async fn a_refused_upgrade_is_sent_again_and_the_caller_gets_the_connection() {
     within(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pool = pool(["k0", "k1"]);
@@ -72,7 +72,7 @@ async fn refused_it_is_made_again_and_the_connection_is_the_callers() {
 }
 
 #[tokio::test]
-async fn the_connection_outlives_answer_and_service() {
+async fn an_upgraded_connection_outlives_response_and_service() {
     within(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = stack(&layer(&pool(["k0", "k1"])), Protocol::Http1);
@@ -95,7 +95,7 @@ async fn the_connection_outlives_answer_and_service() {
 
 /// A service that switches protocols with its own caller finds the connection in every attempt.
 #[tokio::test]
-async fn an_inner_service_may_accept_in_a_later_attempt() {
+async fn an_upgrade_can_be_accepted_in_a_later_attempt() {
     within(async {
         let inner = service_fn(async |mut request: Request<RequestBody<Incoming>>| {
             let upgrade = hyper::upgrade::on(&mut request);

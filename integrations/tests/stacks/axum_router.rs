@@ -64,7 +64,7 @@ async fn a_proxy_as_the_fallback_leaves_other_routes_alone() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_reach_its_upstream_says_so() {
+async fn a_proxy_that_cannot_reach_its_upstream_responds_with_an_error() {
     let mut upstream = Upstream::start().await;
     let listener = support::listen().await;
     upstream.address = listener.local_addr().unwrap();
@@ -77,7 +77,7 @@ async fn a_proxy_that_cannot_reach_its_upstream_says_so() {
 }
 
 #[tokio::test]
-async fn a_proxy_streams_the_upload_and_the_answer_of_a_later_attempt() {
+async fn a_proxy_streams_the_upload_and_the_response_of_a_later_attempt() {
     let upstream = Upstream::start().await;
     let (gateway, _task) = serve(proxy(&upstream, ["limited", "good"])).await;
 
@@ -128,7 +128,7 @@ async fn handler(headers: http::HeaderMap, question: String) -> Response<String>
 }
 
 #[tokio::test]
-async fn the_answer_tells_an_outer_layer_how_it_came_about() {
+async fn the_response_extensions_tell_an_outer_layer_about_the_failover() {
     let app = Router::new()
         .fallback_service(provider(&Seen::default()))
         .layer(failover(&pool(["revoked", "good"])));

@@ -63,7 +63,7 @@ async fn next(body: &mut ResponseBody<Incoming>) -> String {
 }
 
 #[tokio::test]
-async fn behind_a_gate_the_caller_gets_the_stream_of_the_next_key_as_it_comes() {
+async fn behind_a_commit_gate_the_stream_of_the_next_key_reaches_the_caller_as_it_arrives() {
     let (url, tell) = upstream().await;
     let pool = pool(["first", "second"]);
     let layer = anthropic(&pool).commit_gate(16 << 10, Duration::from_secs(10));
@@ -83,7 +83,7 @@ async fn behind_a_gate_the_caller_gets_the_stream_of_the_next_key_as_it_comes() 
 }
 
 #[tokio::test]
-async fn without_a_gate_the_stream_is_passed_on_as_it_is() {
+async fn without_a_commit_gate_a_stream_is_forwarded_unchanged() {
     let (url, tell) = upstream().await;
     let pool = pool(["first", "second"]);
     let response = send(&anthropic(&pool), &url).await;

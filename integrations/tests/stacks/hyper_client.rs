@@ -108,12 +108,12 @@ async fn move_an_upload(client: HttpClient<RequestBody<Channel<Bytes>>>) {
 }
 
 #[tokio::test]
-async fn an_upload_moves_on_midway_on_http1() {
+async fn an_upload_that_is_refused_midway_fails_over_on_http1() {
     move_an_upload(client()).await;
 }
 
 #[tokio::test]
-async fn an_upload_moves_on_midway_on_http2() {
+async fn an_upload_that_is_refused_midway_fails_over_on_http2() {
     move_an_upload(http2_client()).await;
 }
 
@@ -181,7 +181,7 @@ async fn the_client_fails_over_on_http1_behind_tls() {
 }
 
 #[tokio::test]
-async fn the_client_fails_over_on_http2_agreed_upon_in_tls() {
+async fn the_client_fails_over_on_http2_negotiated_by_alpn() {
     let (upstream, certificate) = start_tls().await;
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(trusting(certificate))

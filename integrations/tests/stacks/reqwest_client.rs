@@ -34,7 +34,7 @@ fn service(keys: [&'static str; 2]) -> KeyFailover<Reqwest, Provider> {
 }
 
 #[tokio::test]
-async fn the_client_fails_over() {
+async fn reqwest_fails_over() {
     let upstream = Upstream::start().await;
     let service = service(["limited", "good"]);
     assert_shareable::<_, Request<Body>>(&service);
@@ -50,7 +50,7 @@ async fn the_client_fails_over() {
 }
 
 #[tokio::test]
-async fn bodies_and_trailers_stream_both_ways() {
+async fn bodies_stream_through_reqwest_in_both_directions() {
     let upstream = Upstream::start().await;
     let (mut upload, body) = Channel::<Bytes>::new(1);
     upload.send_data(Bytes::from("one")).await.unwrap();
@@ -78,7 +78,7 @@ async fn bodies_and_trailers_stream_both_ways() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_sync_goes_as_a_stream_of_data() {
+async fn a_body_that_is_not_sync_can_be_sent_as_a_stream() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -96,7 +96,7 @@ async fn a_body_that_is_not_sync_goes_as_a_stream_of_data() {
 }
 
 #[tokio::test]
-async fn a_provider_out_of_reach_is_reqwests_error() {
+async fn an_unreachable_provider_is_reported_as_an_error_of_reqwest() {
     let listener = listen().await;
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -109,7 +109,7 @@ async fn a_provider_out_of_reach_is_reqwests_error() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_host_is_reqwests_error_and_no_fault_of_the_key() {
+async fn a_request_without_a_host_is_an_error_of_reqwest_and_marks_no_key() {
     let pool = pool(["first", "second"]);
     let service = failover(&pool).layer(Reqwest(direct()));
 
@@ -121,7 +121,7 @@ async fn a_request_without_a_host_is_reqwests_error_and_no_fault_of_the_key() {
 }
 
 #[tokio::test]
-async fn a_body_of_the_callers_that_fails_is_in_the_errors_sources() {
+async fn the_error_of_a_failed_request_body_is_among_the_sources() {
     let upstream = Upstream::start().await;
     let (upload, body) = Channel::<Bytes, std::io::Error>::new(1);
     upload.abort(std::io::Error::other("the disk is gone"));
@@ -141,7 +141,7 @@ async fn a_body_of_the_callers_that_fails_is_in_the_errors_sources() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_the_callers_to_follow() {
+async fn a_redirect_is_left_to_the_caller() {
     let elsewhere = Upstream::start().await;
     let target = elsewhere.uri("/");
     let router = Router::new().fallback(|| async move { Redirect::to(&target) });

@@ -37,7 +37,7 @@ fn list_users() -> Request<Bytes> {
 
 /// "Signature Version 4 signing process", of the AWS General Reference.
 #[test]
-fn the_signature_of_awss_example_is_awss() {
+fn the_signature_matches_the_example_in_awss_documentation() {
     let mut request = list_users();
     sign(&mut request, CREDENTIAL, IAM, moment()).unwrap();
 
@@ -53,7 +53,7 @@ fn the_signature_of_awss_example_is_awss() {
 
 /// `get-vanilla` of the Signature Version 4 test suite.
 #[test]
-fn the_signature_of_awss_test_suite_is_awss() {
+fn the_signature_matches_awss_test_suite() {
     let request = Request::get("https://example.amazonaws.com/");
     let request = request.header("host", "example.amazonaws.com");
     let mut request = request.body(Bytes::new()).unwrap();
@@ -75,7 +75,7 @@ fn accepts(request: &Request<Bytes>, secret: &str) -> bool {
 }
 
 #[test]
-fn the_other_end_accepts_what_was_signed_with_the_secret_alone() {
+fn a_verifier_with_the_secret_accepts_the_signature() {
     let mut request = list_users();
     sign(&mut request, CREDENTIAL, IAM, moment()).unwrap();
 
@@ -86,7 +86,7 @@ fn the_other_end_accepts_what_was_signed_with_the_secret_alone() {
 }
 
 #[test]
-fn the_other_end_accepts_a_path_with_escapes() {
+fn a_verifier_accepts_a_signed_path_with_escapes() {
     let mut request = list_users();
     *request.uri_mut() = "https://iam.amazonaws.com/model/a%2Fb:0/converse"
         .parse()
@@ -107,7 +107,7 @@ fn a_session_token_is_sent_and_signed() {
 }
 
 #[test]
-fn what_is_no_credential_is_an_error_without_it() {
+fn a_malformed_credential_is_an_error_that_does_not_contain_it() {
     let error = sign(&mut list_users(), "no-credential", IAM, moment()).unwrap_err();
 
     assert!(!error.to_string().contains("no-credential"));

@@ -137,7 +137,7 @@ fn question(wire: &Wire) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_is_the_same_in_every_attempt() {
+async fn every_attempt_sends_the_clients_request_unchanged() {
     let wire = Wire::start().await;
     within(title_case().request(question(&wire))).await.unwrap();
     let without = wire.take();
@@ -150,7 +150,7 @@ async fn what_a_client_sends_is_the_same_in_every_attempt() {
 }
 
 #[tokio::test]
-async fn a_placeholder_that_is_replaced_moves_no_other_header() {
+async fn replacing_a_placeholder_keeps_the_order_of_the_other_headers() {
     let wire = Wire::start().await;
     within(title_case().request(question(&wire))).await.unwrap();
     let without = wire.take();
@@ -176,7 +176,7 @@ async fn a_placeholder_that_is_replaced_moves_no_other_header() {
 }
 
 #[tokio::test]
-async fn an_item_that_goes_with_a_placeholder_moves_no_header() {
+async fn removing_an_item_with_a_placeholder_keeps_the_order_of_headers() {
     let wire = Wire::start().await;
     let request = |beta: &[&'static str], token: Option<&'static str>| {
         let mut request = question(&wire);
@@ -261,7 +261,7 @@ const RAW_QUESTION: &str = "POST /a%2Fb//c?q=%20+&&empty= HTTP/1.1\r\nhOsT: upst
     Content-LENGTH: 10\r\n\r\na question";
 
 #[tokio::test]
-async fn what_a_proxy_passes_on_is_the_same_both_ways() {
+async fn a_proxy_forwards_requests_and_responses_unchanged() {
     let wire = Wire::start().await;
     let plain = ServiceBuilder::new()
         .map_request(to(&wire))
@@ -309,7 +309,7 @@ async fn a_chunked_upload_keeps_its_trailers_in_every_attempt() {
 }
 
 #[tokio::test]
-async fn trailers_of_the_answer_come_after_its_body() {
+async fn response_trailers_follow_the_body() {
     let answered = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
         2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
     let wire = Wire::answering(REFUSED, answered).await;
@@ -327,7 +327,7 @@ async fn trailers_of_the_answer_come_after_its_body() {
 }
 
 #[tokio::test]
-async fn trailers_go_both_ways_on_http2() {
+async fn trailers_pass_in_both_directions_on_http2() {
     let upstream = Upstream::start().await;
     let http2 = Client::builder(TokioExecutor::new())
         .http2_only(true)
@@ -385,7 +385,7 @@ async fn gateway(wire: &Wire, keys: [&'static str; 2]) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_to_be_told_to_go_on_is_told_once() {
+async fn a_client_that_expects_100_continue_gets_it_once() {
     let wire = Wire::start().await;
     let gateway = gateway(&wire, ["limited", "good"]).await;
 
@@ -412,7 +412,7 @@ async fn a_client_that_expects_to_be_told_to_go_on_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_to_be_told_to_go_on_is_not_where_no_key_is_left() {
+async fn a_client_that_expects_100_continue_does_not_get_it_if_no_key_is_left() {
     let wire = Wire::start().await;
     let gateway = gateway(&wire, ["limited", "limited-too"]).await;
     exchange(gateway, RAW_QUESTION).await;
@@ -432,7 +432,7 @@ struct Beneath;
 struct Callers(&'static str);
 
 #[tokio::test]
-async fn what_a_layer_beneath_puts_into_an_attempt_is_gone_with_it() {
+async fn changes_of_a_layer_below_end_with_their_attempt() {
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "revoked", "good"])).extensions(true))
         .map_request(|mut request: Request<RequestBody<Body>>| {
@@ -472,7 +472,7 @@ async fn what_a_layer_beneath_puts_into_an_attempt_is_gone_with_it() {
 }
 
 #[tokio::test]
-async fn each_attempt_carries_itself_alone() {
+async fn each_attempt_has_its_own_extension() {
     let attempts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&attempts);
     let upstream = Upstream::start().await;
@@ -501,7 +501,7 @@ async fn each_attempt_carries_itself_alone() {
 }
 
 #[tokio::test]
-async fn each_attempt_gets_the_callers_request_and_nothing_of_an_earlier_one() {
+async fn each_attempt_gets_the_callers_request_without_traces_of_earlier_attempts() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
     let inner = service_fn(move |request: Request<_>| {

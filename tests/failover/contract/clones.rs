@@ -19,10 +19,10 @@ over!(
         balance,
         rate_limit,
     ],
-    [a_key_that_was_refused_to_one_is_out_for_all]
+    [a_key_that_one_clone_marked_is_marked_for_all_clones]
 );
 
-async fn a_key_that_was_refused_to_one_is_out_for_all(make: Make) {
+async fn a_key_that_one_clone_marked_is_marked_for_all_clones(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Answers]);
     let clone = bench.stack.clone();
     bench.ask().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_key_that_was_refused_to_one_is_out_for_all(make: Make) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_not_ready_keeps_no_other_from_being_ready() {
+async fn a_clone_that_is_not_ready_does_not_block_other_clones() {
     let bench = Bench::with_readiness(inner::plain, &[Answers], &[No]);
     let mut stuck = bench.stack.clone();
     let mut ready = task::spawn(stuck.ready());
@@ -42,14 +42,14 @@ async fn one_that_is_not_ready_keeps_no_other_from_being_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_failed_leaves_the_others_alone() {
+async fn a_clone_that_failed_does_not_affect_other_clones() {
     let bench = Bench::with_readiness(inner::plain, &[Answers], &[Fails]);
     bench.stack.clone().ready().await.err().unwrap();
     bench.assert_free("a failed readiness").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_whose_request_hangs_leaves_the_others_alone() {
+async fn a_clone_with_a_hanging_request_does_not_affect_other_clones() {
     let mut bench = Bench::new(inner::plain, &[Hangs]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "attempt", 1).await;
@@ -62,7 +62,7 @@ async fn one_whose_request_hangs_leaves_the_others_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_ready_does_not_make_its_clone_ready() {
+async fn a_clone_of_a_ready_service_is_not_ready() {
     let mut bench = Bench::new(inner::concurrency_limit, &[Answers]);
     bench.stack.ready().await.unwrap();
     let mut clone = bench.stack.clone();

@@ -24,41 +24,42 @@ over!(
         rate_limit,
     ],
     [
-        before_the_first_poll,
-        while_an_attempt_is_under_way,
-        while_a_refusal_is_inspected,
-        while_an_answer_that_says_nothing_is_inspected,
-        while_a_refused_body_is_let_go_of,
-        while_a_later_attempt_is_under_way,
-        once_it_is_answered,
-        once_it_failed,
-        before_it_tells_that_no_key_was_there,
+        a_drop_before_the_first_poll_leaves_nothing_behind,
+        a_drop_during_an_attempt_leaves_nothing_behind,
+        a_drop_while_a_refusal_is_inspected_leaves_nothing_behind,
+        a_drop_while_an_empty_response_is_inspected_leaves_nothing_behind,
+        a_drop_while_a_refused_body_is_dropped_leaves_nothing_behind,
+        a_drop_during_a_later_attempt_leaves_nothing_behind,
+        a_drop_after_the_response_leaves_nothing_behind,
+        a_drop_after_an_error_leaves_nothing_behind,
+        a_drop_before_the_exhausted_response_leaves_nothing_behind,
     ]
 );
 
 mod unready {
     use super::{
-        once_the_next_attempt_failed_to_be_ready, while_the_next_attempt_waits_to_be_ready,
+        a_drop_after_a_readiness_error_of_the_next_attempt_leaves_nothing_behind,
+        a_drop_before_the_next_attempt_is_ready_leaves_nothing_behind,
     };
 
     // Where a queue is between, the attempt waits in it.
     crate::contract::over!(
         [plain, concurrency_limit],
         [
-            while_the_next_attempt_waits_to_be_ready,
-            once_the_next_attempt_failed_to_be_ready,
+            a_drop_before_the_next_attempt_is_ready_leaves_nothing_behind,
+            a_drop_after_a_readiness_error_of_the_next_attempt_leaves_nothing_behind,
         ]
     );
 }
 
-async fn before_the_first_poll(make: Make) {
+async fn a_drop_before_the_first_poll_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Hangs, Answers]);
     drop(bench.call().await);
     assert_eq!(bench.states(), "vv");
     bench.assert_free("a drop").await;
 }
 
-async fn while_an_attempt_is_under_way(make: Make) {
+async fn a_drop_during_an_attempt_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Hangs, Answers]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "attempt", 1).await;
@@ -67,7 +68,7 @@ async fn while_an_attempt_is_under_way(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn while_a_refusal_is_inspected(make: Make) {
+async fn a_drop_while_a_refusal_is_inspected_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[RefusesWithoutEnd, Answers]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "inspecting", 1).await;
@@ -78,7 +79,7 @@ async fn while_a_refusal_is_inspected(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn while_an_answer_that_says_nothing_is_inspected(make: Make) {
+async fn a_drop_while_an_empty_response_is_inspected_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[SaysNothing, Answers]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "inspecting", 1).await;
@@ -88,7 +89,7 @@ async fn while_an_answer_that_says_nothing_is_inspected(make: Make) {
 }
 
 /// It passes through this state within one poll, unless the body stops it there.
-async fn while_a_refused_body_is_let_go_of(make: Make) {
+async fn a_drop_while_a_refused_body_is_dropped_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[RefusesAndPanics, Answers]);
     let mut call = bench.call().await;
     AssertUnwindSafe(&mut call)
@@ -101,7 +102,7 @@ async fn while_a_refused_body_is_let_go_of(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn while_the_next_attempt_waits_to_be_ready(make: Make) {
+async fn a_drop_before_the_next_attempt_is_ready_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &[Yes, No]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "readying", 1).await;
@@ -111,7 +112,7 @@ async fn while_the_next_attempt_waits_to_be_ready(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn while_a_later_attempt_is_under_way(make: Make) {
+async fn a_drop_during_a_later_attempt_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Hangs, Answers]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "attempt", 2).await;
@@ -120,7 +121,7 @@ async fn while_a_later_attempt_is_under_way(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn once_it_is_answered(make: Make) {
+async fn a_drop_after_the_response_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Answers]);
     let mut call = bench.call().await;
     let answer = (&mut call).await.unwrap();
@@ -133,7 +134,7 @@ async fn once_it_is_answered(make: Make) {
 }
 
 /// All that was held went with the error.
-async fn once_it_failed(make: Make) {
+async fn a_drop_after_an_error_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Fails, Answers]);
     let mut call = bench.call().await;
     (&mut call).await.unwrap_err();
@@ -142,7 +143,7 @@ async fn once_it_failed(make: Make) {
     assert_eq!(bench.states(), "vv");
 }
 
-async fn once_the_next_attempt_failed_to_be_ready(make: Make) {
+async fn a_drop_after_a_readiness_error_of_the_next_attempt_leaves_nothing_behind(make: Make) {
     let readiness = [Yes, Ready::Fails];
     let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &readiness);
     let mut call = bench.call().await;
@@ -152,7 +153,7 @@ async fn once_the_next_attempt_failed_to_be_ready(make: Make) {
     assert_eq!(bench.states(), "pv");
 }
 
-async fn before_it_tells_that_no_key_was_there(make: Make) {
+async fn a_drop_before_the_exhausted_response_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Refuses]);
     assert_eq!(bench.ask().await.unwrap().status(), 502);
     let call = bench.call().await;

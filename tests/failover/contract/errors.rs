@@ -105,7 +105,7 @@ async fn an_error_of_any_type_keeps_its_type_and_its_identity() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_fail_makes_one_that_cannot_fail() {
+async fn an_infallible_service_stays_infallible() {
     let inner = tower::service_fn(async |_: Request<RequestBody<Body>>| {
         Ok::<_, Infallible>(Response::new(Body::default()))
     });

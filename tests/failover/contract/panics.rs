@@ -19,14 +19,14 @@ use crate::contract::provider::Ready::{Panics, Yes};
 over!(
     [plain, concurrency_limit, load_shed],
     [
-        in_poll_ready,
-        in_call,
-        in_the_future,
-        in_poll_ready_of_a_later_attempt,
-        in_a_later_call,
-        in_the_future_of_a_later_attempt,
-        in_a_body_that_is_inspected,
-        in_a_body_that_is_let_go_of,
+        a_panic_in_poll_ready_passes_through,
+        a_panic_in_call_passes_through,
+        a_panic_in_the_future_passes_through,
+        a_panic_in_poll_ready_of_a_later_attempt_passes_through,
+        a_panic_in_a_later_call_passes_through,
+        a_panic_in_the_future_of_a_later_attempt_passes_through,
+        a_panic_in_an_inspected_body_passes_through,
+        a_panic_in_a_dropped_body_passes_through,
     ]
 );
 
@@ -46,51 +46,51 @@ async fn ask(bench: &mut Bench, place: &str) {
     bench.assert_free("a panic").await;
 }
 
-async fn in_poll_ready(make: Make) {
+async fn a_panic_in_poll_ready_passes_through(make: Make) {
     let bench = Bench::with_readiness(make, &[Answers], &[Panics]);
     panics(bench.stack.clone().ready_oneshot(), "in `poll_ready`").await;
     bench.assert_free("a panic").await;
     assert_eq!(bench.states(), "v");
 }
 
-async fn in_call(make: Make) {
+async fn a_panic_in_call_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[PanicsInCall, Answers]);
     ask(&mut bench, "in `call`").await;
     assert_eq!(bench.states(), "vv");
 }
 
-async fn in_the_future(make: Make) {
+async fn a_panic_in_the_future_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[PanicsInFuture, Answers]);
     ask(&mut bench, "in the future").await;
     assert_eq!(bench.states(), "vv");
 }
 
-async fn in_poll_ready_of_a_later_attempt(make: Make) {
+async fn a_panic_in_poll_ready_of_a_later_attempt_passes_through(make: Make) {
     let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &[Yes, Panics]);
     ask(&mut bench, "in `poll_ready`").await;
     assert_eq!(bench.states(), "pv");
 }
 
-async fn in_a_later_call(make: Make) {
+async fn a_panic_in_a_later_call_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, PanicsInCall, Answers]);
     ask(&mut bench, "in `call`").await;
     assert_eq!(bench.states(), "pvv");
 }
 
-async fn in_the_future_of_a_later_attempt(make: Make) {
+async fn a_panic_in_the_future_of_a_later_attempt_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, PanicsInFuture, Answers]);
     ask(&mut bench, "in the future").await;
     assert_eq!(bench.states(), "pvv");
 }
 
 /// While it unwinds, no policy is asked what came.
-async fn in_a_body_that_is_inspected(make: Make) {
+async fn a_panic_in_an_inspected_body_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[PanicsInBody, Answers]);
     ask(&mut bench, "in the body").await;
     assert_eq!(bench.states(), "vv");
 }
 
-async fn in_a_body_that_is_let_go_of(make: Make) {
+async fn a_panic_in_a_dropped_body_passes_through(make: Make) {
     let mut bench = Bench::new(make, &[RefusesAndPanics, Answers]);
     ask(&mut bench, "in the body").await;
     assert_eq!(bench.states(), "pv");

@@ -19,12 +19,12 @@ over!(
         rate_limit,
     ],
     [
-        it_is_called_again_once_the_key_is_back,
-        others_pass_while_a_refused_request_waits,
-        others_pass_while_a_request_waits_that_was_never_sent,
-        nothing_is_left_of_a_refused_request_that_waited,
-        nothing_is_left_of_a_request_that_waited_and_was_never_sent,
-        a_request_that_is_dropped_over_a_returned_key_leaves_it_to_the_next,
+        a_waiting_request_is_sent_again_when_its_key_recovers,
+        other_requests_pass_while_a_refused_request_waits,
+        other_requests_pass_while_an_unsent_request_waits,
+        nothing_is_held_after_a_refused_request_that_waited,
+        nothing_is_held_after_a_request_that_waited_and_was_never_sent,
+        a_request_that_is_dropped_with_a_recovered_key_leaves_it_to_the_next_waiter,
     ]
 );
 
@@ -37,14 +37,14 @@ fn without_a_key(make: Make) -> Bench {
     bench
 }
 
-async fn it_is_called_again_once_the_key_is_back(make: Make) {
+async fn a_waiting_request_is_sent_again_when_its_key_recovers(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAtFirst]);
     assert_eq!(bench.ask().await.unwrap().status(), 200);
     assert_eq!(bench.provider.calls(), 2);
     bench.assert_free("a wait").await;
 }
 
-async fn others_pass_while_a_refused_request_waits(make: Make) {
+async fn other_requests_pass_while_a_refused_request_waits(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAtFirst]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "waiting", 1).await;
@@ -52,7 +52,7 @@ async fn others_pass_while_a_refused_request_waits(make: Make) {
     assert_eq!(within_a_minute(call).await.unwrap().status(), 200);
 }
 
-async fn others_pass_while_a_request_waits_that_was_never_sent(make: Make) {
+async fn other_requests_pass_while_an_unsent_request_waits(make: Make) {
     let mut bench = without_a_key(make);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "waiting", 0).await;
@@ -60,7 +60,7 @@ async fn others_pass_while_a_request_waits_that_was_never_sent(make: Make) {
     assert_eq!(within_a_minute(call).await.unwrap().status(), 200);
 }
 
-async fn nothing_is_left_of_a_refused_request_that_waited(make: Make) {
+async fn nothing_is_held_after_a_refused_request_that_waited(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAtFirst]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "waiting", 1).await;
@@ -69,7 +69,7 @@ async fn nothing_is_left_of_a_refused_request_that_waited(make: Make) {
     bench.assert_free("a drop").await;
 }
 
-async fn nothing_is_left_of_a_request_that_waited_and_was_never_sent(make: Make) {
+async fn nothing_is_held_after_a_request_that_waited_and_was_never_sent(make: Make) {
     let mut bench = without_a_key(make);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "waiting", 0).await;
@@ -77,7 +77,7 @@ async fn nothing_is_left_of_a_request_that_waited_and_was_never_sent(make: Make)
     bench.assert_free("a drop").await;
 }
 
-async fn a_request_that_is_dropped_over_a_returned_key_leaves_it_to_the_next(make: Make) {
+async fn a_request_that_is_dropped_with_a_recovered_key_leaves_it_to_the_next_waiter(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAndHangs]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "attempt", 2).await;

@@ -12,12 +12,12 @@ use crate::contract::provider::Ready::{No, Yes};
 over!(
     [plain, concurrency_limit],
     [
-        one_that_is_never_ready_is_never_called,
-        one_that_is_ready_once_is_called_once,
+        a_service_that_is_never_ready_is_never_called,
+        a_service_that_is_ready_once_is_called_once,
     ]
 );
 
-async fn one_that_is_never_ready_is_never_called(make: Make) {
+async fn a_service_that_is_never_ready_is_never_called(make: Make) {
     let bench = Bench::with_readiness(make, &[Answers], &[No]);
     let mut stack = bench.stack.clone();
     let mut ready = task::spawn(stack.ready());
@@ -30,7 +30,7 @@ async fn one_that_is_never_ready_is_never_called(make: Make) {
     bench.assert_free("waiting in vain").await;
 }
 
-async fn one_that_is_ready_once_is_called_once(make: Make) {
+async fn a_service_that_is_ready_once_is_called_once(make: Make) {
     let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &[Yes, No]);
     let mut call = task::spawn(bench.call().await);
     for _ in 0..3 {
@@ -42,7 +42,7 @@ async fn one_that_is_ready_once_is_called_once(make: Make) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_later_attempt_waits_for_the_permit_that_another_request_took() {
+async fn a_later_attempt_waits_for_a_permit_that_another_request_holds() {
     let mut bench = Bench::new(inner::concurrency_limit, &[Refuses, Answers]);
     let mut call = bench.call().await;
     // Next in line, so that the permit of the first attempt is its.
@@ -59,7 +59,7 @@ async fn a_later_attempt_waits_for_the_permit_that_another_request_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_attempt_is_shed_by_nobody_and_others_are_shed_meanwhile() {
+async fn a_hanging_attempt_is_not_shed_while_others_are() {
     let mut bench = Bench::new(inner::load_shed, &[Hangs, Answers]);
     let mut call = bench.call().await;
     drive(&mut call, &bench.provider, "attempt", 1).await;

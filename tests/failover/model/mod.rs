@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whatever_happens_the_layer_does_what_the_model_says(
+    fn the_layer_behaves_like_its_reference_model(
         rules in rules(),
         operations in operations(),
     ) {

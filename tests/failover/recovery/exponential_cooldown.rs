@@ -33,7 +33,7 @@ async fn cooldown(pool: &KeyPool, harness: &mut Harness) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_cooldown_is_twice_the_one_before_up_to_the_bound() {
+async fn each_cooldown_doubles_the_previous_one_up_to_the_bound() {
     let (pool, mut harness) = harness(builder());
     for expected in [10, 20, 35, 35] {
         assert_eq!(cooldown(&pool, &mut harness).await, expected);
@@ -41,7 +41,7 @@ async fn each_cooldown_is_twice_the_one_before_up_to_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_it_is_asked_for_a_cooldown_does_not_grow() {
+async fn without_exponential_cooldown_the_default_stays_constant() {
     let (pool, mut harness) = harness(KeyPool::builder().key("k0").default_cooldown(10 * SECOND));
     for _ in 0..3 {
         assert_eq!(cooldown(&pool, &mut harness).await, 10);
@@ -49,7 +49,7 @@ async fn unless_it_is_asked_for_a_cooldown_does_not_grow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_begins_anew() {
+async fn a_success_resets_the_exponential_cooldown() {
     for status in [200, 101] {
         let (pool, mut harness) = harness(builder());
         cooldown(&pool, &mut harness).await;
@@ -59,7 +59,7 @@ async fn a_success_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_success_does_not() {
+async fn a_response_that_is_no_success_does_not_reset_the_exponential_cooldown() {
     let (pool, mut harness) = harness(builder());
     cooldown(&pool, &mut harness).await;
     harness.run([response(500)]);
@@ -67,7 +67,7 @@ async fn an_answer_that_is_no_success_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
+async fn a_wait_named_by_the_provider_is_used_and_does_not_double_later_cooldowns() {
     let (pool, mut harness) = harness(builder());
     cooldown(&pool, &mut harness).await;
     harness.run([rate_limited("3")]);
@@ -77,7 +77,7 @@ async fn a_wait_that_the_provider_named_is_taken_as_it_is_and_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_refusals_is_one() {
+async fn a_burst_of_refusals_doubles_the_cooldown_once() {
     let (pool, mut harness) = harness(builder());
     let mut requests: Vec<_> = (0..3).map(|_| harness.send()).collect();
     for request in &mut requests {
@@ -90,7 +90,7 @@ async fn a_burst_of_refusals_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_of_a_request_that_began_before_the_cooldown_does_not_begin_anew() {
+async fn a_success_that_began_before_the_cooldown_does_not_reset_it() {
     let (pool, mut harness) = harness(builder());
     let mut early = harness.send();
     let seen = harness.next_attempt();
@@ -102,7 +102,7 @@ async fn a_success_of_a_request_that_began_before_the_cooldown_does_not_begin_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_cooldown_bounds_what_grows() {
+async fn max_cooldown_caps_the_exponential_cooldown() {
     let (pool, mut harness) = harness(builder().max_cooldown(15 * SECOND));
     for expected in [10, 15, 15] {
         assert_eq!(cooldown(&pool, &mut harness).await, expected);
@@ -110,7 +110,7 @@ async fn the_longest_cooldown_bounds_what_grows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_a_group_grow_as_one() {
+async fn keys_of_a_group_share_one_exponential_cooldown() {
     let (pool, mut harness) = harness(builder().group("org").key("k1").group("org"));
     assert_eq!(cooldown(&pool, &mut harness).await, 10);
     key(&pool, 1).mark_temporary(None);
@@ -118,7 +118,7 @@ async fn keys_of_a_group_grow_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trial_that_succeeds_begins_anew() {
+async fn a_successful_probe_resets_the_exponential_cooldown() {
     let (pool, mut harness) = harness(builder().probe_after(5 * SECOND));
     cooldown(&pool, &mut harness).await;
     harness.run([response(429)]);
@@ -129,7 +129,7 @@ async fn a_trial_that_succeeds_begins_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_by_hand_begins_anew() {
+async fn a_reinstatement_resets_the_exponential_cooldown() {
     let (pool, mut harness) = harness(builder());
     cooldown(&pool, &mut harness).await;
     harness.run([response(429)]);

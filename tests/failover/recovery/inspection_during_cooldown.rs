@@ -26,7 +26,7 @@ fn pool() -> Arc<KeyPool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_while_its_answer_is_read_does_not_return_the_key() {
+async fn a_request_that_is_dropped_during_inspection_does_not_return_the_key() {
     let pool = pool();
     key(&pool, 0).mark_permanent();
     advance(TIME).await;
@@ -49,7 +49,7 @@ async fn a_request_that_is_dropped_while_its_answer_is_read_does_not_return_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_it_put_out_for_good_what_was_refused_before() {
+async fn a_request_that_is_dropped_during_inspection_does_not_mark_earlier_keys_permanently() {
     let pool = pool();
     let layer = layer(&pool).common_cause(NonZeroUsize::new(2).unwrap());
     let (mut service, mut handle): (_, Handle<_, Source>) = stack(&layer);

@@ -32,7 +32,7 @@ async fn a_refusal_of_an_attempt_that_began_before_a_reinstatement_does_not_undo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_an_attempt_that_began_before_a_trial_succeeded_does_not_undo_it() {
+async fn a_refusal_of_an_attempt_that_began_before_a_successful_probe_does_not_undo_it() {
     let (pool, mut harness) = harness();
     let mut early = harness.send();
     let seen = harness.next_attempt();
@@ -67,7 +67,7 @@ async fn a_late_success_does_not_clear_a_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_success_of_a_trial_does_not_clear_what_came_after_a_reinstatement() {
+async fn a_late_success_of_a_probe_does_not_clear_marks_after_a_reinstatement() {
     let (pool, mut harness) = harness();
     harness.keys([response(401), response(200)]);
     advance(TIME).await;
@@ -82,7 +82,7 @@ async fn a_late_success_of_a_trial_does_not_clear_what_came_after_a_reinstatemen
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_failure_of_a_trial_does_not_undo_a_reinstatement() {
+async fn a_late_failure_of_a_probe_does_not_undo_a_reinstatement() {
     let (pool, mut harness) = harness();
     harness.keys([response(401), response(200)]);
     advance(TIME).await;

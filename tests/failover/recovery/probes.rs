@@ -35,7 +35,7 @@ async fn due() -> (Arc<KeyPool>, Harness) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_out_for_good_is_tried_after_the_time_and_not_before() {
+async fn a_permanently_marked_key_is_probed_after_the_interval_and_not_before() {
     let (pool, mut harness) = refused(response(401));
     advance(TIME - MILLI).await;
     assert_eq!(harness.keys([response(200)]), ["k1"]);
@@ -45,7 +45,7 @@ async fn a_key_that_is_out_for_good_is_tried_after_the_time_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_is_a_key_whose_cooldown_is_longer_than_the_time() {
+async fn a_key_whose_cooldown_exceeds_probe_after_is_probed() {
     let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME - MILLI).await;
     assert_eq!(harness.keys([response(200)]), ["k1"]);
@@ -55,7 +55,7 @@ async fn so_is_a_key_whose_cooldown_is_longer_than_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_that_is_not_longer_than_the_time_runs_its_course() {
+async fn a_cooldown_shorter_than_probe_after_is_not_probed() {
     let (pool, mut harness) = refused(rate_limited("600"));
     advance(TIME - MILLI).await;
     assert_eq!(harness.keys([response(200)]), ["k1"]);
@@ -74,7 +74,7 @@ async fn unless_it_is_asked_for_nothing_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_lent_to_one_request_and_the_others_get_another_key() {
+async fn a_probe_is_carried_by_one_request_while_others_use_another_key() {
     let (_, mut harness) = due().await;
     let _trying = harness.send();
     let seen = harness.next_attempt();
@@ -85,7 +85,7 @@ async fn it_is_lent_to_one_request_and_the_others_get_another_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_returns_it_to_everyone() {
+async fn a_successful_probe_returns_the_key_to_all_requests() {
     let (_, mut harness) = due().await;
     assert_eq!(harness.keys([response(200)]), ["k0"]);
     let _one = harness.send();
@@ -97,14 +97,14 @@ async fn a_success_returns_it_to_everyone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_switch_of_protocols_is_a_success() {
+async fn a_101_response_to_a_probe_is_a_success() {
     let (pool, mut harness) = due().await;
     assert_eq!(harness.keys([response(101)]), ["k0"]);
     assert_eq!(pool.states(), [KeyState::Valid; 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_leaves_it_out_and_the_request_goes_on_to_the_valid_key() {
+async fn a_failed_probe_keeps_the_mark_and_the_request_continues_with_a_valid_key() {
     let (pool, mut harness) = due().await;
     let (keys, response) = harness.run([response(401), response(200)]);
     assert_eq!(
@@ -115,7 +115,7 @@ async fn a_failure_leaves_it_out_and_the_request_goes_on_to_the_valid_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_restores_the_old_deadline() {
+async fn a_failed_probe_restores_the_old_deadline() {
     let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME).await;
     assert_eq!(harness.keys([response(429), response(200)]), ["k0", "k1"]);
@@ -141,7 +141,7 @@ async fn each_failure_doubles_the_time_until_it_is_a_day() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_mark_survives_the_success_and_the_key_is_tried_again_in_its_time() {
+async fn a_mark_that_is_newer_than_a_probe_survives_its_success() {
     let (pool, mut harness) = refused(rate_limited("3600"));
     advance(TIME).await;
     let mut trying = harness.send();
@@ -158,7 +158,7 @@ async fn a_newer_mark_survives_the_success_and_the_key_is_tried_again_in_its_tim
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_gives_it_back_at_once() {
+async fn a_dropped_request_ends_its_probe_at_once() {
     let (pool, mut harness) = due().await;
     let trying = harness.send();
     let seen = harness.next_attempt();
@@ -169,7 +169,7 @@ async fn a_request_that_is_dropped_gives_it_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_error_gives_it_back_at_once() {
+async fn a_transport_error_ends_a_probe_at_once() {
     let (pool, mut harness) = due().await;
     let mut trying = harness.send();
     harness.next_attempt().fail("connection reset");
@@ -179,7 +179,7 @@ async fn a_transport_error_gives_it_back_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_says_nothing_of_the_key_neither_returns_it_nor_doubles_the_time() {
+async fn a_response_without_evidence_neither_returns_the_key_nor_doubles_the_interval() {
     for (answers, keys) in [
         (vec![response(500)], vec!["k0"]),
         (vec![response(404)], vec!["k0"]),
@@ -196,7 +196,7 @@ async fn an_answer_that_says_nothing_of_the_key_neither_returns_it_nor_doubles_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_not_lent_to_a_request_that_could_not_go_on_while_a_key_is_valid() {
+async fn a_request_that_cannot_be_replayed_carries_no_probe_while_a_key_is_valid() {
     let (pool, _) = due().await;
     let mut connect = request("");
     *connect.method_mut() = Method::CONNECT;
@@ -213,7 +213,7 @@ async fn it_is_not_lent_to_a_request_that_could_not_go_on_while_a_key_is_valid()
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_key_is_valid_it_is_lent_to_any_request() {
+async fn any_request_can_carry_a_probe_if_no_key_is_valid() {
     let (pool, _) = due().await;
     key(&pool, 1).mark_permanent();
     let mut harness = Harness::new(&layer(&pool).max_replay_bytes(3));
@@ -222,7 +222,7 @@ async fn where_no_key_is_valid_it_is_lent_to_any_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_not_lent_where_the_only_valid_key_has_refused_this_request() {
+async fn a_request_carries_no_probe_if_the_only_valid_key_refused_it() {
     let pool = KeyPool::builder().key("k0").key("k1").key("k2");
     let pool = Arc::new(pool.probe_after(2 * SECOND).build().unwrap());
     key(&pool, 0).mark_permanent();
@@ -241,7 +241,7 @@ async fn it_is_not_lent_where_the_only_valid_key_has_refused_this_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_due_key_that_cannot_be_had_does_not_hide_another() {
+async fn a_due_key_that_cannot_be_probed_does_not_hide_another() {
     let pool = KeyPool::builder()
         .key("k0")
         .group("org")
@@ -278,7 +278,7 @@ async fn where_all_are_out_for_good_one_request_tries_each_key_that_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_a_person_disabled_is_never_lent() {
+async fn a_disabled_key_is_never_probed() {
     let (pool, mut harness) = refused(response(401));
     pool.disable(0).unwrap();
     advance(30 * DAY).await;
@@ -289,7 +289,7 @@ async fn a_key_that_a_person_disabled_is_never_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_disabled_while_it_is_tried_stays_so() {
+async fn a_key_that_is_disabled_during_its_probe_stays_disabled() {
     let (pool, mut harness) = due().await;
     let mut trying = harness.send();
     let seen = harness.next_attempt();
@@ -302,7 +302,7 @@ async fn a_key_that_is_disabled_while_it_is_tried_stays_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_group_one_key_is_tried_and_its_success_returns_all() {
+async fn a_successful_probe_of_one_key_returns_its_whole_group() {
     let pool = KeyPool::builder()
         .key("k0")
         .group("org")
@@ -326,7 +326,7 @@ async fn of_a_group_one_key_is_tried_and_its_success_returns_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_of_a_group_that_is_out_for_good_is_tried_alone() {
+async fn a_permanently_marked_key_of_a_group_is_probed_alone() {
     let pool = KeyPool::builder()
         .key("k0")
         .group("org")
@@ -341,7 +341,7 @@ async fn a_key_of_a_group_that_is_out_for_good_is_tried_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_new_outage_does_not_begin_doubled() {
+async fn a_new_outage_starts_with_the_initial_probe_interval() {
     let (_, mut harness) = refused(rate_limited("3000"));
     for gap in [TIME, 2 * TIME] {
         advance(gap).await;

@@ -16,7 +16,7 @@ use tower_key_failover::RequestBody;
 use tower_key_failover::pool::KeyState;
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waits_holds_no_permit() {
+async fn a_waiting_request_holds_no_permit() {
     let pool = pool(["k0"]);
     key(&pool, 0).mark_temporary(Some(3 * SECOND));
     let inner = service_fn(|_: Request<RequestBody<Body>>| async {
@@ -39,7 +39,7 @@ async fn a_request_that_waits_holds_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_wait_it_takes_its_turn_for_a_permit() {
+async fn a_request_takes_its_turn_for_a_permit_after_waiting() {
     let pool = pool(["k0"]);
     key(&pool, 0).mark_temporary(Some(SECOND));
     let inner =
@@ -59,7 +59,7 @@ async fn after_the_wait_it_takes_its_turn_for_a_permit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_requests_that_wait_on_many_threads_each_has_its_answer() {
+async fn every_request_that_waits_on_many_threads_gets_a_response() {
     const REQUESTS: usize = 300;
     let pool = Arc::new(
         tower_key_failover::KeyPool::builder()

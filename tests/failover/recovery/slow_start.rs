@@ -30,26 +30,26 @@ fn storm(harness: &mut Harness, requests: usize) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_request_tries_it_while_the_others_have_another_key() {
+async fn one_request_tries_a_recovered_key_while_others_use_another() {
     let (_, mut harness) = returned(builder()).await;
     assert_eq!(storm(&mut harness, 4), ["k0", "k1", "k1", "k1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_it_is_asked_for_all_have_it_at_once() {
+async fn without_slow_start_all_requests_get_a_recovered_key_at_once() {
     let (_, mut harness) = returned(KeyPool::builder().key("k0").key("k1")).await;
     assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_it_has_succeeded_all_have_it() {
+async fn a_success_ends_slow_start() {
     let (_, mut harness) = returned(builder()).await;
     assert_eq!(harness.keys([response(200)]), ["k0"]);
     assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_it_is_refused_again_the_one_request_goes_on() {
+async fn a_request_that_is_refused_by_a_recovered_key_continues() {
     let (_, mut harness) = returned(builder()).await;
     assert_eq!(
         harness.keys([rate_limited("1"), response(200)]),
@@ -61,7 +61,7 @@ async fn when_it_is_refused_again_the_one_request_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_request_that_was_dropped_or_failed_or_told_nothing_the_next_one_tries() {
+async fn the_next_request_tries_a_recovered_key_after_an_inconclusive_attempt() {
     let (_, mut harness) = returned(builder()).await;
     drop(harness.send());
     harness.next_attempt();
@@ -73,7 +73,7 @@ async fn after_a_request_that_was_dropped_or_failed_or_told_nothing_the_next_one
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_time_all_have_it_though_nothing_has_succeeded() {
+async fn slow_start_ends_after_its_time_without_a_success() {
     let (_, mut harness) = returned(builder()).await;
     advance(RAMP - MILLI).await;
     let trying = harness.send();
@@ -91,7 +91,7 @@ async fn a_pool_of_one_key_never_blocks_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_one_whose_other_keys_are_out() {
+async fn a_pool_whose_other_keys_are_marked_never_blocks_itself() {
     let (pool, mut harness) = returned(builder()).await;
     key(&pool, 1).mark_permanent();
     assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
@@ -111,7 +111,7 @@ async fn of_a_group_one_key_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_a_person_returned_is_everyones_at_once() {
+async fn a_reinstated_key_is_available_to_all_requests_at_once() {
     let (pool, mut harness) = returned(builder()).await;
     key(&pool, 0).mark_permanent();
     pool.reinstate(0).unwrap();
@@ -119,7 +119,7 @@ async fn a_key_that_a_person_returned_is_everyones_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_mark_of_an_attempt_that_began_before_the_proof_changes_nothing() {
+async fn a_mark_of_an_attempt_that_began_before_the_success_changes_nothing() {
     let (pool, mut harness) = returned(builder()).await;
     let early = key(&pool, 0);
     assert_eq!(harness.keys([response(200)]), ["k0"]);

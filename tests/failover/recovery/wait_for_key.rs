@@ -88,7 +88,7 @@ async fn a_request_that_was_refused_waits_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_it_is_asked_for_no_request_waits() {
+async fn without_wait_for_key_no_request_waits() {
     let pool = pool(["k0"]);
     out(&pool, 0, SECOND);
     assert_eq!(
@@ -100,7 +100,7 @@ async fn unless_it_is_asked_for_no_request_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_told_in_the_extensions() {
+async fn a_wait_is_reported_in_the_extensions() {
     let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
     request.poll();
@@ -111,7 +111,7 @@ async fn a_wait_is_told_in_the_extensions() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_would_wait_for_longer_is_told_so_at_once() {
+async fn a_request_that_would_wait_too_long_is_refused_at_once() {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND + MILLI);
     let response = Harness::new(&layer(&pool, 3)).send().response();
@@ -125,7 +125,7 @@ async fn a_request_that_would_wait_for_longer_is_told_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_keys_are_out_for_good_no_request_waits() {
+async fn no_request_waits_if_all_keys_are_marked_permanently() {
     let pool = pool(["k0", "k1"]);
     for key in pool.keys() {
         key.mark_permanent();
@@ -157,7 +157,7 @@ async fn the_body_is_recorded_and_sent_again_after_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_body_of_a_request_that_waits_first_is_whole() {
+async fn the_body_of_a_request_that_waits_first_arrives_completely() {
     let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
     request.poll();
@@ -181,7 +181,7 @@ async fn a_request_that_cannot_be_sent_again_waits_before_its_only_attempt_and_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_is_it_said_to_be_repeatable_where_it_waited_in_vain() {
+async fn a_request_that_waited_without_success_is_not_reported_as_repeatable() {
     for (bytes, replay) in [(3, Replay::TooLarge), (4, Replay::Available)] {
         let pool = pool(["k0"]);
         out(&pool, 0, SECOND);
@@ -210,7 +210,7 @@ async fn a_connect_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_keeps_the_key_is_forwarded_and_not_waited_over() {
+async fn a_refusal_that_keeps_the_key_is_forwarded_without_waiting() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 1, SECOND);
     assert_eq!(Harness::new(&layer(&pool, 5)).run([keep()]).1.status(), 403);
@@ -231,7 +231,7 @@ async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_waits_together_are_within_the_time() {
+async fn all_waits_of_a_request_together_are_bounded() {
     let pool = pool(["k0"]);
     let layer = layer(&pool, 5).max_attempts(NonZeroUsize::new(9).unwrap());
     let mut harness = Harness::new(&layer);
@@ -267,7 +267,7 @@ async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn or_as_many_as_it_is_allowed() {
+async fn max_attempts_bounds_the_attempts_of_a_waiting_request() {
     let pool = pool(["k0"]);
     let two = layer(&pool, 60).max_attempts(NonZeroUsize::new(1).unwrap());
     let (keys, response) = Harness::new(&two).run([rate_limited("1")]);
@@ -275,7 +275,7 @@ async fn or_as_many_as_it_is_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered() {
+async fn waiters_are_admitted_one_at_a_time_in_order_of_arrival() {
     let (_, mut harness, mut requests) = line::<4>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -292,7 +292,7 @@ async fn requests_are_admitted_in_order_of_arrival_and_one_until_it_has_answered
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_again() {
+async fn a_refused_waiter_delays_the_next_until_the_key_recovers() {
     let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -314,7 +314,7 @@ async fn after_a_refusal_the_next_one_is_not_admitted_until_the_key_returns_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
+async fn a_response_without_evidence_admits_the_next_waiter() {
     let (_, mut harness, mut requests) = line::<3>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -329,7 +329,7 @@ async fn an_answer_that_tells_nothing_lets_the_next_one_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_behind_another_does_not_spin() {
+async fn a_waiter_behind_another_does_not_spin() {
     let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -342,7 +342,7 @@ async fn who_is_behind_another_does_not_spin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_that_returns_admits_one() {
+async fn each_recovered_key_admits_one_waiter() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, 2 * SECOND);
@@ -361,7 +361,7 @@ async fn each_key_that_returns_admits_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_group_that_returns_one_is_admitted() {
+async fn a_recovered_group_admits_one_waiter() {
     let pool = KeyPool::builder()
         .key("k0")
         .group("org")
@@ -383,7 +383,7 @@ async fn of_a_group_that_returns_one_is_admitted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_one_too_many_is_told_at_once() {
+async fn a_request_beyond_max_waiters_is_refused_at_once() {
     let pool = KeyPool::builder().key("k0").max_waiters(2).build().unwrap();
     let pool = Arc::new(pool);
     out(&pool, 0, SECOND);
@@ -396,7 +396,7 @@ async fn the_one_too_many_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_leaves_the_line_in_order() {
+async fn a_waiter_that_gives_up_keeps_the_queue_in_order() {
     for leaves in 0..3 {
         let (_, mut harness, requests) = line::<4>();
         let mut requests = Vec::from(requests);
@@ -415,7 +415,7 @@ async fn who_gives_up_leaves_the_line_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_after_the_key_returned_makes_room_for_the_next() {
+async fn a_waiter_that_gives_up_after_its_key_returned_admits_the_next() {
     let (_, mut harness, [first, second]) = line();
     advance(3 * SECOND).await;
     drop(first);
@@ -425,7 +425,7 @@ async fn who_gives_up_after_the_key_returned_makes_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_while_the_service_is_made_ready_gives_the_key_back() {
+async fn a_waiter_that_gives_up_before_the_service_is_ready_gives_its_key_back() {
     let (_, mut harness, [mut first, second]) = line();
     harness.provider.allow(0);
     advance(3 * SECOND).await;
@@ -439,7 +439,7 @@ async fn who_gives_up_while_the_service_is_made_ready_gives_the_key_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_while_it_tries_the_key_gives_it_back() {
+async fn a_waiter_that_gives_up_during_its_attempt_gives_its_key_back() {
     let (_, mut harness, [mut first, second]) = line();
     advance(3 * SECOND).await;
     first.poll();
@@ -453,7 +453,7 @@ async fn who_gives_up_while_it_tries_the_key_gives_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reinstatement_wakes_all_who_wait() {
+async fn a_reinstatement_wakes_all_waiters() {
     let (pool, mut harness, mut requests) = line::<3>();
     pool.reinstate(0).unwrap();
     settle(&mut requests);
@@ -464,7 +464,7 @@ async fn a_reinstatement_wakes_all_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_does_a_key_that_is_added() {
+async fn an_added_key_wakes_all_waiters() {
     let (pool, mut harness, mut requests) = line::<2>();
     pool.add_key("k1").unwrap();
     settle(&mut requests);
@@ -475,7 +475,7 @@ async fn so_does_a_key_that_is_added() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn and_another_list_of_keys() {
+async fn a_replaced_list_of_keys_wakes_all_waiters() {
     let (pool, mut harness, mut requests) = line::<2>();
     pool.replace_keys(["k1", "k2"]).unwrap();
     settle(&mut requests);
@@ -486,7 +486,7 @@ async fn and_another_list_of_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_last_key_is_put_out_for_good_nobody_waits_any_longer() {
+async fn waiters_are_refused_when_the_last_key_is_marked_permanently() {
     let (pool, mut harness, mut requests) = line::<2>();
     key(&pool, 0).mark_permanent();
     advance(3 * SECOND).await;
@@ -498,7 +498,7 @@ async fn when_the_last_key_is_put_out_for_good_nobody_waits_any_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_return_is_put_off_beyond_the_time_the_request_is_told_so() {
+async fn a_waiter_is_refused_when_recovery_moves_beyond_its_time() {
     let (pool, mut harness, mut requests) = line::<2>();
     out(&pool, 0, 30 * SECOND);
     advance(3 * SECOND).await;
@@ -510,7 +510,7 @@ async fn when_the_return_is_put_off_beyond_the_time_the_request_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_another_to_answer_does_so_within_the_time() {
+async fn a_waiter_behind_another_attempt_waits_within_its_time() {
     let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -523,7 +523,7 @@ async fn who_waits_for_another_to_answer_does_so_within_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_does_not_overtake_those_who_wait() {
+async fn a_new_request_does_not_overtake_waiters() {
     let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
     let mut newcomer = harness.send();
@@ -541,14 +541,14 @@ async fn a_newcomer_does_not_overtake_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_takes_a_key_that_was_never_out() {
+async fn a_new_request_takes_a_key_that_was_never_marked() {
     let (pool, mut harness, _flights) = line::<2>();
     pool.add_key("k1").unwrap();
     assert_eq!(harness.keys([response(200)]), ["k1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_key_is_refused_waits_where_another_tries_the_only_other_one() {
+async fn a_refused_request_waits_while_another_tries_the_only_other_key() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     out(&pool, 1, SECOND);
@@ -582,7 +582,7 @@ async fn a_key_that_is_removed_while_the_service_is_made_ready_is_not_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_no_other_is_left_the_request_is_told_so() {
+async fn a_waiter_is_refused_if_its_key_is_removed_and_no_other_is_left() {
     let (pool, mut harness, [mut request]) = line();
     harness.provider.allow(0);
     advance(3 * SECOND).await;
@@ -594,7 +594,7 @@ async fn where_no_other_is_left_the_request_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_due_is_tried_without_waiting() {
+async fn a_due_key_is_probed_without_waiting() {
     let pool = KeyPool::builder().key("k0").key("k1").probe_after(SECOND);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
@@ -611,7 +611,7 @@ async fn a_key_that_is_due_is_tried_without_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_valid() {
+async fn a_large_waiter_carries_no_probe_while_another_key_is_valid() {
     let pool = KeyPool::builder().key("k0").key("k1").probe_after(SECOND);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 0).mark_permanent();
@@ -625,7 +625,7 @@ async fn a_large_request_that_waited_is_lent_no_key_to_try_while_another_is_vali
 }
 
 #[tokio::test(start_paused = true)]
-async fn labels_and_groups_may_change_under_those_who_wait() {
+async fn labels_and_groups_can_change_while_requests_wait() {
     let (pool, mut harness, mut requests) = line::<2>();
     let same = NewKey::new("k0").label("renamed");
     pool.replace_keys([same]).unwrap();
@@ -640,7 +640,7 @@ async fn labels_and_groups_may_change_under_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_of_times_is_long() {
+async fn the_longest_wait_does_not_overflow() {
     let pool = pool(["k0"]);
     out(&pool, 0, 3 * SECOND);
     let layer = test_support::mock::layer(&pool).wait_for_key(Duration::MAX);
@@ -653,7 +653,7 @@ async fn the_longest_of_times_is_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
+async fn reinstating_a_key_during_an_attempt_frees_it_for_all_waiters() {
     let (pool, mut harness, mut requests) = line::<3>();
     advance(3 * SECOND).await;
     settle(&mut requests);
@@ -667,7 +667,7 @@ async fn a_reinstatement_of_a_key_that_another_tries_frees_it_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
+async fn waiters_are_refused_at_once_when_the_last_key_is_disabled() {
     let (pool, _, mut requests) = line::<3>();
     pool.disable(0).unwrap();
     assert!(requests[0].is_woken());
@@ -678,7 +678,7 @@ async fn when_the_last_key_is_disabled_those_who_wait_are_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
+async fn a_waiter_that_cannot_use_a_valid_key_does_not_block_others() {
     let pool = pool(["k0", "k1"]);
     out(&pool, 0, SECOND);
     advance(SECOND).await;
@@ -718,7 +718,7 @@ async fn a_request_that_cannot_use_a_valid_key_is_in_nobodys_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_a_mark_puts_the_last_key_out_for_good_those_who_wait_are_told_at_once() {
+async fn waiters_are_refused_at_once_when_a_mark_makes_the_last_key_permanent() {
     let (pool, _, mut requests) = line::<3>();
     key(&pool, 0).mark_permanent();
     assert!(requests[0].is_woken());
@@ -729,7 +729,7 @@ async fn when_a_mark_puts_the_last_key_out_for_good_those_who_wait_are_told_at_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_they_are_when_a_mark_puts_its_return_off_beyond_the_time() {
+async fn waiters_are_refused_at_once_when_a_mark_extends_the_cooldown_beyond_their_time() {
     let (pool, _, mut requests) = line::<3>();
     out(&pool, 0, 30 * SECOND);
     assert!(requests[0].is_woken());
@@ -740,7 +740,7 @@ async fn so_they_are_when_a_mark_puts_its_return_off_beyond_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
+async fn waiters_are_refused_at_once_when_an_earlier_request_is_refused_by_the_last_key() {
     let pool = pool(["k0"]);
     let mut harness = Harness::new(&layer(&pool, 10));
     let mut before = harness.send();
@@ -754,7 +754,7 @@ async fn and_when_a_request_that_came_before_is_refused_by_the_last_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_out_a_key_learns_of_marks_as_well() {
+async fn a_waiter_that_skips_a_key_learns_of_its_marks() {
     let pool = pool(["k0", "k1"]);
     let mut harness = Harness::new(&layer(&pool, 10));
     let mut picky = harness.send();
@@ -768,7 +768,7 @@ async fn who_leaves_out_a_key_learns_of_marks_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
+async fn a_waiter_keeps_waiting_when_a_mark_extends_the_cooldown_within_its_time() {
     let (pool, mut harness, mut requests) = line::<2>();
     out(&pool, 0, 5 * SECOND);
     assert!(requests[0].is_woken());
@@ -782,14 +782,14 @@ async fn a_mark_that_puts_the_return_off_within_the_time_is_waited_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_that_changes_nothing_wakes_nobody() {
+async fn a_mark_that_changes_nothing_wakes_no_waiter() {
     let (pool, _, requests) = line::<2>();
     out(&pool, 0, SECOND);
     assert!(!requests.iter().any(InFlight::is_woken));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_after_a_refusal_is_not_woken_by_its_own_mark() {
+async fn a_waiter_is_not_woken_by_its_own_mark() {
     let (_, mut harness, [mut request]) = line();
     advance(3 * SECOND).await;
     request.poll();
@@ -809,7 +809,7 @@ fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
+async fn a_waiter_probes_a_due_key_before_the_first_key_recovers() {
     let pool = revalidating(2 * SECOND, &["k0", "k1"]);
     out(&pool, 1, 5 * SECOND);
     let mut harness = Harness::new(&layer(&pool, 10));
@@ -825,7 +825,7 @@ async fn who_waits_tries_a_key_that_is_due_before_the_first_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
+async fn a_waiter_behind_another_attempt_probes_a_due_key_first() {
     let pool = revalidating(5 * SECOND, &["k0", "k1"]);
     out(&pool, 1, SECOND);
     let mut harness = Harness::new(&layer(&pool, 10));
@@ -841,7 +841,7 @@ async fn who_waits_for_another_to_answer_tries_a_key_that_is_due_before_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_of_a_group_is_due_when_its_group_is_too() {
+async fn a_key_of_a_group_is_due_when_its_group_is_due() {
     let pool = KeyPool::builder()
         .key("k0")
         .group("org")
@@ -861,7 +861,7 @@ async fn a_key_of_a_group_is_due_when_its_group_is_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
+async fn a_due_key_that_cannot_be_taken_wakes_no_waiter() {
     let pool = revalidating(5 * SECOND, &["k1", "k0"]);
     pool.replace_keys(["k0", "k1"]).unwrap();
     out(&pool, 0, SECOND);
@@ -880,7 +880,7 @@ async fn a_key_that_is_due_and_not_to_be_had_keeps_nobody_awake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_keys_are_out_for_good_no_request_waits_for_one_to_be_due() {
+async fn no_request_waits_for_a_probe_if_all_keys_are_marked_permanently() {
     let pool = revalidating(2 * SECOND, &["k0"]);
     assert_eq!(Harness::new(&layer(&pool, 10)).send().status(), 502);
 }

@@ -14,7 +14,7 @@ use tower_key_failover::{RequestBody, ResponseBody};
 const REQUESTS: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_request_has_its_answer_and_no_removed_key_is_used() {
+async fn requests_succeed_during_concurrent_changes_and_use_no_removed_key() {
     let good = NewKey::new("good").group("org");
     let pool = Arc::new(KeyPool::new(["k0"]).unwrap());
     pool.replace_keys([good]).unwrap();
@@ -72,7 +72,7 @@ where
 }
 
 #[test]
-fn changes_from_many_threads_are_all_made() {
+fn concurrent_changes_are_all_applied() {
     let pool = KeyPool::new(["k"]).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {

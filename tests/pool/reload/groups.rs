@@ -15,7 +15,7 @@ fn pool() -> Arc<KeyPool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_of_one_key_is_that_of_its_group() {
+async fn a_cooldown_of_one_key_applies_to_its_group() {
     let pool = pool();
     assert_eq!(
         key(&pool, 0).mark_temporary(Some(SECOND)),
@@ -30,7 +30,7 @@ async fn a_cooldown_of_one_key_is_that_of_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn siblings_are_not_tried_in_vain() {
+async fn siblings_of_a_rate_limited_key_are_not_tried() {
     let mut harness = Harness::new(&layer(&pool()));
     assert_eq!(
         harness.keys([rate_limited("5"), response(200)]),
@@ -40,7 +40,7 @@ async fn siblings_are_not_tried_in_vain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_for_good_stays_with_the_key() {
+async fn a_permanent_mark_applies_to_the_key_only() {
     let pool = pool();
     key(&pool, 0).mark_permanent();
     assert_eq!(
@@ -52,7 +52,7 @@ async fn a_mark_for_good_stays_with_the_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
+async fn a_key_is_marked_until_the_later_of_its_own_and_its_groups_deadline() {
     let pool = pool();
     pool.replace_keys(["k0", "k1", "k2"]).unwrap();
     key(&pool, 0).mark_temporary(Some(5 * SECOND));
@@ -82,7 +82,7 @@ async fn a_key_is_out_until_the_later_of_its_own_word_and_its_groups() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_mark_changed_is_told_of_the_key_that_was_marked() {
+async fn the_result_of_a_mark_describes_the_marked_key() {
     let pool = pool();
     pool.replace_keys(["k0"]).unwrap();
     key(&pool, 0).mark_temporary(Some(5 * SECOND));
@@ -135,7 +135,7 @@ async fn a_disabled_key_leaves_its_group_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_stays_keeps_its_state_and_newcomers_share_it() {
+async fn a_group_keeps_its_state_across_reloads_and_new_keys_share_it() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(9 * SECOND));
     pool.replace_keys([
@@ -149,7 +149,7 @@ async fn a_group_that_stays_keeps_its_state_and_newcomers_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_put_back_is_new() {
+async fn a_group_that_was_removed_and_added_again_is_new() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(9 * SECOND));
     pool.replace_keys(["k2"]).unwrap();
@@ -176,7 +176,7 @@ async fn a_key_keeps_its_state_when_it_changes_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_cannot_be_leaves_keys_and_groups_as_they_were() {
+async fn an_invalid_list_leaves_keys_and_groups_unchanged() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(9 * SECOND));
     pool.replace_keys(["k0", "k1", "k1"]).unwrap_err();

@@ -145,7 +145,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn marks_returns_and_changes_leave_each_key_where_the_model_has_it(steps in steps()) {
+    fn random_marks_returns_and_reloads_match_the_reference_model(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)

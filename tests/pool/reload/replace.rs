@@ -22,7 +22,7 @@ fn keys(pool: &KeyPool) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_list_is_another_one_at_once() {
+async fn a_new_list_applies_at_once() {
     let pool = pool();
     pool.replace_keys(["k3", "k4"]).unwrap();
     assert_eq!(
@@ -33,7 +33,7 @@ async fn the_list_is_another_one_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_stays_keeps_its_state_wherever_it_stands_and_whatever_it_is_called() {
+async fn a_key_keeps_its_state_when_its_position_or_label_changes() {
     let pool = pool();
     key(&pool, 0).mark_permanent();
     key(&pool, 1).mark_temporary(Some(9 * SECOND));
@@ -63,7 +63,7 @@ async fn a_new_key_starts_valid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_gone_is_out_at_once_for_whoever_holds_it() {
+async fn a_removed_key_is_permanent_for_all_its_handles() {
     let pool = pool();
     let mut walker = pool.walker();
     let gone = key(&pool, 0);
@@ -73,7 +73,7 @@ async fn a_key_that_is_gone_is_out_at_once_for_whoever_holds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_returns_a_key_that_is_gone() {
+async fn nothing_returns_a_removed_key() {
     let pool = KeyPool::builder().key("k0").key("k1");
     let pool = pool.probe_after(SECOND).build().unwrap();
     let gone = key(&pool, 0);
@@ -87,7 +87,7 @@ async fn nothing_returns_a_key_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_put_back_is_new() {
+async fn a_key_that_was_removed_and_added_again_is_new() {
     let pool = pool();
     let before = key(&pool, 0);
     before.mark_permanent();
@@ -103,7 +103,7 @@ async fn a_key_that_is_put_back_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exhaustion_is_that_of_the_present_list() {
+async fn exhaustion_describes_the_current_list() {
     let pool = pool();
     let mut walker = pool.walker();
     key(&pool, 0).mark_temporary(Some(3 * SECOND));
@@ -125,7 +125,7 @@ async fn exhaustion_is_that_of_the_present_list() {
 }
 
 #[test]
-fn a_walk_knows_the_keys_that_there_were_when_it_began() {
+fn a_walker_knows_the_keys_from_its_start() {
     let pool = KeyPool::new(["k0"]).unwrap();
     let mut walker = pool.walker();
     key(&pool, 0).mark_permanent();
@@ -136,7 +136,7 @@ fn a_walk_knows_the_keys_that_there_were_when_it_began() {
 }
 
 #[test]
-fn a_list_that_no_pool_can_be_built_of_changes_nothing() {
+fn an_invalid_list_changes_nothing() {
     let pool = pool();
     key(&pool, 0).mark_permanent();
     let before = pool.snapshot();
@@ -162,7 +162,7 @@ fn a_list_that_no_pool_can_be_built_of_changes_nothing() {
 }
 
 #[test]
-fn what_changed_is_told_by_names_and_without_a_key() {
+fn the_report_of_a_reload_has_names_and_no_key() {
     let pool = pool();
     let long = NewKey::new("sk-canary-canary-canary").label("new");
     let changes = pool
@@ -190,7 +190,7 @@ fn the_same_list_changes_nothing() {
 }
 
 #[test]
-fn a_key_comes_as_text_as_a_secret_or_with_what_is_said_of_it() {
+fn a_key_can_be_text_a_secret_or_a_new_key() {
     let pool = pool();
     pool.replace_keys([SecretString::from("k5")]).unwrap();
     pool.replace_keys(vec!["k6".to_owned()]).unwrap();
@@ -201,7 +201,7 @@ fn a_key_comes_as_text_as_a_secret_or_with_what_is_said_of_it() {
 }
 
 #[test]
-fn a_walk_that_has_begun_goes_on_over_the_list_that_it_began_with() {
+fn a_walker_continues_over_the_list_from_its_start() {
     let pool = pool();
     let mut walker = pool.walker();
     walker.next_key().unwrap();

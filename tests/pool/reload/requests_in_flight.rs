@@ -5,7 +5,7 @@ use test_support::mock::{layer, pool, response};
 use tower_key_failover::pool::KeyState;
 
 #[tokio::test(start_paused = true)]
-async fn a_request_under_way_finishes_with_a_key_that_is_gone() {
+async fn an_attempt_finishes_with_its_key_after_the_key_was_removed() {
     let pool = pool(["k0", "k1"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();
@@ -16,7 +16,7 @@ async fn a_request_under_way_finishes_with_a_key_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_starts_with_a_key_that_is_gone() {
+async fn no_attempt_starts_with_a_removed_key() {
     let pool = pool(["k0", "k1", "k2"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();
@@ -28,7 +28,7 @@ async fn no_attempt_starts_with_a_key_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_one_whose_key_goes_while_the_service_is_made_ready() {
+async fn no_attempt_starts_if_its_key_is_removed_before_the_service_is_ready() {
     let pool = pool(["k0", "k1", "k2"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();
@@ -43,7 +43,7 @@ async fn nor_does_one_whose_key_goes_while_the_service_is_made_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_key_that_goes_was_the_last_the_request_is_told_so() {
+async fn a_request_is_exhausted_if_the_last_key_is_removed() {
     let pool = pool(["k0", "k1"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();
@@ -58,7 +58,7 @@ async fn where_the_key_that_goes_was_the_last_the_request_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_added_during_the_last_attempt_is_for_the_next_request() {
+async fn a_key_that_is_added_during_the_last_attempt_serves_only_later_requests() {
     let pool = pool(["k0", "k1"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();
@@ -90,7 +90,7 @@ async fn a_key_that_moved_is_not_tried_twice_by_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_a_key_that_is_gone_marks_none_of_those_that_are_there() {
+async fn a_refusal_of_a_removed_key_marks_no_other_key() {
     let pool = pool(["k0", "k1"]);
     let mut harness = Harness::new(&layer(&pool));
     let mut request = harness.send();

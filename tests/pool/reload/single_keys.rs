@@ -13,7 +13,7 @@ fn pool() -> KeyPool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_added_behind_the_others_and_they_stay_as_they_are() {
+async fn an_added_key_comes_last_and_changes_no_other_key() {
     let pool = pool();
     key(&pool, 0).mark_temporary(Some(SECOND));
     pool.add_key(NewKey::new("k2").label("c")).unwrap();
@@ -32,7 +32,7 @@ async fn a_key_is_added_behind_the_others_and_they_stay_as_they_are() {
 }
 
 #[test]
-fn a_key_that_is_there_already_or_is_none_is_not_added() {
+fn duplicate_and_invalid_keys_are_not_added() {
     let pool = pool();
     assert!(matches!(
         pool.add_key("k1").unwrap_err(),
@@ -61,7 +61,7 @@ fn a_key_is_removed_by_its_label_or_its_position() {
 }
 
 #[test]
-fn the_last_key_stays() {
+fn the_last_key_cannot_be_removed() {
     let pool = pool();
     let last = key(&pool, 1);
     pool.remove_key(0).unwrap();
@@ -80,7 +80,7 @@ fn a_key_that_the_pool_does_not_hold_is_unknown() {
 }
 
 #[test]
-fn a_label_that_two_keys_have_means_neither() {
+fn a_label_of_two_keys_is_ambiguous() {
     let pool = pool();
     pool.add_key(NewKey::new("k2").label("a")).unwrap();
     for error in [
@@ -107,7 +107,7 @@ async fn a_reinstated_key_is_valid_whatever_it_was_marked_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disabled_key_is_out_until_it_is_reinstated() {
+async fn a_disabled_key_is_unusable_until_it_is_reinstated() {
     let pool = pool();
     assert_eq!(pool.disable("a"), Ok(Marked::Transitioned));
     assert_eq!(pool.disable("a"), Ok(Marked::Unchanged));
@@ -128,7 +128,7 @@ async fn a_cooldown_that_ends_does_not_return_a_disabled_key() {
 }
 
 #[test]
-fn a_handle_from_before_the_return_marks_nothing_and_one_from_after_does() {
+fn only_handles_from_after_a_return_can_mark_the_key() {
     let pool = pool();
     let before = key(&pool, 0);
     pool.disable(0).unwrap();

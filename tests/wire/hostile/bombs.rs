@@ -77,33 +77,33 @@ fn defuse(encoding: &'static str, bomb: &[u8]) {
 }
 
 #[test]
-fn in_gzip() {
+fn a_decompression_bomb_in_gzip_is_bounded() {
     defuse("gzip", &gzip());
 }
 
 #[test]
-fn in_deflate() {
+fn a_decompression_bomb_in_deflate_is_bounded() {
     defuse("deflate", &deflate());
 }
 
 #[test]
-fn in_brotli() {
+fn a_decompression_bomb_in_brotli_is_bounded() {
     defuse("br", &brotli());
 }
 
 #[test]
-fn in_zstd() {
+fn a_decompression_bomb_in_zstd_is_bounded() {
     defuse("zstd", &zstd(ONE_MEGABYTE));
 }
 
 /// Whoever decodes it is to keep 128 MiB.
 #[test]
-fn in_zstd_with_a_large_window() {
+fn a_decompression_bomb_in_zstd_with_a_large_window_is_bounded() {
     defuse("zstd", &zstd(ONE_HUNDRED_MEGABYTES));
 }
 
 #[test]
-fn in_gzip_within_gzip() {
+fn a_decompression_bomb_in_gzip_within_gzip_is_bounded() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&gzip()).unwrap();
     defuse("gzip, gzip", &encoder.finish().unwrap());

@@ -19,7 +19,7 @@ fn assert_failed(ran: &Ran<String>) {
 }
 
 #[test]
-fn a_refusal_with_a_hundred_thousand_headers_is_no_answer() {
+fn a_refusal_with_a_hundred_thousand_headers_is_an_error() {
     let upstream = Upstream::refusing(|peer| {
         let _ = peer.write("HTTP/1.1 401 Unauthorized\r\n");
         peer.flood(&b"x-header: x\r\n".repeat(100), 100_000 * 13);
@@ -29,7 +29,7 @@ fn a_refusal_with_a_hundred_thousand_headers_is_no_answer() {
 }
 
 #[test]
-fn a_refusal_with_a_header_of_a_megabyte_is_no_answer() {
+fn a_refusal_with_a_header_of_a_megabyte_is_an_error() {
     let upstream = Upstream::refusing(|peer| {
         let _ = peer.write("HTTP/1.1 401 Unauthorized\r\nx-header: ");
         peer.flood(&[b'x'; 4096], 1 << 20);
@@ -39,7 +39,7 @@ fn a_refusal_with_a_header_of_a_megabyte_is_no_answer() {
 }
 
 #[test]
-fn a_refusal_with_a_hundred_thousand_headers_in_frames_is_no_answer() {
+fn a_refusal_with_a_hundred_thousand_headers_in_frames_is_an_error() {
     let upstream = frames::refusing(|stream| {
         stream.write(HEADERS, 0, &status("401"))?;
         for _ in 0..1000 {

@@ -13,7 +13,7 @@ const PACE: Duration = Duration::from_millis(1);
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n";
 
 #[test]
-fn a_hundred_thousand_of_them_hold_little_and_the_answer_follows() {
+fn a_hundred_thousand_informational_responses_hold_little_memory() {
     let upstream = Upstream::start(|mut peer| {
         peer.read_head();
         peer.flood(HINT.repeat(100).as_bytes(), 100_000 * HINT.len());
@@ -29,7 +29,7 @@ fn a_hundred_thousand_of_them_hold_little_and_the_answer_follows() {
 }
 
 #[test]
-fn where_they_do_not_end_a_client_that_leaves_ends_them() {
+fn a_client_that_disconnects_ends_endless_informational_responses() {
     let written = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&written);
     let upstream = Upstream::start(move |mut peer| {

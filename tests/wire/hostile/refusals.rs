@@ -34,7 +34,7 @@ fn assert_failed_over(ran: &Ran<String>, time: Duration) {
 }
 
 #[test]
-fn a_refusal_without_end_is_read_to_64_kib_and_no_further() {
+fn an_endless_refusal_is_read_up_to_64_kib() {
     let written = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&written);
     let upstream = Upstream::refusing(move |peer| {
@@ -50,7 +50,7 @@ fn a_refusal_without_end_is_read_to_64_kib_and_no_further() {
 }
 
 #[test]
-fn a_refusal_that_comes_byte_by_byte_is_waited_for_a_second() {
+fn a_refusal_that_arrives_byte_by_byte_is_read_for_one_second() {
     let upstream = Upstream::refusing(|peer| {
         peer.write(UNTIL_THE_END).unwrap();
         while peer.dribble("x", Duration::from_millis(5)).is_ok() {}
@@ -61,7 +61,7 @@ fn a_refusal_that_comes_byte_by_byte_is_waited_for_a_second() {
 }
 
 #[test]
-fn a_refusal_whose_head_comes_byte_by_byte_is_a_refusal() {
+fn a_refusal_whose_head_arrives_byte_by_byte_is_a_refusal() {
     let upstream = Upstream::refusing(|peer| {
         let head = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
         peer.dribble(head, Duration::from_millis(2)).unwrap();
@@ -71,7 +71,7 @@ fn a_refusal_whose_head_comes_byte_by_byte_is_a_refusal() {
 }
 
 #[test]
-fn a_refusal_that_stalls_after_its_head_is_waited_for_a_second() {
+fn a_refusal_that_stalls_after_its_head_is_awaited_for_one_second() {
     let upstream = Upstream::refusing(|peer| {
         let head = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 9\r\n\r\n";
         peer.write(head).unwrap();
@@ -82,7 +82,7 @@ fn a_refusal_that_stalls_after_its_head_is_waited_for_a_second() {
 }
 
 #[test]
-fn a_refusal_that_is_closed_in_mid_body_is_judged_by_what_came() {
+fn a_refusal_whose_connection_closes_is_judged_by_what_arrived() {
     let upstream = Upstream::refusing(|peer| {
         let cut = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 1000\r\n\r\n{\"error\":";
         peer.write(cut).unwrap();
@@ -92,7 +92,7 @@ fn a_refusal_that_is_closed_in_mid_body_is_judged_by_what_came() {
 }
 
 #[test]
-fn a_refusal_in_broken_chunks_is_judged_by_what_came() {
+fn a_refusal_in_broken_chunks_is_judged_by_what_arrived() {
     let upstream = Upstream::refusing(|peer| {
         let head = "HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n";
         peer.write(head).unwrap();
@@ -103,7 +103,7 @@ fn a_refusal_in_broken_chunks_is_judged_by_what_came() {
 }
 
 #[test]
-fn a_connection_that_is_reset_over_its_refusal_harms_no_other_key() {
+fn a_connection_that_is_reset_during_a_refusal_marks_no_other_key() {
     let upstream = Upstream::refusing(|peer| {
         let cut = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 1000\r\n\r\n{\"error\":";
         peer.write(cut).unwrap();
@@ -133,7 +133,7 @@ fn a_connection_that_is_reset_over_its_refusal_harms_no_other_key() {
 
 /// Chunks of a byte each, with extensions of kilobytes.
 #[test]
-fn a_refusal_in_padded_chunks_is_judged_by_what_came() {
+fn a_refusal_in_padded_chunks_is_judged_by_what_arrived() {
     let upstream = Upstream::refusing(|peer| {
         let head = "HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n";
         peer.write(head).unwrap();
@@ -145,7 +145,7 @@ fn a_refusal_in_padded_chunks_is_judged_by_what_came() {
 }
 
 #[test]
-fn an_answer_without_end_streams_through_and_holds_little() {
+fn an_endless_response_streams_through_and_holds_little_memory() {
     let upstream = Upstream::refusing(|peer| {
         peer.write("HTTP/1.1 500 Internal Server Error\r\n\r\n")
             .unwrap();
@@ -161,7 +161,7 @@ fn an_answer_without_end_streams_through_and_holds_little() {
 }
 
 #[test]
-fn empty_frames_without_end_are_waited_for_a_second() {
+fn endless_empty_frames_are_read_for_one_second() {
     let upstream = frames::refusing(|stream| {
         stream.write(HEADERS, END_HEADERS, &status("401"))?;
         loop {
@@ -173,7 +173,7 @@ fn empty_frames_without_end_are_waited_for_a_second() {
 }
 
 #[test]
-fn a_refusal_whose_stream_is_reset_is_judged_by_what_came() {
+fn a_refusal_whose_stream_is_reset_is_judged_by_what_arrived() {
     let upstream = frames::refusing(|stream| {
         stream.write(HEADERS, END_HEADERS, &status("401"))?;
         stream.write(DATA, 0, b"{\"error\":")?;
@@ -184,7 +184,7 @@ fn a_refusal_whose_stream_is_reset_is_judged_by_what_came() {
 }
 
 #[test]
-fn trailers_without_end_are_judged_by_what_came() {
+fn endless_trailers_are_judged_by_what_arrived() {
     let upstream = frames::refusing(|stream| {
         stream.write(HEADERS, END_HEADERS, &status("401"))?;
         stream.write(HEADERS, END_STREAM, &header("a", "b"))?;
@@ -197,7 +197,7 @@ fn trailers_without_end_are_judged_by_what_came() {
 }
 
 #[test]
-fn trailers_after_trailers_are_judged_by_what_came() {
+fn trailers_after_trailers_are_judged_by_what_arrived() {
     let upstream = frames::refusing(|stream| {
         stream.write(HEADERS, END_HEADERS, &status("401"))?;
         stream.write(HEADERS, END_HEADERS, &header("a", "b"))?;

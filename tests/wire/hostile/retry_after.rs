@@ -42,7 +42,7 @@ fn assert_out_for(expected: Duration, headers: &str) {
 }
 
 #[test]
-fn what_cannot_be_is_the_default() {
+fn an_invalid_retry_after_means_the_default_cooldown() {
     for value in [
         "",
         "0",
@@ -71,7 +71,7 @@ fn what_cannot_be_is_the_default() {
 }
 
 #[test]
-fn what_is_too_long_is_the_longest_that_the_pool_allows() {
+fn a_long_retry_after_is_capped_by_the_pool() {
     for value in [
         "601",
         "4294967295",
@@ -85,7 +85,7 @@ fn what_is_too_long_is_the_longest_that_the_pool_allows() {
 }
 
 #[test]
-fn more_than_can_be_told_is_no_hint() {
+fn a_retry_after_that_overflows_is_no_hint() {
     for value in [
         "18446744073709551616",
         "1e308",
@@ -98,31 +98,31 @@ fn more_than_can_be_told_is_no_hint() {
 }
 
 #[test]
-fn the_largest_number_of_seconds_is_the_longest_or_no_hint() {
+fn the_largest_retry_after_is_capped_or_ignored() {
     let out = out_for("retry-after: 18446744073709551615\r\n").unwrap();
     assert!(out <= MAX_COOLDOWN);
 }
 
 #[test]
-fn a_value_as_long_as_a_head_may_be_is_no_hint() {
+fn a_retry_after_as_long_as_a_head_is_no_hint() {
     let long = "9".repeat(300_000);
     assert_out_for(DEFAULT, &format!("retry-after: {long}\r\n"));
 }
 
 #[test]
-fn a_value_of_a_megabyte_is_no_answer() {
+fn a_retry_after_of_a_megabyte_is_an_error() {
     let long = "9".repeat(1 << 20);
     assert_eq!(out_for(&format!("retry-after: {long}\r\n")), None);
 }
 
 #[test]
-fn repeated_as_often_as_a_head_may_hold_the_first_counts() {
+fn the_first_of_many_retry_after_headers_counts() {
     let others = "retry-after: 599\r\n".repeat(90);
     let headers = format!("retry-after: 7\r\n{others}");
     assert_out_for(Duration::from_secs(7), &headers);
 }
 
 #[test]
-fn repeated_ten_thousand_times_it_is_no_answer() {
+fn ten_thousand_retry_after_headers_are_an_error() {
     assert_eq!(out_for(&"retry-after: 7\r\n".repeat(10_000)), None);
 }

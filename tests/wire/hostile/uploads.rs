@@ -13,7 +13,7 @@ const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n
 
 /// That it ends, and that nothing is held then, is for `run` to check.
 #[test]
-fn a_client_that_goes_away_in_mid_upload_ends_all_attempts() {
+fn a_client_that_disconnects_during_an_upload_ends_all_attempts() {
     let (ended, end) = mpsc::channel();
     let upstream = Upstream::start(move |mut peer| {
         if peer.read_until("hello").contains("first-key") {
@@ -41,7 +41,7 @@ fn a_client_that_goes_away_in_mid_upload_ends_all_attempts() {
 }
 
 #[test]
-fn an_upload_without_end_holds_no_more_than_may_be_sent_again() {
+fn an_endless_upload_holds_at_most_max_replay_bytes() {
     const SENT: usize = 64 << 20;
 
     let upstream = Upstream::start(|peer| peer.wait_for_the_end());
@@ -58,7 +58,7 @@ fn an_upload_without_end_holds_no_more_than_may_be_sent_again() {
 
 /// Ten thousand chunks of one byte, to each attempt.
 #[test]
-fn an_upload_that_comes_byte_by_byte_is_sent_again_and_holds_little() {
+fn an_upload_that_arrives_byte_by_byte_is_replayed_and_holds_little_memory() {
     const BYTES: usize = 10_000;
 
     let upstream = Upstream::start(|mut peer| {

@@ -30,7 +30,7 @@ async fn a_unary_call_survives_a_key_that_is_refused_by_grpc() {
 }
 
 #[tokio::test]
-async fn a_call_is_told_so_when_no_key_is_left() {
+async fn a_call_gets_resource_exhausted_if_no_key_is_left() {
     within(async {
         let server = Server::start(Refuses::ByHttp(429)).await;
         let mut client = server.client(["k0"]);
@@ -42,7 +42,7 @@ async fn a_call_is_told_so_when_no_key_is_left() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_in_the_middle_arrives_whole() {
+async fn an_upload_that_is_refused_in_the_middle_arrives_completely_with_the_next_key() {
     within(async {
         let server = Server::start(Refuses::ByGrpc { after: 2 }).await;
         let mut client = server.client(["k0", "k1"]);
@@ -59,7 +59,7 @@ async fn an_upload_that_is_refused_in_the_middle_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_answered_before_it_ends() {
+async fn a_bidirectional_call_gets_responses_before_its_request_stream_ends() {
     within(async {
         let server = Server::start(Refuses::Nothing).await;
         let mut client = server.client(["k0", "k1"]);
@@ -76,7 +76,7 @@ async fn a_conversation_is_answered_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_conversation_survives_a_key_that_is_refused_in_the_middle() {
+async fn a_bidirectional_call_survives_a_key_that_is_refused_in_the_middle() {
     within(async {
         let server = Server::start(Refuses::ByGrpc { after: 1 }).await;
         let mut client = server.client(["k0", "k1"]);

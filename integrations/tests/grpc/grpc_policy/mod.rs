@@ -25,7 +25,7 @@ async fn texts(mut messages: Streaming<Say>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_unary_call_moves_on_from_every_refusal() {
+async fn a_unary_call_fails_over_after_every_kind_of_refusal() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "denied", "limited", "good"]);
@@ -43,7 +43,7 @@ async fn a_unary_call_moves_on_from_every_refusal() {
 }
 
 #[test]
-fn the_service_can_be_cloned_and_sent() {
+fn the_grpc_service_is_clone_and_send() {
     fn check<S, R>()
     where
         S: Service<R, Future: Send> + Clone + Send + Sync,
@@ -53,7 +53,7 @@ fn the_service_can_be_cloned_and_sent() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_http_moves_on_as_well() {
+async fn an_http_refusal_of_a_grpc_call_fails_over() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["http-401", "http-429", "good"]);
@@ -66,7 +66,7 @@ async fn a_refusal_by_http_moves_on_as_well() {
 }
 
 #[tokio::test]
-async fn metadata_passes_in_every_attempt_and_back() {
+async fn metadata_is_sent_with_every_attempt_and_returned_to_the_caller() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "limited", "good"]);
@@ -90,7 +90,7 @@ async fn metadata_passes_in_every_attempt_and_back() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_server_is_the_answer() {
+async fn a_server_error_is_returned_without_failover() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["busy", "good"]);
@@ -106,7 +106,7 @@ async fn a_failure_of_the_server_is_the_answer() {
 }
 
 #[tokio::test]
-async fn an_upload_moves_on_and_arrives_whole() {
+async fn a_refused_client_stream_fails_over_and_arrives_completely() {
     within(async {
         for key in ["revoked", "revoked-after"] {
             let server = Server::start().await;
@@ -127,7 +127,7 @@ async fn an_upload_moves_on_and_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_server_stream_moves_on_from_a_refusal_in_the_head() {
+async fn a_server_stream_fails_over_after_a_refusal_in_the_head() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["limited", "good"]);
@@ -138,7 +138,7 @@ async fn a_server_stream_moves_on_from_a_refusal_in_the_head() {
 }
 
 #[tokio::test]
-async fn a_server_stream_moves_on_from_a_refusal_in_trailers() {
+async fn a_server_stream_fails_over_after_a_refusal_in_trailers() {
     within(async {
         let server = Server::start().await;
         let patient = Grpc::new().wait_for_first_frame(Duration::from_secs(5));
@@ -153,7 +153,7 @@ async fn a_server_stream_moves_on_from_a_refusal_in_trailers() {
 
 /// Trailers are not waited for unless asked to; those that come with their head are seen.
 #[tokio::test]
-async fn a_refusal_in_trailers_that_came_with_the_head_is_seen_at_once() {
+async fn a_refusal_in_trailers_that_arrive_with_the_head_is_seen_without_waiting() {
     within(async {
         let mut seen = 0;
         for _ in 0..50 {
@@ -175,7 +175,7 @@ async fn a_refusal_in_trailers_that_came_with_the_head_is_seen_at_once() {
 }
 
 #[tokio::test]
-async fn a_conversation_moves_on_and_is_answered_before_it_ends() {
+async fn a_bidirectional_call_fails_over_and_gets_responses_before_it_ends() {
     within(async {
         for key in ["revoked", "revoked-after", "denied", "limited-after"] {
             let server = Server::start().await;
@@ -196,7 +196,7 @@ async fn a_conversation_moves_on_and_is_answered_before_it_ends() {
 
 /// The client says nothing before it has the head.
 #[tokio::test]
-async fn a_conversation_that_the_server_opens_does_not_hang() {
+async fn a_bidirectional_call_whose_server_speaks_first_does_not_hang() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "good"]);
@@ -237,7 +237,7 @@ struct Delay {
 }
 
 #[tokio::test]
-async fn a_caller_is_told_when_a_key_returns() {
+async fn an_exhausted_grpc_call_says_when_a_key_recovers() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["limited", "revoked"]);
@@ -265,7 +265,7 @@ async fn a_caller_is_told_when_a_key_returns() {
 }
 
 #[tokio::test]
-async fn a_caller_is_told_when_no_key_returns() {
+async fn an_exhausted_grpc_call_without_recovering_keys_says_not_to_retry() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "revoked-too"]);
@@ -288,7 +288,7 @@ async fn a_caller_is_told_when_no_key_returns() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_keeps_the_key_is_the_answer_where_no_other_follows() {
+async fn a_refusal_that_keeps_the_key_is_returned_if_no_other_key_is_left() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["denied"]);
@@ -301,7 +301,7 @@ async fn a_refusal_that_keeps_the_key_is_the_answer_where_no_other_follows() {
 }
 
 #[tokio::test]
-async fn a_caller_with_a_key_of_its_own_makes_one_attempt() {
+async fn a_grpc_call_with_its_own_credential_makes_one_attempt() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["good"]);

@@ -23,7 +23,7 @@ use crate::support::{
 const QUESTION: &str = "a question that is long enough to be worth its compression";
 
 #[tokio::test]
-async fn compression_above_packs_the_answer_of_a_later_attempt() {
+async fn compression_above_compresses_the_response_of_a_later_attempt() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(CompressionLayer::new())
@@ -61,7 +61,7 @@ fn packed_question() -> Request<Body> {
 }
 
 #[tokio::test]
-async fn compression_beneath_hides_no_evidence() {
+async fn compression_below_does_not_hide_error_bodies() {
     let pool = pool(["first", "second"]);
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(Provider::anthropic(), pool.clone()))
@@ -77,7 +77,7 @@ async fn compression_beneath_hides_no_evidence() {
 }
 
 #[tokio::test]
-async fn decompression_beneath_unpacks_evidence_and_answer() {
+async fn decompression_below_decodes_error_bodies_and_responses() {
     let pool = pool(["first", "second"]);
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(Provider::anthropic(), pool.clone()))
@@ -93,7 +93,7 @@ async fn decompression_beneath_unpacks_evidence_and_answer() {
 }
 
 #[tokio::test]
-async fn a_limit_above_turns_a_request_away_before_any_attempt() {
+async fn a_body_limit_above_rejects_a_request_before_any_attempt() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(RequestBodyLimitLayer::new(4))
@@ -112,7 +112,7 @@ async fn a_limit_above_turns_a_request_away_before_any_attempt() {
 }
 
 #[tokio::test]
-async fn a_limit_above_lets_what_is_within_it_fail_over() {
+async fn a_body_limit_above_lets_smaller_requests_fail_over() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(RequestBodyLimitLayer::new(QUESTION.len()))
@@ -127,7 +127,7 @@ async fn a_limit_above_lets_what_is_within_it_fail_over() {
 }
 
 #[tokio::test]
-async fn a_limit_above_ends_an_upload_of_unknown_length_for_good() {
+async fn a_body_limit_above_ends_an_upload_of_unknown_length_without_another_attempt() {
     let upstream = Upstream::start().await;
     let pool = pool(["first", "second"]);
     let service = ServiceBuilder::new()
@@ -150,7 +150,7 @@ async fn a_limit_above_ends_an_upload_of_unknown_length_for_good() {
 }
 
 #[tokio::test]
-async fn a_limit_beneath_counts_anew_for_each_attempt() {
+async fn a_body_limit_below_counts_each_attempt_separately() {
     let seen = Seen::default();
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "revoked", "good"])))
@@ -166,7 +166,7 @@ async fn a_limit_beneath_counts_anew_for_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_limit_beneath_answers_in_the_providers_stead() {
+async fn a_response_of_a_body_limit_below_is_treated_like_the_providers() {
     let (seen, pool) = (Seen::default(), pool(["first", "second"]));
     let service = ServiceBuilder::new()
         .layer(failover(&pool))

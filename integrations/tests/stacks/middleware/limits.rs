@@ -24,7 +24,7 @@ fn unanswered() -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_concurrency_limit_beneath_gets_its_permit_back_between_attempts() {
+async fn a_concurrency_limit_below_gets_its_permit_back_between_attempts() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "revoked", "good"])))
@@ -41,7 +41,7 @@ async fn a_concurrency_limit_beneath_gets_its_permit_back_between_attempts() {
 }
 
 #[tokio::test]
-async fn a_concurrency_limit_beneath_has_a_later_attempt_wait_its_turn() {
+async fn a_concurrency_limit_below_makes_a_later_attempt_wait_for_its_turn() {
     let seen = Seen::default();
     let mut service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -102,7 +102,7 @@ async fn a_buffer_above_queues_requests() {
 }
 
 #[tokio::test]
-async fn a_buffer_beneath_queues_attempts() {
+async fn a_buffer_below_queues_attempts() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -138,7 +138,7 @@ async fn load_shed_above_sheds_requests() {
 }
 
 #[tokio::test]
-async fn load_shed_beneath_sheds_an_attempt_and_blames_no_key() {
+async fn load_shed_below_sheds_an_attempt_without_marking_a_key() {
     let (seen, pool) = (Seen::default(), pool(["limited", "good"]));
     let mut service = ServiceBuilder::new()
         .layer(failover(&pool))
@@ -159,7 +159,7 @@ async fn load_shed_beneath_sheds_an_attempt_and_blames_no_key() {
 }
 
 #[tokio::test]
-async fn load_shed_beneath_sheds_a_later_attempt_where_another_was_quicker() {
+async fn load_shed_below_sheds_a_later_attempt_if_another_request_was_faster() {
     let seen = Seen::default();
     let limited = ServiceBuilder::new()
         .concurrency_limit(1)

@@ -23,7 +23,7 @@ mod timeouts;
 mod trace;
 
 #[tokio::test]
-async fn all_of_them_at_once_fail_over_in_the_order_that_makes_sense() {
+async fn all_middleware_together_fails_over_in_the_recommended_order() {
     let upstream = Upstream::start().await;
     let target: Uri = upstream.uri("/v1/messages").parse().unwrap();
     let (minute, second) = (Duration::from_secs(60), Duration::from_secs(20));

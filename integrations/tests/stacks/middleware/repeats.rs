@@ -46,7 +46,7 @@ fn to(upstream: &Upstream, path: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_retry_above_goes_on_with_the_keys_that_are_left() {
+async fn a_retry_above_continues_with_the_remaining_keys() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(Once(Some(()))))
@@ -63,7 +63,7 @@ async fn a_retry_above_goes_on_with_the_keys_that_are_left() {
 }
 
 #[tokio::test]
-async fn a_retry_above_is_what_a_broken_connection_takes() {
+async fn a_retry_above_recovers_from_a_broken_connection() {
     let listener = crate::support::listen().await;
     let address = listener.local_addr().unwrap();
     let seen = Seen::default();
@@ -106,7 +106,7 @@ impl<B, R, E> Policy<Request<B>, Response<R>, E> for Never {
 }
 
 #[tokio::test]
-async fn a_retry_beneath_repeats_nothing() {
+async fn a_retry_below_does_not_repeat_refused_attempts() {
     let upstream = Upstream::start().await;
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -156,7 +156,7 @@ fn silent_at_first() -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_above_sends_a_second_request_over_the_same_pool() {
+async fn a_hedge_above_sends_a_second_request_through_the_same_pool() {
     let (seen, pool) = (Seen::default(), pool(["limited", "good"]));
     let minute = Duration::from_secs(60);
     let service = failover(&pool).layer(provider(&seen));
@@ -174,7 +174,7 @@ async fn a_hedge_above_sends_a_second_request_over_the_same_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_beneath_passes_each_attempt_once() {
+async fn a_hedge_below_passes_each_attempt_once() {
     let seen = Seen::default();
     let minute = Duration::from_secs(60);
     let hedge = Hedge::<Router, _>::new_with_mock_latencies::<Request<RequestBody<Body>>>(

@@ -34,7 +34,7 @@ fn to(path: &str) -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn above_it_bounds_all_attempts_together() {
+async fn a_timeout_above_bounds_all_attempts_together() {
     let (seen, pool) = (Seen::default(), pool(["limited", "good"]));
     let service = ServiceBuilder::new()
         .layer(timeout())
@@ -54,7 +54,7 @@ async fn above_it_bounds_all_attempts_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beneath_it_bounds_each_attempt_alone() {
+async fn a_timeout_below_bounds_each_attempt_alone() {
     let (seen, pool) = (Seen::default(), pool(["limited", "good"]));
     let service = ServiceBuilder::new()
         .layer(failover(&pool))
@@ -69,7 +69,7 @@ async fn beneath_it_bounds_each_attempt_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_timed_out_is_the_answer_and_no_fault_of_the_key() {
+async fn an_attempt_that_timed_out_is_returned_and_does_not_mark_the_key() {
     let (seen, pool) = (Seen::default(), pool(["silent", "good"]));
     let service = ServiceBuilder::new()
         .layer(failover(&pool))
@@ -84,7 +84,7 @@ async fn an_attempt_that_timed_out_is_the_answer_and_no_fault_of_the_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_body_timeout_beneath_ends_an_answer_that_stalls() {
+async fn a_response_body_timeout_below_ends_a_stalled_response() {
     let seen = Seen::default();
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -104,7 +104,7 @@ async fn a_response_body_timeout_beneath_ends_an_answer_that_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_body_timeout_beneath_goes_with_a_refusal_that_is_read() {
+async fn a_response_body_timeout_below_is_dropped_with_an_inspected_refusal() {
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(
             Provider::anthropic(),
@@ -128,7 +128,7 @@ async fn not_this_model() -> (StatusCode, &'static str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_body_timeout_beneath_ends_a_refusal_that_stalls() {
+async fn a_response_body_timeout_below_ends_a_stalled_refusal() {
     let wait = Duration::from_millis(100);
     let policy = Provider::anthropic();
     let service = ServiceBuilder::new()
@@ -149,7 +149,7 @@ async fn a_response_body_timeout_beneath_ends_a_refusal_that_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_body_timeout_beneath_counts_anew_for_each_attempt() {
+async fn a_request_body_timeout_below_counts_each_attempt_separately() {
     let seen = Seen::default();
     let service = ServiceBuilder::new()
         .layer(failover(&pool(["limited", "good"])))
@@ -166,7 +166,7 @@ async fn a_request_body_timeout_beneath_counts_anew_for_each_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_body_timeout_above_needs_its_body_pinned() {
+async fn a_request_body_timeout_above_works_with_a_pinned_body() {
     let seen = Seen::default();
     let service = ServiceBuilder::new()
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(1)))

@@ -22,7 +22,7 @@ impl<B> OnResponse<B> for Answers {
 }
 
 #[tokio::test]
-async fn above_it_sees_the_request_and_beneath_each_attempt() {
+async fn trace_above_sees_one_request_and_trace_below_sees_each_attempt() {
     let upstream = Upstream::start().await;
     let (requests, attempts) = (Answers::default(), Answers::default());
     let service = ServiceBuilder::new()
