@@ -125,7 +125,7 @@ where
             || match this.reach {
                 ReadLimit::Refusal => false,
                 ReadLimit::FirstFrame(_) => *this.frames > 0,
-                ReadLimit::FirstEvent { .. } => this.event.is_whole(this.data),
+                ReadLimit::FirstEvent { .. } => this.event.is_complete(this.data),
             }
     }
 
