@@ -92,9 +92,3 @@ fn header(field: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let value = HeaderValue::from_bytes(field[colon + 1..].trim_ascii()).ok()?;
     Some((name, value))
 }
-
-/// Returns whether `received` equals `sent`, except for bytes that were overwritten with stars.
-pub(crate) fn is_but_for_stars(received: &[u8], sent: &[u8]) -> bool {
-    let same = |(received, sent): (&u8, &u8)| received == sent || *received == b'*';
-    received.len() == sent.len() && received.iter().zip(sent).all(same)
-}

@@ -81,12 +81,12 @@ impl<R: Body> BodyKind<R> {
 }
 
 impl<R: Body<Data = Bytes>> BodyKind<R> {
-    /// Overwrites `secret` in what was inspected. `false` if that is impossible.
+    /// Removes the body if what was inspected of it contains the key, and returns whether it did.
     #[must_use]
-    pub(super) fn redact(&mut self, headers: &HeaderMap, secret: &str, is_refusal: bool) -> bool {
+    pub(super) fn remove_key(&mut self, headers: &HeaderMap, key: &str) -> bool {
         match self {
-            Self::Inspected { body } => body.as_mut().redact(headers, secret, is_refusal),
-            Self::Upstream { .. } | Self::Own { .. } => true,
+            Self::Inspected { body } => body.as_mut().remove_key(headers, key),
+            Self::Upstream { .. } | Self::Own { .. } => false,
         }
     }
 

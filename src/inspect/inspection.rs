@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
-use super::redaction::{Forms, redact_headers};
+use super::key_removal::remove_from_headers;
+use super::key_search::KeySearch;
 use crate::policy::BodyEvidence;
 use crate::sse::FirstEvent;
 
@@ -179,35 +180,31 @@ where
         look(&evidence)
     }
 
-    /// Overwrites each occurrence of `secret` in what was read. `false` if that is impossible,
-    /// because the body is encoded.
-    ///
-    /// The start of a good response is unchanged. Whether it was read or arrived a moment later must
-    /// make no difference to the caller.
+    /// Removes the trailers that contain the key. Removes everything else if the body contains it:
+    /// what was read and what is still to come. Returns whether it did.
     #[must_use]
-    pub(crate) fn redact(
-        self: Pin<&mut Self>,
-        headers: &HeaderMap,
-        secret: &str,
-        is_refusal: bool,
-    ) -> bool {
+    pub(crate) fn remove_key(self: Pin<&mut Self>, headers: &HeaderMap, key: &str) -> bool {
+        let is_over = self.is_over();
         let this = self.project();
-        if !is_refusal && !matches!(this.reach, ReadLimit::Refusal) {
-            if let Some(trailers) = this.trailers {
-                redact_headers(trailers, &Forms::plain(secret));
-            }
-            return true;
-        }
-        let forms = Forms::of(secret);
         if let Some(trailers) = this.trailers {
-            redact_headers(trailers, &forms);
+            remove_from_headers(trailers, key);
         }
-        if headers.contains_key(header::CONTENT_ENCODING) {
-            let decoded = decode(headers, this.data, MAX_BYTES);
-            return decoded.is_none_or(|decoded| !forms.stand_in(&decoded.bytes));
+        let search = KeySearch::new(key);
+        let decoded = decode(headers, this.data, MAX_BYTES);
+        let (text, is_whole) = match &decoded {
+            Some(decoded) => (&*decoded.bytes, is_over && decoded.is_complete),
+            None => (&this.data[..], is_over),
+        };
+        let is_found = match is_whole {
+            true => search.finds_in(text),
+            false => search.finds_in_start(text),
+        };
+        if is_found {
+            this.data.clear();
+            *this.error = None;
+            *this.ended = true;
         }
-        forms.overwrite(this.data);
-        true
+        is_found
     }
 }
 

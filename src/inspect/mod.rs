@@ -2,8 +2,9 @@
 
 mod decode;
 mod inspection;
-mod json_escape;
-mod redaction;
+mod key_removal;
+mod key_search;
 
 pub(crate) use self::inspection::{Inspection, ReadLimit};
-pub(crate) use self::redaction::{Forms, redact_headers};
+pub(crate) use self::key_removal::remove_from_headers;
+pub(crate) use self::key_search::KeySearch;

@@ -5,6 +5,7 @@ mod cancel;
 #[cfg(feature = "providers")]
 mod conformance;
 mod contract;
+mod echoed_keys;
 mod exhaustion;
 mod inspect;
 #[cfg(feature = "providers")]

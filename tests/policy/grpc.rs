@@ -571,7 +571,6 @@ async fn a_refusal_in_available_trailers_fails_over() {
 #[tokio::test]
 async fn a_forwarded_grpc_refusal_does_not_contain_the_key() {
     let secret = "canary-key-0123456789";
-    let stars = "*".repeat(secret.len());
     let message = format!("Consumer 'api_key:{secret}' may not");
     let details = BASE64_STANDARD.encode(error_info(secret));
     let refusal = head(
@@ -603,12 +602,7 @@ async fn a_forwarded_grpc_refusal_does_not_contain_the_key() {
         let body = body.collect().await.unwrap();
         let metadata = body.trailers().unwrap_or(&head.headers);
         assert_eq!(metadata["grpc-status"], "7");
-        let message = format!("Consumer 'api_key:{stars}' may not");
-        assert_eq!(metadata["grpc-message"], message);
-        let expected = BASE64_STANDARD_NO_PAD.encode(error_info(&stars));
-        assert_eq!(
-            metadata["grpc-status-details-bin"],
-            format!("AAEC,{expected}")
-        );
+        assert_eq!(metadata.get("grpc-message"), None);
+        assert_eq!(metadata.get("grpc-status-details-bin"), None);
     }
 }

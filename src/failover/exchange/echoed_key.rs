@@ -1,28 +1,56 @@
-//! A key that the provider echoes is removed from the response.
+//! A key that the provider echoes is removed from the forwarded response.
+//!
+//! What contains a key is removed as a whole: a header, a trailer, the reason phrase, an inspected
+//! body. Bodies that stream through are not searched.
 
 use bytes::Bytes;
-use http::response;
+use http::{header, response};
 use http_body::Body;
+use hyper::ext::ReasonPhrase;
 
 use super::Exchange;
+use crate::failover::attempt::AttemptRecord;
 use crate::failover::response_body::BodyKind;
-use crate::inspect::{Forms, redact_headers};
+use crate::inspect::{KeySearch, remove_from_headers};
+use crate::pool::Key;
 
 impl<S, P, B> Exchange<S, P, B> {
-    /// Overwrites the current key in what is known of the response. `false` if that is impossible.
-    pub(super) fn remove_echoed_key<R>(
-        &self,
-        head: &mut response::Parts,
-        body: &mut BodyKind<R>,
-        is_refusal: bool,
-    ) -> bool
+    /// Removes all keys that this request was sent with.
+    pub(super) fn remove_echoed_keys<R>(&self, head: &mut response::Parts, body: &mut BodyKind<R>)
     where
         R: Body<Data = Bytes>,
     {
-        let secret = self.key().expose_secret();
-        if is_refusal {
-            redact_headers(&mut head.headers, &Forms::of(secret));
+        remove(self.key(), head, body);
+        if let Some(progress) = &self.progress {
+            let refused = progress.history.refused().iter();
+            let others = refused.map(AttemptRecord::key);
+            for key in others.filter(|key| !key.is_same(self.key())) {
+                remove(key, head, body);
+            }
         }
-        body.redact(&head.headers, secret, is_refusal)
+    }
+}
+
+fn remove<R>(key: &Key, head: &mut response::Parts, body: &mut BodyKind<R>)
+where
+    R: Body<Data = Bytes>,
+{
+    let key = key.expose_secret();
+    remove_from_headers(&mut head.headers, key);
+    // A server sends it with HTTP/1 instead of the usual phrase.
+    if let Some(phrase) = head.extensions.get::<ReasonPhrase>()
+        && KeySearch::new(key).finds_in(phrase.as_bytes())
+    {
+        head.extensions.remove::<ReasonPhrase>();
+    }
+    if body.remove_key(&head.headers, key) {
+        // They describe the body that was removed.
+        for name in [
+            header::CONTENT_ENCODING,
+            header::CONTENT_LENGTH,
+            header::CONTENT_RANGE,
+        ] {
+            head.headers.remove(name);
+        }
     }
 }

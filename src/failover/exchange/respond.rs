@@ -26,12 +26,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
-        if !self.remove_echoed_key(&mut head, &mut body, is_refusal) {
-            if !is_refusal {
-                self.push_refused(Verdict::Forward, head.status);
-            }
-            return self.exhausted();
-        }
+        self.remove_echoed_keys(&mut head, &mut body);
         let forwarded = self.current.take().filter(|_| !is_refusal);
         let forwarded = forwarded.map(|current| current.into_record(Verdict::Forward, head.status));
         let info = self.finish(forwarded, Outcome::Forwarded, head.status);
