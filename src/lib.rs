@@ -83,10 +83,10 @@
 //! | `grpc` | [`policy::Grpc`], the policy for gRPC services; enables `providers` | 16 |
 //! | `tracing` | [spans and events](guides::observability#logs) for requests that fail over | 3 |
 //! | `metrics` | [counters, gauges and histograms](guides::observability#metrics), and [`KeyPool::record_metrics`] | 2 |
-//! | `events` | [`KeyPool::subscribe`], a stream of changes to a pool | 4 |
+//! | `events` | [`KeyPool::subscribe`], a stream of changes to a pool | 3 |
 //! | `serde` | [`KeyPool::save`] and [`KeyPool::restore`], which keep a pool's state across restarts | 15 |
 //!
-//! The last column is the number of crates that a feature adds to the 14 that are compiled without features,
+//! The last column is the number of crates that a feature adds to the 18 that are compiled without features,
 //! including this one. Features can share crates. Without features, the crate consists of the pool, the layer
 //! and the [`ProviderPolicy`] trait. Without `decompress`, policies cannot read compressed error bodies.
 //!
@@ -101,8 +101,8 @@
 //!
 //! Keys never appear in `Debug` or `Display` output, errors, logs, metrics or events. Where a key has
 //! to be identified, a hint such as `sk-a...efgh` is shown. A pool wipes its keys from memory when
-//! their last handle is dropped. If a refusal echoes the key, the layer removes the key before it forwards
-//! the response. See [SECURITY.md] for the details and limits of these promises.
+//! their last handle is dropped. If a provider echoes a key, the layer removes the header, trailer or inspected
+//! body that contains it from the response. See [SECURITY.md] for the details and limits of these promises.
 //!
 //! [SECURITY.md]: https://github.com/tower-key-failover/tower-key-failover/blob/main/SECURITY.md
 //!
