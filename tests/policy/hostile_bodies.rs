@@ -4,25 +4,6 @@ use proptest::prelude::*;
 use test_support::verdict::{Does, head, judge, judge_evidence};
 use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
 
-const PROVIDERS: [&str; 16] = [
-    "anthropic",
-    "azure_openai",
-    "bearer",
-    "bedrock",
-    "cohere",
-    "copilot",
-    "deepseek",
-    "gemini",
-    "groq",
-    "mistral",
-    "openai",
-    "openrouter",
-    "perplexity",
-    "together",
-    "vertex",
-    "xai",
-];
-
 /// What each status means by itself.
 fn by_status(policy: &dyn ProviderPolicy) -> Vec<(u16, Does)> {
     let is_quota = !Does::Forward.is(judge(policy, &head(402, &[]), b""));
@@ -45,7 +26,7 @@ fn by_status(policy: &dyn ProviderPolicy) -> Vec<(u16, Does)> {
 }
 
 fn assert_status_decides(body: &BodyEvidence<'_>) {
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
         for (status, expected) in by_status(&policy) {
             let wait = [("retry-after", "5")];
@@ -101,7 +82,7 @@ fn a_truncated_body_leaves_the_verdict_to_the_status() {
 #[test]
 fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
     let body = BodyEvidence::undecodable();
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
         for (status, expected) in by_status(&policy) {
             let expected = match status {
@@ -118,7 +99,7 @@ fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
 #[test]
 fn html_means_an_edge_with_403_and_is_no_evidence_with_401() {
     let page = b"\n<!DOCTYPE HTML><title>403 Forbidden</title>";
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
         for kind in [
             "text/html",
@@ -197,7 +178,7 @@ proptest! {
         shaped in shaped(),
         bytes in prop::collection::vec(any::<u8>(), 0..500),
     ) {
-        for provider in PROVIDERS {
+        for provider in Provider::names() {
             let policy = Provider::named(provider).unwrap();
             for status in [400, 401, 402, 403, 429] {
                 judge(&policy, &head(status, &[]), shaped.as_bytes());

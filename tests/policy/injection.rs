@@ -4,25 +4,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, request};
 use tower_key_failover::KeyPool;
 use tower_key_failover::policy::{Provider, ProviderPolicy};
 
-const PROVIDERS: [&str; 16] = [
-    "anthropic",
-    "azure_openai",
-    "bearer",
-    "bedrock",
-    "cohere",
-    "copilot",
-    "deepseek",
-    "gemini",
-    "groq",
-    "mistral",
-    "openai",
-    "openrouter",
-    "perplexity",
-    "together",
-    "vertex",
-    "xai",
-];
-
 const SHARED: [&str; 5] = [
     "authorization",
     "x-api-key",
@@ -57,7 +38,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn each_provider_gets_the_key_where_it_expects_it() {
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let (name, value) = match provider {
             "anthropic" => ("x-api-key", "our-key"),
             "azure_openai" => ("api-key", "our-key"),
@@ -81,7 +62,7 @@ fn no_credential_of_the_caller_survives() {
         .chain(SHARED)
         .map(|name| (name, "Bearer their-key"))
         .collect();
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let request = inject_by_name(provider, "https://api.test/v1?alt=sse", &theirs);
         let left = format!("{:?}", request.headers);
         assert!(!left.contains("their-key"), "{provider}: {left}");
@@ -99,7 +80,7 @@ fn injection_keeps_everything_else_byte_for_byte() {
         ("x-stainless-retry-count", "1"),
         ("accept", "text/event-stream"),
     ];
-    for provider in PROVIDERS {
+    for provider in Provider::names() {
         let uri = "/v1/m%6Fdels/x?a=%20&&monkey=1&keys=2&b";
         let mut request = inject_by_name(provider, uri, &theirs);
         for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {

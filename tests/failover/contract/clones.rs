@@ -52,7 +52,7 @@ async fn a_clone_that_failed_does_not_affect_other_clones() {
 async fn a_clone_with_a_hanging_request_does_not_affect_other_clones() {
     let mut bench = Bench::new(inner::plain, &[Hangs]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "attempt", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     let mut request = bench.request();
     let own = "the-callers-own".parse().unwrap();
     request.headers_mut().insert("x-key", own);

@@ -62,7 +62,7 @@ async fn a_drop_before_the_first_poll_leaves_nothing_behind(make: Make) {
 async fn a_drop_during_an_attempt_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Hangs, Answers]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "attempt", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     drop(call);
     assert_eq!(bench.states(), "vv");
     bench.assert_free("a drop").await;
@@ -71,7 +71,7 @@ async fn a_drop_during_an_attempt_leaves_nothing_behind(make: Make) {
 async fn a_drop_while_a_refusal_is_inspected_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[RefusesWithoutEnd, Answers]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "inspecting", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     // What the body said is read with the next poll, if it was not with the last.
     assert!(futures_util::poll!(&mut call).is_pending());
     drop(call);
@@ -82,7 +82,7 @@ async fn a_drop_while_a_refusal_is_inspected_leaves_nothing_behind(make: Make) {
 async fn a_drop_while_an_empty_response_is_inspected_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[SaysNothing, Answers]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "inspecting", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     drop(call);
     assert_eq!(bench.states(), "vv");
     bench.assert_free("a drop").await;
@@ -96,7 +96,6 @@ async fn a_drop_while_a_refused_body_is_dropped_leaves_nothing_behind(make: Make
         .catch_unwind()
         .await
         .unwrap_err();
-    assert!(format!("{call:?}").contains("refused"), "{call:?}");
     drop(call);
     assert_eq!(bench.states(), "pv");
     bench.assert_free("a drop").await;
@@ -105,7 +104,7 @@ async fn a_drop_while_a_refused_body_is_dropped_leaves_nothing_behind(make: Make
 async fn a_drop_before_the_next_attempt_is_ready_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::with_readiness(make, &[Refuses, Answers], &[Yes, No]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "readying", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     assert!(futures_util::poll!(&mut call).is_pending());
     drop(call);
     assert_eq!(bench.states(), "pv");
@@ -115,7 +114,7 @@ async fn a_drop_before_the_next_attempt_is_ready_leaves_nothing_behind(make: Mak
 async fn a_drop_during_a_later_attempt_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Hangs, Answers]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "attempt", 2).await;
+    drive(&mut call, &bench.provider, 2).await;
     drop(call);
     assert_eq!(bench.states(), "pvv");
     bench.assert_free("a drop").await;
@@ -125,7 +124,6 @@ async fn a_drop_after_the_response_leaves_nothing_behind(make: Make) {
     let mut bench = Bench::new(make, &[Refuses, Answers]);
     let mut call = bench.call().await;
     let answer = (&mut call).await.unwrap();
-    assert!(format!("{call:?}").contains("done"), "{call:?}");
     drop(answer);
     // All that was held went with the answer, though the future is still there.
     bench.assert_free("a drop").await;
@@ -157,7 +155,6 @@ async fn a_drop_before_the_exhausted_response_leaves_nothing_behind(make: Make) 
     let mut bench = Bench::new(make, &[Refuses]);
     assert_eq!(bench.ask().await.unwrap().status(), 502);
     let call = bench.call().await;
-    assert!(format!("{call:?}").contains("exhausted"), "{call:?}");
     drop(call);
     assert_eq!(bench.states(), "p");
     bench.assert_free("a drop").await;

@@ -47,7 +47,7 @@ async fn a_waiting_request_is_sent_again_when_its_key_recovers(make: Make) {
 async fn other_requests_pass_while_a_refused_request_waits(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAtFirst]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "waiting", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     bench.assert_passes("a refusal").await;
     assert_eq!(within_a_minute(call).await.unwrap().status(), 200);
 }
@@ -55,7 +55,7 @@ async fn other_requests_pass_while_a_refused_request_waits(make: Make) {
 async fn other_requests_pass_while_an_unsent_request_waits(make: Make) {
     let mut bench = without_a_key(make);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "waiting", 0).await;
+    drive(&mut call, &bench.provider, 0).await;
     bench.assert_passes("no attempt").await;
     assert_eq!(within_a_minute(call).await.unwrap().status(), 200);
 }
@@ -63,7 +63,7 @@ async fn other_requests_pass_while_an_unsent_request_waits(make: Make) {
 async fn nothing_is_held_after_a_refused_request_that_waited(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAtFirst]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "waiting", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     drop(call);
     assert_eq!(bench.states(), "t");
     bench.assert_free("a drop").await;
@@ -72,7 +72,7 @@ async fn nothing_is_held_after_a_refused_request_that_waited(make: Make) {
 async fn nothing_is_held_after_a_request_that_waited_and_was_never_sent(make: Make) {
     let mut bench = without_a_key(make);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "waiting", 0).await;
+    drive(&mut call, &bench.provider, 0).await;
     drop(call);
     bench.assert_free("a drop").await;
 }
@@ -80,7 +80,7 @@ async fn nothing_is_held_after_a_request_that_waited_and_was_never_sent(make: Ma
 async fn a_request_that_is_dropped_with_a_recovered_key_leaves_it_to_the_next_waiter(make: Make) {
     let mut bench = Bench::patient(make, &[LimitsAndHangs]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "attempt", 2).await;
+    drive(&mut call, &bench.provider, 2).await;
     drop(call);
     assert_eq!(bench.ask().await.unwrap().status(), 200);
     bench.assert_free("a drop").await;

@@ -49,7 +49,7 @@ async fn a_later_attempt_waits_for_a_permit_that_another_request_holds() {
     let mut rival = bench.stack.clone();
     let mut waiting = task::spawn(rival.ready());
     assert_pending!(waiting.poll());
-    drive(&mut call, &bench.provider, "readying", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     assert!(waiting.is_woken());
     within_a_minute(&mut waiting).await.unwrap();
     assert!(futures_util::poll!(&mut call).is_pending());
@@ -62,7 +62,7 @@ async fn a_later_attempt_waits_for_a_permit_that_another_request_holds() {
 async fn a_hanging_attempt_is_not_shed_while_others_are() {
     let mut bench = Bench::new(inner::load_shed, &[Hangs, Answers]);
     let mut call = bench.call().await;
-    drive(&mut call, &bench.provider, "attempt", 1).await;
+    drive(&mut call, &bench.provider, 1).await;
     let mut rival = bench.stack.clone();
     let shed = rival.ready().await.unwrap().call(bench.request()).await;
     let error = shed.err().unwrap();
