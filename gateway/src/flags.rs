@@ -112,11 +112,6 @@ pub struct Limits {
     /// Maximum number of requests that wait at a time
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub max_waiters: usize,
-
-    /// Stop after this many keys have refused the same request alike, and mark none of them permanently
-    /// [default: never]
-    #[arg(long, value_name = "N")]
-    pub common_cause: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]

@@ -67,9 +67,6 @@ impl Proxy {
         if let Some(time) = unless_zero(limits.wait_for_key) {
             layer = layer.wait_for_key(time);
         }
-        if let Some(keys) = limits.common_cause {
-            layer = layer.common_cause(keys);
-        }
         // Nobody else reads the times.
         layer = layer.timings(config.expose_failover || config.admin.is_some());
         let versions = match policy.name() {

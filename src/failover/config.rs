@@ -24,8 +24,6 @@ pub(super) struct Config<P> {
     pub(super) timings: bool,
     /// How long a request waits for keys in total.
     pub(super) wait_for_key: Option<Duration>,
-    /// How many keys in a row refused for good, and alike, are the fault of none of them.
-    pub(super) common_cause: Option<NonZeroUsize>,
 }
 
 impl<P> Config<P> {
@@ -43,7 +41,6 @@ impl<P> Config<P> {
             extensions: false,
             timings: false,
             wait_for_key: None,
-            common_cause: None,
         }
     }
 
@@ -62,8 +59,7 @@ impl<P> Config<P> {
             .field("commit_gate", &self.commit_gate)
             .field("extensions", &self.extensions)
             .field("timings", &self.timings)
-            .field("wait_for_key", &self.wait_for_key)
-            .field("common_cause", &self.common_cause);
+            .field("wait_for_key", &self.wait_for_key);
         debug
     }
 }
@@ -80,7 +76,6 @@ impl<P> Clone for Config<P> {
             extensions: self.extensions,
             timings: self.timings,
             wait_for_key: self.wait_for_key,
-            common_cause: self.common_cause,
         }
     }
 }

@@ -168,19 +168,6 @@ impl<P> KeyFailoverLayer<P> {
         self.config.wait_for_key = Some(time);
         self
     }
-
-    /// Takes `keys` refusals for good in a row, all alike, for the fault of something else than the
-    /// keys: of the request, of a proxy on the way, or of the provider. Default: each refusal counts.
-    ///
-    /// A key that is refused for good is put out for the default cooldown at first, and for good once
-    /// another key has answered *the same request* otherwise. After `keys` that refused it alike
-    /// (with the same status and for the same reason) no other is tried, and the caller is told that
-    /// no key is left.
-    #[must_use]
-    pub fn common_cause(mut self, keys: NonZeroUsize) -> Self {
-        self.config.common_cause = Some(keys);
-        self
-    }
 }
 
 impl<S, P> Layer<S> for KeyFailoverLayer<P> {

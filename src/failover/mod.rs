@@ -10,12 +10,13 @@ mod exchange;
 mod future;
 mod history;
 mod info;
+mod late_success;
 mod layer;
 mod observer;
 mod request_body;
 mod response_body;
 mod service;
-mod suspects;
+mod suspicions;
 mod tried_keys;
 mod wait;
 

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::info::FailoverInfo;
+use super::late_success::LateSuccess;
 use crate::inspect::Inspection;
 
 pin_project! {
@@ -36,6 +37,7 @@ pin_project! {
         #[pin]
         kind: BodyKind<R>,
         failover: Option<FailoverInfo>,
+        late_success: Option<LateSuccess>,
     }
 }
 
@@ -60,7 +62,13 @@ impl<R: Body> ResponseBody<R> {
         Self {
             kind: BodyKind::Upstream { body },
             failover: None,
+            late_success: None,
         }
+    }
+
+    pub(super) fn watched_by(mut self, late_success: Option<LateSuccess>) -> Self {
+        self.late_success = late_success;
+        self
     }
 
     /// Returns how this response came about.
@@ -76,6 +84,7 @@ impl<R: Body> BodyKind<R> {
         ResponseBody {
             kind: self,
             failover: Some(failover),
+            late_success: None,
         }
     }
 }
@@ -149,7 +158,12 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        self.project().kind.poll_frame(cx)
+        let this = self.project();
+        let frame = this.kind.poll_frame(cx);
+        if let (Some(late_success), Poll::Ready(Some(Ok(frame)))) = (this.late_success, &frame) {
+            late_success.on_frame(frame);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::pool::Key;
 /// Which keys a request does not try again.
 ///
 /// Each pass over the pool tries a key at most once. A request that waited for a key begins a new
-/// pass, which leaves out only the keys that refused the request without being marked.
+/// pass, which leaves out only the keys that refused the request and stayed usable.
 #[derive(Default)]
 pub(super) struct TriedKeys {
     /// The refused attempts before the current pass.
@@ -24,11 +24,6 @@ impl TriedKeys {
         self.before = refused.len();
     }
 
-    /// The last key of the current pass.
-    pub(super) fn last<'a>(&self, refused: &'a [AttemptRecord]) -> Option<&'a Key> {
-        refused[self.before..].last().map(AttemptRecord::key)
-    }
-
     /// The keys that are not tried again.
     pub(super) fn all<'a>(
         &self,
@@ -39,7 +34,7 @@ impl TriedKeys {
     }
 }
 
-/// The keys that refused this request without being marked.
+/// The keys that refused this request and stayed usable: kept and suspected ones.
 pub(super) fn kept(refused: &[AttemptRecord]) -> impl Iterator<Item = &Key> + Clone {
     let kept = refused.iter().filter(|attempt| is_kept(attempt));
     kept.map(AttemptRecord::key)
@@ -47,7 +42,7 @@ pub(super) fn kept(refused: &[AttemptRecord]) -> impl Iterator<Item = &Key> + Cl
 
 fn is_kept(attempt: &AttemptRecord) -> bool {
     match attempt.verdict() {
-        Verdict::Failover(mark) => mark.kind() == MarkKind::Keep,
+        Verdict::Failover(mark) => matches!(mark.kind(), MarkKind::Keep | MarkKind::Suspect),
         _ => false,
     }
 }

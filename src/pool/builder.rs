@@ -11,7 +11,7 @@ use super::error::BuildError;
 use super::new_key::NewKey;
 use super::select::KeyList;
 use super::shared::{PoolConfig, Shared};
-use super::state::{CooldownRules, LimitConfig};
+use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 
 /// Builds a [`KeyPool`] with labels, groups, cooldowns and recovery settings.
 ///
@@ -56,7 +56,12 @@ impl KeyPoolBuilder {
                         max: Duration::from_secs(24 * 60 * 60),
                         exponential: None,
                     },
-                    probe_after: None,
+                    probes: ProbeRules {
+                        after: Some(Duration::from_secs(60)),
+                        probes_cooldowns: false,
+                        jitter: true,
+                    },
+                    pool_probes: PoolProbes::new(),
                     slow_start: None,
                 },
                 track_usage: false,
@@ -129,17 +134,32 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Probes a key that is permanently marked, or that cools down for longer than `time`: a single
-    /// request uses the key after `time`. A success returns the key to service. A refusal doubles the
-    /// interval, up to a day. Default: no probes, so such a key stays unusable until its cooldown ends
-    /// or it is reinstated.
+    /// Sets how long after its mark a permanently marked key is probed, or turns probes off with
+    /// `None`. Default: 60 seconds.
     ///
-    /// Only a request that can continue with a valid key probes, or any request if no key is valid. A
-    /// key that an operator disabled is never probed. A success is a response with status 2xx or 101.
-    /// Other forwarded responses change nothing.
+    /// A single request uses the key. A success returns the key to service. If the key is refused for
+    /// the same reason again, the interval doubles, up to an hour. Each interval varies by up to half
+    /// of its length. If no key of the pool is usable, one of its permanently marked keys is probed
+    /// after a second, then after 2, 4 and every 5 seconds, by whichever request comes next.
+    ///
+    /// A request probes at most one key. It has to be able to continue with another key, unless no key
+    /// is usable. Suspected keys are probed after the same intervals. A key that an operator disabled
+    /// is never probed.
+    ///
+    /// If you set a time, keys that cool down for longer than that are probed as well.
     #[must_use]
-    pub fn probe_after(mut self, time: Duration) -> Self {
-        self.config.limits.probe_after = Some(time);
+    pub fn probe_after(mut self, time: impl Into<Option<Duration>>) -> Self {
+        let probes = &mut self.config.limits.probes;
+        probes.after = time.into();
+        probes.probes_cooldowns = probes.after.is_some();
+        self
+    }
+
+    /// Makes the intervals between probes exact, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_probe_jitter(mut self) -> Self {
+        self.config.limits.probes.jitter = false;
         self
     }
 

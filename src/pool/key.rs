@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::clock::LazyNow;
 use super::pooled_key::{Generations, PooledKey};
 use super::reason::{Cause, Reason};
-use super::state::{KeyState, Marked};
+use super::state::{KeyState, Marked, Suspicion};
 
 /// A handle to one key of a pool.
 ///
@@ -101,16 +101,31 @@ impl Key {
         self.key.mark_permanently(self.generations, cause)
     }
 
-    /// Lets the key cool down for the default time, but not its group: the mark may become permanent,
-    /// which concerns the key alone.
-    pub(crate) fn suspect(&self, cause: Cause) {
-        self.key.suspect(self.generations, cause);
+    /// Records a refusal that may be the request's fault. The key stays valid.
+    pub(crate) fn suspect(&self, cause: Cause) -> Suspicion {
+        self.key.suspect(self.generations, cause)
+    }
+
+    /// Marks the key permanently, unless a request has succeeded with it since the suspicion.
+    pub(crate) fn convict(&self, suspicion: Suspicion, cause: Cause) -> Marked {
+        self.key.convict(self.generations, suspicion, cause)
+    }
+
+    /// Records that a request succeeded with the key.
+    #[inline]
+    pub(crate) fn succeed(&self) {
+        self.key.succeed(self.generations);
+    }
+
+    /// Whether a request has succeeded with the key since it was added or returned to service.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.key.core.limit.is_proven()
     }
 
     /// Records a response that goes to the caller.
     #[inline]
-    pub(crate) fn record_served(&self, is_success: bool) {
-        self.key.record_served(self.generations, is_success);
+    pub(crate) fn record_served(&self) {
+        self.key.record_served();
     }
 
     /// Records a response that refused the key, whatever its mark.

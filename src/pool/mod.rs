@@ -75,6 +75,7 @@ pub(crate) use self::probe::Probe;
 pub(crate) use self::queue::{Outlook, Waiter};
 pub(crate) use self::reason::Cause;
 pub(crate) use self::select::{Pick, PickRequest};
+pub(crate) use self::state::Suspicion;
 
 use self::clock::LazyNow;
 use self::pooled_key::PooledKey;
@@ -301,7 +302,7 @@ impl KeyPool {
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn record_metrics(&self) {
-        <crate::Observer as PoolObserver>::on_record(self.name(), &self.states());
+        <crate::Observer as PoolObserver>::on_record(&self.snapshot());
     }
 
     /// Returns the marks of all keys, which [`restore`](Self::restore) sets again after a restart.
@@ -357,7 +358,7 @@ impl KeyPool {
     #[inline]
     pub(crate) fn pick<'a>(
         &self,
-        request: PickRequest<'_>,
+        request: PickRequest,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> Option<Pick> {
         let shards = self.shards.load();
@@ -369,7 +370,7 @@ impl KeyPool {
     pub(crate) fn has_more<'a>(
         &self,
         key: &Key,
-        request: PickRequest<'_>,
+        request: PickRequest,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
         let shards = self.shards.load();
@@ -381,7 +382,7 @@ impl KeyPool {
     fn selector<'a, F: Fn(&PooledKey) -> bool>(
         &'a self,
         list: &'a KeyList,
-        request: PickRequest<'a>,
+        request: PickRequest,
         tried: F,
     ) -> Selector<'a, F> {
         let yields_to_waiters =
@@ -411,7 +412,7 @@ impl KeyPool {
     /// same moment.
     pub(crate) fn pick_or_wait<'a>(
         &self,
-        request: PickRequest<'_>,
+        request: PickRequest,
         tried: impl Iterator<Item = &'a Key> + Clone,
         excluded: impl Iterator<Item = &'a Key> + Clone,
     ) -> Result<Pick, Outlook> {
@@ -451,6 +452,9 @@ fn contained_in<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&Poo
 
 fn outlook(list: &KeyList, excluded: impl Fn(&PooledKey) -> bool, now: &mut LazyNow) -> Outlook {
     let exhausted = exhausted(list, &excluded, now);
+    let config = list.keys[0].limit_config();
+    let pool_due = config.pool_probe_in(now);
     let keys = list.keys.iter().filter(|key| !excluded(key));
-    Outlook::new(exhausted, keys.map(|key| (key.state(now), key.due_in(now))))
+    let keys = keys.map(|key| (key.state(now), key.due_in(now)));
+    Outlook::new(exhausted, keys, pool_due)
 }

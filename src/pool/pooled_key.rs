@@ -9,7 +9,7 @@ use super::observe::{KeyName, KeySnapshot, PoolEvent, UsageCounters};
 use super::reason::{Cause, Reason};
 use super::secret::Secret;
 use super::shared::Shared;
-use super::state::{Availability, KeyState, Limit, LimitConfig, Marked, StateRef};
+use super::state::{Availability, KeyState, Limit, LimitConfig, Marked, StateRef, Suspicion};
 
 /// A key in one list of keys. Later lists share its core.
 // Aligned, so that a reference count that one thread changes shares no cache line with anything that
@@ -82,7 +82,7 @@ impl PooledKey {
         }
     }
 
-    /// Whether it has no group and is not marked.
+    /// Whether it has no group, no mark and no suspicion.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
         self.group.is_none() && self.core.limit.is_open()
@@ -92,10 +92,26 @@ impl PooledKey {
     pub(super) fn availability(&self, now: &mut LazyNow) -> Availability {
         let config = self.limit_config();
         let own = self.core.limit.availability(config, now);
-        match &self.group {
-            None => own,
-            Some(group) => own.max(group.limit.availability(config, now)),
+        let Some(group) = &self.group else {
+            return own;
+        };
+        match (own, group.limit.availability(config, now)) {
+            // A key that does not work must not use up its group's probe.
+            (Availability::ProbeDue, Availability::ProbeDue) => Availability::Closed,
+            (own, group) => own.max(group),
         }
+    }
+
+    /// How often the key was refused without proof since its last success.
+    pub(super) fn suspicions(&self) -> u32 {
+        self.core.limit.suspicions()
+    }
+
+    /// When the key or its group is due for a probe, in milliseconds since the pool's epoch. 0 means
+    /// never.
+    pub(super) fn probe_due_at(&self) -> u64 {
+        let due = self.limits().map(Limit::probe_due_at);
+        due.max().unwrap_or_default()
     }
 
     /// The worse of its own state and its group's.
@@ -142,14 +158,31 @@ impl PooledKey {
         }
     }
 
-    pub(super) fn suspect(&self, generations: Generations, cause: Cause) {
+    pub(super) fn suspect(&self, generations: Generations, cause: Cause) -> Suspicion {
         let config = self.limit_config();
-        let wait = Some(config.cooldown.default);
-        let (marked, wait) = self
-            .core
-            .limit
-            .cool_down(config, generations.own, wait, cause);
-        self.after_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
+        let suspicion = self.core.limit.suspect(config, generations.own, cause);
+        if suspicion.count > 0 {
+            self.shared.on_event(|| PoolEvent::Suspected {
+                key: self.name(),
+                suspicions: suspicion.count,
+                reason: cause.reason,
+                status: cause.status,
+            });
+        }
+        suspicion
+    }
+
+    pub(super) fn convict(
+        &self,
+        generations: Generations,
+        suspicion: Suspicion,
+        cause: Cause,
+    ) -> Marked {
+        let config = self.limit_config();
+        let limit = &self.core.limit;
+        let marked = limit.convict(config, generations.own, suspicion, cause);
+        self.after_mark(marked, KeyState::Permanent, cause);
+        marked
     }
 
     pub(super) fn mark_permanently(&self, generations: Generations, cause: Cause) -> Marked {
@@ -177,17 +210,36 @@ impl PooledKey {
         was_closed
     }
 
+    /// Records that a request succeeded with the key.
     #[inline]
-    pub(super) fn record_served(&self, generations: Generations, is_success: bool) {
-        let config = self.limit_config();
-        if config.cooldown.exponential.is_some() && is_success {
-            self.core.limit.succeed(config, generations.own);
-            if let Some(group) = &self.group {
-                group.limit.succeed(config, generations.group);
-            }
+    pub(super) fn succeed(&self, generations: Generations) {
+        if !self.core.limit.is_settled() || self.group.is_some() {
+            self.reset_trust(generations);
         }
+    }
+
+    #[cold]
+    fn reset_trust(&self, generations: Generations) {
+        let config = self.limit_config();
+        if let Some(group) = self
+            .group
+            .as_deref()
+            .filter(|group| !group.limit.is_settled())
+        {
+            group.limit.succeed(config, generations.group);
+        }
+        let own = &self.core.limit;
+        if !own.is_settled() && own.succeed(config, generations.own) {
+            self.shared
+                .on_event(|| PoolEvent::Trusted { key: self.name() });
+        }
+    }
+
+    /// Records a response that goes to the caller.
+    #[inline]
+    pub(super) fn record_served(&self) {
         if let Some(usage) = &self.core.usage {
-            usage.served(config.clock);
+            usage.served(self.limit_config().clock);
         }
     }
 
@@ -251,6 +303,7 @@ impl PooledKey {
             hint: self.core.secret.hint().into(),
             group: self.group.as_ref().map(|group| Arc::clone(&group.name)),
             state: self.state(now),
+            suspicions: self.suspicions(),
             reason: last.and_then(Limit::reason),
             usage: usage.map(|usage| usage.read(config.clock, now)),
         }

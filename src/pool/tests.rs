@@ -59,7 +59,7 @@ fn a_key_without_generations_left_stays_as_it_is() {
     let state = AtomicState::new();
     state.mark(StateValue::permanent((1 << 24) - 2));
     assert!(!state.reinstate(state.load()));
-    assert_eq!(state.load().deadline(), Deadline::Never);
+    assert_eq!(state.load().deadline(), Deadline::Permanent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,14 +83,25 @@ fn a_probe_is_taken_once_and_only_with_the_present_plan() {
     let (schedule, state) = (ProbeSchedule::new(), StateValue::permanent(0));
     schedule.update(state, |plan| plan.due = 5);
     let seen = schedule.plan(state);
-    assert!(schedule.take(state, seen));
-    assert!(!schedule.take(state, seen));
-    assert!(!schedule.take(state, schedule.plan(state)));
+    let token = schedule.take(state, seen, 7).unwrap();
+    assert!(schedule.take(state, seen, 7).is_none());
 
     // It failed in the meantime and is postponed.
-    schedule.update(state, |plan| (plan.taken, plan.due) = (false, 9));
-    assert!(!schedule.take(state, seen));
-    assert!(schedule.take(state, schedule.plan(state)));
+    schedule.finish(token, |plan| plan.due = 9);
+    assert!(schedule.take(state, seen, 12).is_none());
+    assert!(schedule.take(state, schedule.plan(state), 12).is_some());
+}
+
+#[test]
+fn a_probe_that_expired_and_was_taken_over_changes_no_plan() {
+    let (schedule, state) = (ProbeSchedule::new(), StateValue::permanent(0));
+    schedule.update(state, |plan| plan.due = 5);
+    let hung = schedule.take(state, schedule.plan(state), 10).unwrap();
+    let next = schedule.take(state, schedule.plan(state), 20).unwrap();
+    schedule.finish(hung, |plan| plan.due = 1);
+    assert_eq!(schedule.plan(state).due, 20);
+    schedule.finish(next, |plan| plan.due = 30);
+    assert_eq!(schedule.plan(state).due, 30);
 }
 
 #[test]
@@ -102,7 +113,7 @@ fn a_plan_of_an_older_generation_takes_no_probe_of_a_newer_one() {
     );
     let seen = schedule.plan(old);
     schedule.update(new, |plan| plan.due = 5);
-    assert!(!schedule.take(old, seen));
+    assert!(schedule.take(old, seen, 7).is_none());
     schedule.update(old, |plan| plan.due = 9);
     assert_eq!(schedule.plan(new).due, 5);
     assert_eq!(schedule.plan(old).due, 0);
@@ -111,7 +122,7 @@ fn a_plan_of_an_older_generation_takes_no_probe_of_a_newer_one() {
 #[test]
 fn an_empty_plan_blocks_no_generation() {
     let (schedule, far) = (ProbeSchedule::new(), StateValue::permanent(40_000));
-    assert!(schedule.take(far, schedule.plan(far)));
-    schedule.update(far, |plan| plan.taken = false);
-    assert!(schedule.take(far, schedule.plan(far)));
+    let token = schedule.take(far, schedule.plan(far), 7).unwrap();
+    schedule.finish(token, |_| {});
+    assert!(schedule.take(far, schedule.plan(far), 7).is_some());
 }

@@ -105,6 +105,30 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
                 ),
             }
         }
+        PoolEvent::Suspected {
+            key,
+            suspicions,
+            reason,
+            status,
+        } => info!(
+            target: TARGET,
+            provider = pool,
+            key.hint = &*key.hint,
+            key.label = key.label.as_deref(),
+            key.group = key.group.as_deref(),
+            http.response.status_code = status.map(|status| status.as_u16()),
+            reason = reason.as_str(),
+            suspicions,
+            "key suspected"
+        ),
+        PoolEvent::Trusted { key } => info!(
+            target: TARGET,
+            provider = pool,
+            key.hint = &*key.hint,
+            key.label = key.label.as_deref(),
+            key.group = key.group.as_deref(),
+            "key trusted again"
+        ),
         PoolEvent::Returned { key, by } => info!(
             target: TARGET,
             provider = pool,

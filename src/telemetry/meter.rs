@@ -6,9 +6,11 @@ use metrics::{
 
 use super::names;
 use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
-use crate::pool::{KeyState, Marked, PoolEvent};
+use crate::pool::{KeyState, Marked, PoolEvent, PoolSnapshot};
 
 const STATE: &str = "key_pool_state";
+const SUSPECTED: &str = "key_pool_suspected_keys";
+const SUSPICIONS: &str = "key_pool_suspicions_total";
 const TRANSITIONS: &str = "key_pool_state_transitions_total";
 const EXHAUSTIONS: &str = "key_pool_exhaustions_total";
 const ATTEMPTS: &str = "key_pool_failover_attempts";
@@ -19,17 +21,30 @@ const VALID: &str = "valid";
 const TEMPORARY: &str = "temporary";
 const PERMANENT: &str = "permanent";
 
-/// Sets the gauge of keys in each state, and describes all metrics.
-pub(super) fn record_states(pool: &str, states: &[KeyState]) {
+/// Sets the gauges of keys in each state and of suspected keys, and describes all metrics.
+pub(super) fn record_keys(pool: &PoolSnapshot) {
     describe();
+    let label = || pool.name.to_string();
     for name in [VALID, TEMPORARY, PERMANENT] {
-        let keys = states.iter().filter(|state| name_of(**state) == name);
-        gauge!(STATE, "pool" => pool.to_owned(), "state" => name).set(keys.count() as f64);
+        let keys = pool.keys.iter().filter(|key| name_of(key.state) == name);
+        gauge!(STATE, "pool" => label(), "state" => name).set(keys.count() as f64);
     }
+    let suspected = pool.keys.iter().filter(|key| key.suspicions > 0);
+    gauge!(SUSPECTED, "pool" => label()).set(suspected.count() as f64);
 }
 
 fn describe() {
     describe_gauge!(STATE, Unit::Count, "Keys of the pool in this state");
+    describe_gauge!(
+        SUSPECTED,
+        Unit::Count,
+        "Keys that were refused without proof since their last success"
+    );
+    describe_counter!(
+        SUSPICIONS,
+        Unit::Count,
+        "Refusals that may be the fault of the request"
+    );
     describe_counter!(TRANSITIONS, Unit::Count, "Keys that came into this state");
     describe_counter!(
         EXHAUSTIONS,
@@ -75,7 +90,15 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
             counter!(EXHAUSTIONS, "pool" => pool.to_owned(), "outcome" => outcome).increment(1);
             return;
         }
-        PoolEvent::Marked { .. } | PoolEvent::Changed { .. } | PoolEvent::Missed { .. } => return,
+        PoolEvent::Suspected { reason, .. } => {
+            let reason = reason.as_str();
+            counter!(SUSPICIONS, "pool" => pool.to_owned(), "reason" => reason).increment(1);
+            return;
+        }
+        PoolEvent::Marked { .. }
+        | PoolEvent::Trusted { .. }
+        | PoolEvent::Changed { .. }
+        | PoolEvent::Missed { .. } => return,
     };
     counter!(TRANSITIONS, "pool" => pool.to_owned(), "state" => state, "reason" => reason)
         .increment(1);

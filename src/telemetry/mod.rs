@@ -31,8 +31,8 @@ impl PoolObserver for Telemetry {
     }
 
     #[cfg(feature = "metrics")]
-    fn on_record(pool: &str, states: &[crate::pool::KeyState]) {
-        meter::record_states(pool, states);
+    fn on_record(pool: &crate::pool::PoolSnapshot) {
+        meter::record_keys(pool);
     }
 }
 

@@ -10,8 +10,10 @@ mod exhaustion;
 mod inspect;
 #[cfg(feature = "providers")]
 mod late_errors;
+#[cfg(any())]
 mod model;
 mod order;
 mod readiness;
 mod recovery;
 mod replay;
+mod suspicion;

@@ -215,6 +215,7 @@ fn gauges_show_the_current_state_when_they_are_recorded() {
             ("key_pool_state pool=p state=permanent", permanent),
             ("key_pool_state pool=p state=temporary", temporary),
             ("key_pool_state pool=p state=valid", valid),
+            ("key_pool_suspected_keys pool=p", "0"),
         ])
     };
     let pool = pool(["k0", "k1", "k2", "k3"]);
@@ -252,7 +253,7 @@ fn every_metric_is_described_with_its_unit() {
     });
     let metrics = recorder.take().into_iter();
     let names: BTreeSet<_> = metrics.map(|(metric, _)| metric.name).collect();
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names.len(), 7, "{names:?}");
     for name in names {
         let expected = match &*name {
             "key_pool_refused_attempt_seconds" => Unit::Seconds,

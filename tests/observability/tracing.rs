@@ -512,6 +512,7 @@ async fn a_successful_probe_is_logged_as_a_return() {
         .key("200-first")
         .key("201-second")
         .probe_after(Duration::from_secs(60))
+        .without_probe_jitter()
         .build()
         .unwrap();
     let pool = Arc::new(pool);

@@ -115,9 +115,17 @@ async fn a_restored_key_is_probed_and_a_disabled_key_never() {
     before.disable(0).unwrap();
     key(&before, 1).mark_permanent();
     // Through two restarts.
-    let between = builder().probe_after(MINUTE).build().unwrap();
+    let between = builder()
+        .probe_after(MINUTE)
+        .without_probe_jitter()
+        .build()
+        .unwrap();
     assert_eq!(restore(&between, &save(&before)), 2);
-    let after = builder().probe_after(MINUTE).build().unwrap();
+    let after = builder()
+        .probe_after(MINUTE)
+        .without_probe_jitter()
+        .build()
+        .unwrap();
     assert_eq!(restore(&after, &save(&between)), 2);
 
     let after = Arc::new(after);

@@ -6,6 +6,8 @@ mod first_attempt;
 mod next_attempt;
 mod removed_key;
 mod respond;
+mod success;
+mod trust;
 mod verdict;
 mod wait_for_key;
 
@@ -16,13 +18,14 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 pub(super) use self::next_attempt::Next;
+pub(super) use self::success::Pending;
 pub(super) use self::verdict::{Classified, Settled};
 use super::attempt::AttemptRecord;
 use super::config::Config;
 use super::history::History;
 use super::info::Replay;
 use super::observer::{ExchangeObserver, ExchangeSpan};
-use super::suspects::Suspects;
+use super::suspicions::Suspicions;
 use super::tried_keys::{self, TriedKeys};
 use crate::Observer;
 use crate::policy::Verdict;
@@ -43,6 +46,8 @@ pub(super) struct Exchange<S, P, B> {
     replay: Replay,
     /// `None` until a key refuses the request or the request waits.
     progress: Option<Box<Progress>>,
+    /// Whether an attempt probed a key that was unusable or suspected.
+    has_probed: bool,
 }
 
 /// What a request remembers of its attempts so far.
@@ -51,7 +56,7 @@ struct Progress {
     /// The only part that outlives the exchange.
     history: History,
     tried: TriedKeys,
-    suspects: Suspects,
+    suspicions: Suspicions,
     span: Span,
 }
 
@@ -79,6 +84,7 @@ impl<S, P, B> Exchange<S, P, B> {
             replay_parts: None,
             replay: Replay::NotNeeded,
             progress: None,
+            has_probed: false,
         }
     }
 
@@ -115,8 +121,10 @@ impl<S, P, B> Exchange<S, P, B> {
     #[inline]
     pub(super) fn take_key(&mut self, can_continue: bool) -> bool {
         let pick = self.pick(can_continue);
-        self.current = pick.map(CurrentAttempt::from);
-        self.current.is_some()
+        pick.is_some_and(|pick| {
+            self.use_key(pick);
+            true
+        })
     }
 
     #[inline]
@@ -125,11 +133,18 @@ impl<S, P, B> Exchange<S, P, B> {
             .pick(self.pick_request(can_continue), self.tried())
     }
 
-    fn pick_request(&self, can_continue: bool) -> PickRequest<'_> {
+    /// Uses a key for the next attempt.
+    fn use_key(&mut self, pick: Pick) {
+        let probe = pick.probe.as_deref();
+        self.has_probed |= probe.is_some_and(Probe::is_of_doubtful_key);
+        self.current = Some(pick.into());
+    }
+
+    fn pick_request(&self, can_continue: bool) -> PickRequest {
         let progress = self.progress.as_deref();
         PickRequest {
-            after: progress.and_then(Progress::last),
             can_continue: can_continue && self.has_attempts(2),
+            has_probed: self.has_probed,
             has_waited: progress.is_some_and(|progress| progress.tried.has_waited()),
             may_wait: self.config.wait_for_key.is_some(),
         }
@@ -147,10 +162,6 @@ impl<S, P, B> Exchange<S, P, B> {
 }
 
 impl Progress {
-    fn last(&self) -> Option<&Key> {
-        self.tried.last(self.history.refused())
-    }
-
     fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
         self.tried.all(self.history.refused())
     }

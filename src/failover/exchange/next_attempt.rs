@@ -1,6 +1,5 @@
 //! What follows a refusal: the next key, a wait for one, or nothing.
 
-use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -42,16 +41,17 @@ impl<S, P, B> Exchange<S, P, B> {
     /// request's body.
     pub(super) fn next(&mut self, mark: Mark) -> Option<Next> {
         self.replay_parts.as_ref()?;
-        if self.is_common_cause() {
+        let progress = self.progress.as_deref();
+        if progress.is_some_and(|progress| progress.suspicions.is_full()) {
             return None;
         }
         if let Some(pick) = self.pick(true) {
             self.supersede()?;
             // Used even if another request marks it meanwhile.
-            self.current = Some(pick.into());
+            self.use_key(pick);
             return Some(Next::Key);
         }
-        if mark.kind() == MarkKind::Keep {
+        if matches!(mark.kind(), MarkKind::Keep | MarkKind::Suspect) {
             return None;
         }
         let waiter = self.join_queue()?;
@@ -61,13 +61,6 @@ impl<S, P, B> Exchange<S, P, B> {
 
     fn supersede(&self) -> Option<()> {
         self.replay_parts.as_ref()?.recorder.supersede().ok()
-    }
-
-    fn is_common_cause(&self) -> bool {
-        let enough = self.config.common_cause.map(NonZeroUsize::get);
-        let progress = self.progress.as_deref();
-        let alike = progress.map_or(0, |progress| progress.suspects.len());
-        enough.is_some_and(|enough| alike >= enough)
     }
 }
 

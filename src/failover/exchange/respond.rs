@@ -26,6 +26,10 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let late_success = match is_refusal {
+            true => None,
+            false => self.record_forwarded(&head, &body),
+        };
         self.remove_echoed_keys(&mut head, &mut body);
         let forwarded = self.current.take().filter(|_| !is_refusal);
         let forwarded = forwarded.map(|current| current.into_record(Verdict::Forward, head.status));
@@ -34,7 +38,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
         if self.config.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
         }
-        response.map(|body| body.with_failover(info))
+        response.map(|body| body.with_failover(info).watched_by(late_success))
     }
 }
 

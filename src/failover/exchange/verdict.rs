@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::{Response, StatusCode, response};
 use http_body::Body;
 
-use super::{CurrentAttempt, Entered, Exchange, Next};
+use super::{CurrentAttempt, Entered, Exchange, Next, trust};
 use crate::Observer;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
 use crate::failover::response_body::{BodyKind, ResponseBody};
 use crate::inspect::{Inspection, ReadLimit};
-use crate::policy::{MarkKind, ProviderPolicy, Verdict};
+use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
 use crate::pool::Cause;
 use crate::sse;
 
@@ -60,16 +60,23 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
 
     /// Marks the key by what was read of a response whose caller is gone.
     ///
-    /// If only the head was read, the body might have said to keep the key.
+    /// The rest of the body might have said to keep the key, so it only cools down. A permanent mark
+    /// needs some of the body.
     pub(crate) fn abandon<R>(&mut self, head: &response::Parts, body: &Inspection<R>)
     where
         R: Body<Data = Bytes>,
     {
         let _inside = self.enter();
-        let verdict = self.judge(head, body);
         // A response that was not read to its end proves no success.
-        if let Verdict::Failover(_) = verdict {
-            self.mark(verdict, head.status, body.is_unread());
+        if let Verdict::Failover(mark) = self.judge(head, body) {
+            let is_proof = match mark.kind() {
+                MarkKind::Permanent => !body.is_unread(),
+                MarkKind::Suspect => false,
+                _ => true,
+            };
+            if is_proof {
+                self.mark(mark, head.status);
+            }
         }
     }
 
@@ -83,63 +90,60 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let verdict = trust::weigh(verdict, head.status, self.key());
         let Verdict::Failover(mark) = verdict else {
-            self.mark(verdict, head.status, false);
             return Settled::Response(self.forward(head, body, false));
         };
         let _inside = self.begin_span();
-        self.mark(verdict, head.status, false);
+        self.mark(mark, head.status);
         self.push_refused(verdict, head.status);
         if let Some(next) = self.next(mark) {
             return Settled::Refused(body, next);
         }
         Settled::Response(match mark.kind() {
+            // Clients react to a 401 by renewing their own credential.
+            MarkKind::Suspect if trust::is_unauthorized(mark, head.status) => self.exhausted(),
             MarkKind::Keep | MarkKind::Suspect => self.forward(head, body, true),
-            MarkKind::Temporary(_) | MarkKind::Permanent => self.exhausted(),
+            _ => self.exhausted(),
         })
     }
 }
 
 impl<S, P, B> Exchange<S, P, B> {
-    /// Writes what a response says about the key, and ends the probe that the attempt was.
-    ///
-    /// If the verdict is `in_doubt`, no key is marked permanently.
-    fn mark(&mut self, verdict: Verdict, status: StatusCode, in_doubt: bool) {
+    /// Writes what a refusal says about the key, and ends the probe that the attempt was.
+    fn mark(&mut self, mark: Mark, status: StatusCode) {
         let CurrentAttempt { key, probe, .. } =
             self.current.as_mut().expect("an attempt has a key");
         let probe = probe.take();
-        let Verdict::Failover(mark) = verdict else {
-            key.record_served(is_success(status));
-            if let Some(progress) = &mut self.progress {
-                progress.suspects.convict(key);
-            }
-            if let Some(probe) = probe {
-                probe.forwarded(is_success(status));
-            }
-            return;
-        };
         let reason = mark.reason(status);
         let cause = Cause {
             reason,
             status: Some(status),
         };
         key.record_refused(reason);
-        match mark.kind() {
-            MarkKind::Permanent if in_doubt || self.config.common_cause.is_some() => {
-                let progress = self.progress.get_or_insert_default();
-                progress.suspects.add(key.clone(), cause);
+        match (mark.kind(), probe) {
+            (MarkKind::Temporary(wait), Some(probe)) if probe.is_of_permanent_mark() => {
+                probe.rate_limited(wait, cause);
+                return;
             }
+            (MarkKind::Keep, Some(probe)) => {
+                probe.inconclusive();
+                return;
+            }
+            (_, Some(probe)) => {
+                // Before the mark, which would replace the reason.
+                probe.refused(reason);
+            }
+            (_, None) => {}
+        }
+        match mark.kind() {
             MarkKind::Permanent => drop(key.mark_permanently(cause)),
             MarkKind::Temporary(wait) => drop(key.cool_down(wait, cause)),
-            MarkKind::Keep | MarkKind::Suspect => {}
-        }
-        if let (Some(progress), false) = (&mut self.progress, mark.kind() == MarkKind::Permanent) {
-            progress.suspects.convict(key);
-        }
-        match probe {
-            Some(probe) if mark.kind() == MarkKind::Keep => probe.forwarded(false),
-            Some(probe) => probe.refused(),
-            None => {}
+            MarkKind::Suspect => {
+                let progress = self.progress.get_or_insert_default();
+                progress.suspicions.add(key, cause);
+            }
+            MarkKind::Keep => {}
         }
     }
 
@@ -157,8 +161,4 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         self.progress_mut().history.push(refused);
     }
-}
-
-fn is_success(status: StatusCode) -> bool {
-    status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS
 }

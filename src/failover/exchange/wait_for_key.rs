@@ -41,7 +41,7 @@ impl<S, P, B> Exchange<S, P, B> {
         let pick = self.pool().pick_or_wait(request, self.tried(), self.kept());
         match pick {
             Ok(pick) => {
-                self.current = Some(pick.into());
+                self.use_key(pick);
                 Found::Key
             }
             Err(outlook) => Found::Nothing(outlook),

@@ -8,7 +8,7 @@ mod queue;
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::state::{CooldownRules, LimitConfig};
+use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 use crate::sync::now;
 
 fn config() -> LimitConfig {
@@ -21,16 +21,21 @@ fn config() -> LimitConfig {
             max: 2 * HOUR,
             exponential: None,
         },
-        // Due at once.
-        probe_after: Some(Duration::ZERO),
+        probes: ProbeRules {
+            // Due at once.
+            after: Some(Duration::ZERO),
+            probes_cooldowns: true,
+            jitter: false,
+        },
+        pool_probes: PoolProbes::new(),
         slow_start: None,
     }
 }
 
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    // Three threads have too many interleavings to check all of them. Three preemptions are enough to
-    // find the known kinds of errors.
-    builder.preemption_bound = Some(3);
+    // There are too many interleavings to check all of them. Two preemptions are enough to find the
+    // known kinds of errors.
+    builder.preemption_bound = Some(2);
     builder.check(check);
 }

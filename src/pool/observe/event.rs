@@ -26,6 +26,25 @@ pub enum PoolEvent {
         /// The status of the response that refused the key, if a response did.
         status: Option<StatusCode>,
     },
+    /// A key was refused, perhaps because of the request. The key stays valid, but keys with fewer
+    /// suspicions come first.
+    #[non_exhaustive]
+    Suspected {
+        /// The key.
+        key: KeyName,
+        /// The number of suspicions since the last success with the key.
+        suspicions: u32,
+        /// Why the key was refused.
+        reason: Reason,
+        /// The status of the response that refused the key, if a response did.
+        status: Option<StatusCode>,
+    },
+    /// A request succeeded with a suspected key, which cleared all suspicions.
+    #[non_exhaustive]
+    Trusted {
+        /// The key.
+        key: KeyName,
+    },
     /// A key was returned to service before the end of its mark, or a request was the first to succeed
     /// after it.
     #[non_exhaustive]

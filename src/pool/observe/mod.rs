@@ -22,9 +22,9 @@ pub(crate) trait PoolObserver {
 
     fn on_event(_pool: &str, _event: &PoolEvent) {}
 
-    /// Called when the application asks for the number of keys in each state.
+    /// The application asks for the number of keys in each state.
     #[cfg(feature = "metrics")]
-    fn on_record(_pool: &str, _states: &[super::KeyState]) {}
+    fn on_record(_pool: &PoolSnapshot) {}
 }
 
 /// Everyone who observes one pool.

@@ -16,6 +16,15 @@ pub struct PoolSnapshot {
     pub keys: Vec<KeySnapshot>,
 }
 
+impl PoolSnapshot {
+    /// Returns whether a key is valid and not suspected. If none is, the pool may still serve requests
+    /// with suspected keys, but needs attention.
+    pub fn has_trusted_key(&self) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|key| key.state == KeyState::Valid && key.suspicions == 0)
+    }
+}
+
 /// The state of a key at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,7 +37,10 @@ pub struct KeySnapshot {
     pub group: Option<Arc<str>>,
     /// Whether the key can be used, and if not, for how long.
     pub state: KeyState,
-    /// Why the key or its group was last marked, if it ever was.
+    /// How often the key was refused, perhaps because of the request, since the last success with it.
+    /// Keys with fewer suspicions are used first.
+    pub suspicions: u32,
+    /// Why the key was last marked or suspected, or its group marked, if that ever happened.
     pub reason: Option<Reason>,
     /// How often the key was used, if the pool
     /// [counts that](crate::KeyPoolBuilder::track_usage).

@@ -24,17 +24,21 @@ pub(crate) enum Outlook {
 
 impl Outlook {
     /// The outlook for a request without a usable key. `keys` are the states of the keys that it can
-    /// use, and the time until each is due.
+    /// use, and the time until each is due. The pool is due for a probe after `pool_due`.
     pub(in crate::pool) fn new(
         exhausted: Exhausted,
         keys: impl Iterator<Item = (KeyState, Option<Duration>)>,
+        pool_due: Option<Duration>,
     ) -> Self {
         match (exhausted.kind, exhausted.retry_after) {
             (ExhaustedKind::Permanent, _) => Self::Hopeless,
             (ExhaustedKind::RateLimited, Some(reopens)) => Self::Closed {
                 reopens,
                 // Marks can come between one look and the other.
-                look_again: next_due(keys).map_or(reopens, |next| next.min(reopens)),
+                look_again: next_due(keys)
+                    .into_iter()
+                    .chain(pool_due)
+                    .fold(reopens, Duration::min),
             },
             (ExhaustedKind::RateLimited, None) => Self::Taken(next_due(keys)),
         }

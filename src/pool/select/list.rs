@@ -104,21 +104,6 @@ impl KeyList {
         let skipped = states.position(|state| is_valid(state.load(), clock, now))?;
         Some(from + skipped)
     }
-
-    /// The position after `key`, or 0 if the list does not contain it.
-    #[inline]
-    pub(super) fn after(&self, key: Option<&Key>) -> usize {
-        let Some(key) = key else {
-            return 0;
-        };
-        let is_at = |at: usize| self.keys.get(at).is_some_and(|own| key.is_handle_of(own));
-        if is_at(key.index()) {
-            return key.index() + 1;
-        }
-        (0..self.keys.len())
-            .find(|at| is_at(*at))
-            .map_or(0, |at| at + 1)
-    }
 }
 
 fn reject_duplicates<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<(), BuildError> {

@@ -1,6 +1,8 @@
-//! Picking a key for one attempt.
+//! Picking a key for one attempt: the usable key with the fewest suspicions, and among those the first
+//! one.
 
 use super::list::KeyList;
+use super::probe_order::{ProbeSearch, probe_without_alternative};
 use crate::pool::clock::LazyNow;
 use crate::pool::key::Key;
 use crate::pool::pooled_key::PooledKey;
@@ -9,11 +11,11 @@ use crate::pool::state::{Availability, LimitConfig};
 
 /// What the pool has to know about a request that needs a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PickRequest<'a> {
-    /// The last key that the request tried.
-    pub(crate) after: Option<&'a Key>,
+pub(crate) struct PickRequest {
     /// Whether it can continue with another key if this one is refused.
     pub(crate) can_continue: bool,
+    /// Whether it has probed a key. A request probes at most one.
+    pub(crate) has_probed: bool,
     /// Whether it has waited. Requests that have waited use a reopened key one at a time.
     pub(crate) has_waited: bool,
     /// Whether it may wait. Such requests leave a reopened key to those that wait.
@@ -25,7 +27,7 @@ pub(crate) struct Pick {
     pub(crate) key: Key,
     /// The right to probe the key, if the attempt is a probe.
     pub(crate) probe: Option<Box<Probe>>,
-    /// Whether another key follows, to use or to probe.
+    /// Whether the request can use another key as well.
     pub(crate) has_more: bool,
 }
 
@@ -33,11 +35,20 @@ pub(crate) struct Pick {
 pub(in crate::pool) struct Selector<'a, F> {
     pub(super) list: &'a KeyList,
     pub(super) config: &'a LimitConfig,
-    pub(super) request: PickRequest<'a>,
+    pub(super) request: PickRequest,
     /// Whether a reopened key is left to requests in the wait queue.
-    pub(super) yields_to_waiters: bool,
+    yields_to_waiters: bool,
     pub(super) tried: F,
     pub(super) now: LazyNow,
+}
+
+struct Found {
+    at: usize,
+    probe: Option<Box<Probe>>,
+    /// Whether another key before the end of the search is usable.
+    has_more: bool,
+    /// Where keys begin that the search did not look at.
+    rest: usize,
 }
 
 impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
@@ -45,7 +56,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     pub(in crate::pool) fn new(
         list: &'a KeyList,
         config: &'a LimitConfig,
-        request: PickRequest<'a>,
+        request: PickRequest,
         yields_to_waiters: bool,
         tried: F,
     ) -> Self {
@@ -65,91 +76,167 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         self.now
     }
 
-    /// The first key that the request can use.
+    /// The key that the request uses next.
     #[inline]
     pub(in crate::pool) fn pick(&mut self) -> Option<Pick> {
-        let from = self.list.after(self.request.after);
-        let (at, probe) = match self.list.keys.get(from)? {
-            // The usual case.
-            key if key.is_open() && !(self.tried)(key) => (from, None),
-            _ => self.search(from)?,
-        };
+        let first = &self.list.keys[0];
+        // The usual case.
+        if first.is_open() && !(self.tried)(first) {
+            return Some(Pick {
+                key: self.list.handle(0),
+                probe: None,
+                has_more: self.has_usable_from(1, None, true),
+            });
+        }
+        let Found {
+            at,
+            probe,
+            has_more,
+            rest,
+        } = self.search()?;
+        let is_probe = probe.as_deref().is_some_and(Probe::is_of_doubtful_key);
+        let may_probe = !is_probe && !self.request.has_probed;
         Some(Pick {
             key: self.list.handle(at),
             probe,
-            has_more: self.has_usable_from(at + 1),
+            has_more: has_more || self.has_usable_from(rest, None, may_probe),
         })
     }
 
-    fn search(&mut self, from: usize) -> Option<(usize, Option<Box<Probe>>)> {
+    fn search(&mut self) -> Option<Found> {
+        let may_probe = self.request.can_continue && !self.request.has_probed;
+        let mut probes = ProbeSearch::begin(self.config, may_probe, &mut self.now);
+        // The usable key with the fewest suspicions so far, and how many it has.
+        let mut best: Option<(u32, usize)> = None;
         // A reopened key that another request is using: only for a request without an alternative.
         let mut spare = None;
-        let mut last_valid = None;
-        let mut next = from;
-        while let Some(at) = self.next(next) {
+        let mut usable = 0_usize;
+        let mut next = 0;
+        while let Some(at) = self.next(next, probes.sweeps) {
             next = at + 1;
             let key = &self.list.keys[at];
+            let availability = key.availability(&mut self.now);
+            if availability >= Availability::ProbeDue {
+                let can_probe = availability == Availability::ProbeDue && !(self.tried)(key);
+                probes.pass_closed(at, key, can_probe);
+                continue;
+            }
             if (self.tried)(key) {
                 continue;
             }
-            match key.availability(&mut self.now) {
-                Availability::Closed => {}
-                Availability::Open => return Some((at, None)),
-                Availability::Reopened { .. } if self.yields_to_waiters => {}
-                Availability::Reopened { since } => {
-                    let is_in_slow_start = self.config.is_in_slow_start(since, &mut self.now);
-                    if !self.request.has_waited && !is_in_slow_start {
-                        return Some((at, None));
-                    }
+            if let Availability::Reopened { since } = availability {
+                if self.yields_to_waiters {
+                    continue;
+                }
+                let is_in_slow_start = self.config.is_in_slow_start(since, &mut self.now);
+                if self.request.has_waited || is_in_slow_start {
                     match Probe::take(key, &mut self.now) {
-                        Some(probe) => return Some((at, Some(probe))),
+                        Some(probe) => {
+                            probes.end(self.config, true, &mut self.now);
+                            return Some(Found {
+                                at,
+                                probe: Some(probe),
+                                has_more: usable > 0,
+                                rest: next,
+                            });
+                        }
                         None => spare = spare.or(Some(at)),
                     }
+                    continue;
                 }
-                Availability::ProbeDue => {
-                    if let Some(probe) = self.probe_before_valid(at, &mut last_valid) {
-                        return Some((at, Some(probe)));
-                    }
+            }
+            usable += 1;
+            let suspicions = key.suspicions();
+            if best.is_none_or(|(fewest, _)| suspicions < fewest) {
+                best = Some((suspicions, at));
+            }
+            if suspicions == 0 {
+                break;
+            }
+            probes.pass_suspected(at, key, &mut self.now);
+        }
+        let is_trusted = matches!(best, Some((0, _)));
+        probes.end(self.config, is_trusted, &mut self.now);
+        if let Some(alternative) = best.map(|(_, at)| at).or(spare) {
+            let candidates = probes.candidates(is_trusted);
+            for at in candidates.filter(|at| *at != alternative) {
+                if let Some(probe) = Probe::take(&self.list.keys[at], &mut self.now) {
+                    return Some(Found {
+                        at,
+                        probe: Some(probe),
+                        has_more: true,
+                        rest: next,
+                    });
                 }
             }
         }
-        match spare.filter(|_| !self.request.has_waited) {
-            Some(at) => Some((at, None)),
-            None => self.probe_without_alternative(from),
+        if let Some((_, alternative)) = best {
+            return Some(Found {
+                at: alternative,
+                probe: None,
+                has_more: usable > 1,
+                rest: next,
+            });
         }
+        if let Some(at) = spare.filter(|_| !self.request.has_waited) {
+            return Some(Found {
+                at,
+                probe: None,
+                has_more: false,
+                rest: next,
+            });
+        }
+        let (at, probe) = probe_without_alternative(self)?;
+        Some(Found {
+            at,
+            probe: Some(probe),
+            has_more: false,
+            rest: next,
+        })
     }
 
-    /// Whether a key after `key` can be used or probed.
+    /// Whether the request can use or probe another key than `key`.
     pub(in crate::pool) fn has_more(&mut self, key: &Key) -> bool {
-        self.has_usable_from(self.list.after(Some(key)))
+        self.has_usable_from(0, Some(key), !self.request.has_probed)
     }
 
-    fn has_usable_from(&mut self, from: usize) -> bool {
+    fn has_usable_from(&mut self, from: usize, except: Option<&Key>, may_probe: bool) -> bool {
+        let is_other = |key: &PooledKey| !except.is_some_and(|except| except.is_handle_of(key));
         // The usual case.
-        if let Some(key) = self.list.keys.get(from)
-            && key.is_open()
-            && !(self.tried)(key)
-        {
-            return true;
-        }
-        let mut next = from;
-        while let Some(at) = self.next(next) {
-            let key = &self.list.keys[at];
-            if key.availability(&mut self.now) != Availability::Closed && !(self.tried)(key) {
+        if let Some(key) = self.list.keys.get(from) {
+            if key.is_open() && is_other(key) && !(self.tried)(key) {
                 return true;
             }
+        }
+        let looks_for_probes =
+            may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();
+        let mut next = from;
+        while let Some(at) = self.next(next, looks_for_probes) {
             next = at + 1;
+            let key = &self.list.keys[at];
+            if key.availability(&mut self.now) != Availability::Closed
+                && is_other(key)
+                && !(self.tried)(key)
+            {
+                return true;
+            }
         }
         false
     }
 
-    /// The position of the next key from `from` on that may be usable or due for a probe.
+    fn is_any_probe_due(&mut self) -> bool {
+        let earliest = self.config.pool_probes.earliest_due();
+        earliest != u64::MAX && self.config.clock.has_come(earliest, &mut self.now)
+    }
+
+    /// The position of the next key from `from` on that may be usable, or may be due for a probe if
+    /// the search `sweeps`.
     #[inline]
-    fn next(&mut self, from: usize) -> Option<usize> {
+    fn next(&mut self, from: usize, sweeps: bool) -> Option<usize> {
         if from >= self.list.keys.len() {
             return None;
         }
-        if self.config.probe_after.is_some() {
+        if sweeps {
             return Some(from);
         }
         self.list.next_open(from, self.config.clock, &mut self.now)

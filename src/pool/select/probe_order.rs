@@ -1,46 +1,129 @@
-//! Probes follow the selection order: a request that reaches a key which is due for a probe probes
-//! it, and continues with the keys after it if it is refused.
+//! Probes follow the selection order: a request probes the first key that is due before the key that
+//! it would use otherwise, and continues with that one if it is refused.
 
 use super::pick::Selector;
+use crate::pool::clock::LazyNow;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
-use crate::pool::state::Availability;
+use crate::pool::state::{Availability, LimitConfig, is_valid};
 
-impl<F: Fn(&PooledKey) -> bool> Selector<'_, F> {
-    /// Probes the key at `at` if the request can continue with a valid key after it.
-    pub(super) fn probe_before_valid(
-        &mut self,
-        at: usize,
-        last_valid: &mut Option<Option<usize>>,
-    ) -> Option<Box<Probe>> {
-        if !self.request.can_continue {
-            return None;
+/// Looks for keys to probe while a request looks for a key to use.
+pub(super) struct ProbeSearch {
+    /// Whether closed keys are looked at, because one of them may be due.
+    pub(super) sweeps: bool,
+    is_allowed: bool,
+    /// The first closed key that is due.
+    closed: Option<usize>,
+    /// The first suspected key that is due.
+    suspected: Option<usize>,
+}
+
+impl ProbeSearch {
+    /// How soon to look at the keys again that a search did not reach, in milliseconds.
+    const RECHECK: u64 = 1000;
+
+    pub(super) fn begin(config: &LimitConfig, is_allowed: bool, now: &mut LazyNow) -> Self {
+        let is_allowed = is_allowed && config.probes.after.is_some();
+        let earliest = config.pool_probes.earliest_due();
+        let sweeps = is_allowed && earliest != u64::MAX && config.clock.has_come(earliest, now);
+        if sweeps {
+            config.pool_probes.begin_sweep();
         }
-        let last_valid = *last_valid.get_or_insert_with(|| self.last_valid(&self.tried));
-        if last_valid <= Some(at) {
-            return None;
+        Self {
+            sweeps,
+            is_allowed,
+            closed: None,
+            suspected: None,
         }
-        Probe::take(&self.list.keys[at], &mut self.now)
     }
 
-    /// Probes the first key that is due, if no key is valid.
-    pub(super) fn probe_without_alternative(
-        &mut self,
-        from: usize,
-    ) -> Option<(usize, Option<Box<Probe>>)> {
-        if self.config.probe_after.is_none() || self.last_valid(|_| false).is_some() {
-            return None;
+    /// The search passes a closed key.
+    pub(super) fn pass_closed(&mut self, at: usize, key: &PooledKey, can_probe: bool) {
+        if self.sweeps {
+            key.limit_config().pool_probes.is_due_at(key.probe_due_at());
+            if can_probe {
+                self.closed = self.closed.or(Some(at));
+            }
         }
-        let mut keys = self.list.keys.iter().enumerate().skip(from);
-        keys.find_map(|(at, key)| {
-            let probe = (!(self.tried)(key)).then(|| Probe::take(key, &mut self.now))??;
-            Some((at, Some(probe)))
-        })
     }
 
-    fn last_valid(&self, excluded: impl Fn(&PooledKey) -> bool) -> Option<usize> {
-        let mut now = self.now;
-        let mut keys = self.list.keys.iter();
-        keys.rposition(|key| key.availability(&mut now) < Availability::ProbeDue && !excluded(key))
+    /// The search passes a suspected key.
+    pub(super) fn pass_suspected(&mut self, at: usize, key: &PooledKey, now: &mut LazyNow) {
+        let limit = &key.core.limit;
+        if self.is_allowed
+            && self.suspected.is_none()
+            && limit.is_suspect_due(key.limit_config(), now)
+        {
+            self.suspected = Some(at);
+        }
     }
+
+    /// The search ends, before the end of the list if `is_early`.
+    pub(super) fn end(&self, config: &LimitConfig, is_early: bool, now: &mut LazyNow) {
+        if self.sweeps && is_early {
+            let recheck = now.millis(config.clock) + Self::RECHECK;
+            config.pool_probes.is_due_at(recheck);
+        }
+    }
+
+    /// The keys to probe instead of a usable one. Suspected keys are probed only if that one is
+    /// `trusted`.
+    pub(super) fn candidates(&self, trusted: bool) -> impl Iterator<Item = usize> + use<> {
+        let suspected = self.suspected.filter(|_| trusted);
+        let (first, second) = match (self.closed, suspected) {
+            (Some(closed), Some(suspected)) if suspected < closed => {
+                (Some(suspected), Some(closed))
+            }
+            (closed, suspected) => (closed, suspected),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// Probes a closed key if no key of the pool is usable.
+pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
+    selector: &mut Selector<'_, F>,
+) -> Option<(usize, Box<Probe>)> {
+    let Selector {
+        list, config, now, ..
+    } = selector;
+    let tried = &selector.tried;
+    if config.probes.after.is_none() || selector.request.has_probed {
+        return None;
+    }
+    let is_pool_due = config.is_due(config.pool_probes.plan(), now);
+    let earliest = config.pool_probes.earliest_due();
+    let is_cooldown_due = config.probes.probes_cooldowns && config.clock.has_come(earliest, now);
+    if !is_pool_due && !is_cooldown_due {
+        return None;
+    }
+    let is_usable = |key: &PooledKey, now: &mut LazyNow| {
+        is_valid(key.core.limit.value(), config.clock, now)
+            && key.availability(now) < Availability::ProbeDue
+    };
+    if list.keys.iter().any(|key| is_usable(key, now)) {
+        return None;
+    }
+    let is_group_usable = |key: &PooledKey, now: &mut LazyNow| {
+        let group = key.group.as_deref();
+        group.is_none_or(|group| group.limit.availability(config, now) < Availability::ProbeDue)
+    };
+    // Those that refused the fewest probes first, since one may have been marked by mistake.
+    let mut candidates: Vec<_> = list.keys.iter().enumerate().collect();
+    candidates.retain(|(_, key)| {
+        let is_permanent = key.core.limit.is_permanent();
+        !tried(key)
+            && match is_permanent {
+                true => is_pool_due && is_group_usable(key, now),
+                false => is_cooldown_due && key.availability(now) == Availability::ProbeDue,
+            }
+    });
+    candidates.sort_by_key(|(at, key)| (key.core.limit.refused_probes(), *at));
+    candidates.into_iter().find_map(|(at, key)| {
+        let probe = match key.core.limit.is_permanent() {
+            true => Probe::take_pool(key, now),
+            false => Probe::take(key, now),
+        };
+        Some((at, probe?))
+    })
 }

@@ -1,9 +1,10 @@
 //! The atomic state of one limit: `generation (24 bits) | deadline (40 bits)`.
 //!
-//! The deadline is in milliseconds since the pool's epoch. 0 means valid and all ones means
-//! permanently marked. Within a generation the value only grows, so concurrent writers need no lock
-//! and no order: a mark is a `fetch_max`, and a return to service starts the next generation. The
-//! largest value of all belongs to a removed key, and nothing exceeds it.
+//! The deadline is in milliseconds since the pool's epoch. 0 means valid, 1 means valid but suspected,
+//! and the two largest values mean permanently marked and disabled. Within a generation the value only
+//! grows, except that a suspicion can be cleared. Concurrent writers therefore need no lock and no
+//! order: a mark is a `fetch_max`, and a return to service starts the next generation. The largest
+//! value of all belongs to a removed key, and nothing exceeds it.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,20 +18,30 @@ pub(in crate::pool) struct StateValue(u64);
 
 impl StateValue {
     /// The latest deadline of a cooldown: 34 years after the pool's epoch.
-    pub(in crate::pool) const LATEST: u64 = DEADLINE_MASK - 1;
+    pub(in crate::pool) const LATEST: u64 = DEADLINE_MASK - 2;
 
-    const PERMANENT: u64 = DEADLINE_MASK;
+    const SUSPECTED: u64 = 1;
+    const PERMANENT: u64 = DEADLINE_MASK - 1;
+    const DISABLED: u64 = DEADLINE_MASK;
+
+    /// The value of a new key.
+    pub(super) const ZERO: Self = Self(0);
 
     /// The value of a key that is no longer in its pool.
     pub(in crate::pool) const REMOVED: Self = Self(u64::MAX);
 
     /// A cooldown until `millis` after the epoch. Later deadlines are cut to [`LATEST`](Self::LATEST).
     pub(in crate::pool) fn cooling_down(generation: u32, millis: u64) -> Self {
-        Self::pack(generation, millis.clamp(1, Self::LATEST))
+        Self::pack(generation, millis.clamp(2, Self::LATEST))
     }
 
     pub(in crate::pool) fn permanent(generation: u32) -> Self {
         Self::pack(generation, Self::PERMANENT)
+    }
+
+    /// The present generation of this value, disabled by an operator.
+    fn disabled(self) -> Self {
+        Self::pack(self.generation(), Self::DISABLED)
     }
 
     fn pack(generation: u32, deadline: u64) -> Self {
@@ -51,7 +62,9 @@ impl StateValue {
     pub(in crate::pool) fn deadline(self) -> Deadline {
         match self.0 & DEADLINE_MASK {
             0 => Deadline::None,
-            Self::PERMANENT => Deadline::Never,
+            Self::SUSPECTED => Deadline::Suspected,
+            Self::PERMANENT => Deadline::Permanent,
+            Self::DISABLED => Deadline::Disabled,
             millis => Deadline::At(millis),
         }
     }
@@ -62,13 +75,18 @@ impl StateValue {
 pub(in crate::pool) enum Deadline {
     /// It is open.
     None,
+    /// It is open, but suspected: keys that are not suspected come first.
+    Suspected,
     /// Milliseconds since the pool's epoch.
     At(u64),
     /// It is permanently marked.
-    Never,
+    Permanent,
+    /// It is permanently marked by an operator and never probed.
+    Disabled,
 }
 
-// Nothing else is published through this value, so relaxed operations are enough.
+// Marks publish nothing else through this value, so relaxed operations are enough. Suspicions
+// synchronize with the limit's trust.
 pub(in crate::pool) struct AtomicState(AtomicU64);
 
 impl AtomicState {
@@ -97,17 +115,30 @@ impl AtomicState {
             .is_some_and(|next| self.replace(seen, StateValue::pack(next, 0)))
     }
 
-    /// Marks the limit permanently in the next generation, where no mark or return that started
-    /// earlier can reach it. Returns the previous state. A removed key stays removed.
+    /// Disables the limit in its present generation, where no mark or probe can reach it. Returns the
+    /// previous state. A removed key stays removed.
     pub(in crate::pool) fn disable(&self) -> StateValue {
         loop {
             let seen = self.load();
-            let generation = seen.next_generation().unwrap_or(seen.generation());
-            let value = StateValue::permanent(generation);
+            let value = seen.disabled();
             if value <= seen || self.replace(seen, value) {
                 return seen;
             }
         }
+    }
+
+    /// The last value in the order of all changes.
+    pub(super) fn latest(&self) -> StateValue {
+        StateValue(self.0.fetch_max(0, Ordering::SeqCst))
+    }
+
+    /// Sets or clears the suspicion of an open limit whose state is still `seen`.
+    pub(super) fn set_suspected(&self, seen: StateValue, suspected: bool) {
+        let deadline = if suspected { StateValue::SUSPECTED } else { 0 };
+        let value = StateValue::pack(seen.generation(), deadline);
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        // If it fails, the limit was marked or another thread has done the same.
+        let _ = self.0.compare_exchange(seen.0, value.0, success, failure);
     }
 
     /// Marks the key as removed. No later operation changes that.

@@ -2,28 +2,31 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::atomic_state::{Deadline, StateValue};
 use super::block::StateRef;
-use super::cooldown::{CooldownRules, doubled};
-use super::probe_schedule::{Plan, ProbeSchedule};
+use super::cooldown::CooldownRules;
+use super::pool_probes::PoolProbes;
+use super::probe_interval::ProbeRules;
+use super::probe_schedule::{Plan, ProbeSchedule, ProbeToken};
+use super::trust::{Suspicion, Trust};
 use super::{KeyState, Marked};
 use crate::pool::clock::{Clock, LazyNow};
 use crate::pool::reason::{Cause, Reason};
-use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 /// What all limits of a pool have in common.
 #[derive(Debug)]
 pub(in crate::pool) struct LimitConfig {
     pub(in crate::pool) clock: Clock,
     pub(in crate::pool) cooldown: CooldownRules,
-    pub(in crate::pool) probe_after: Option<Duration>,
+    pub(in crate::pool) probes: ProbeRules,
+    pub(in crate::pool) pool_probes: PoolProbes,
     pub(in crate::pool) slow_start: Option<Duration>,
 }
 
 impl LimitConfig {
-    const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+    /// A probe without a result blocks others for this long.
+    const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Whether a limit that reopened at `since` still admits one request at a time.
     pub(in crate::pool) fn is_in_slow_start(&self, since: u64, now: &mut LazyNow) -> bool {
@@ -33,21 +36,44 @@ impl LimitConfig {
         })
     }
 
-    /// When an unusable limit is probed next. 0 means never.
-    fn next_probe(&self, now: Instant, doublings: u32) -> u64 {
-        self.probe_after.map_or(0, |after| {
-            let interval = doubled(after, doublings).min(after.max(Self::MAX_PROBE_INTERVAL));
-            self.clock.deadline(now, interval).max(1)
+    /// When a key is probed next that refused so many probes. 0 means never.
+    fn next_probe(&self, refused: u32, now: &mut LazyNow) -> u64 {
+        self.after(self.probes.interval(refused), now)
+    }
+
+    /// When a pool without a usable key is probed next. 0 means never.
+    pub(in crate::pool) fn next_pool_probe(&self, refused: u32, now: &mut LazyNow) -> u64 {
+        self.after(self.probes.pool_interval(refused), now)
+    }
+
+    fn after(&self, interval: Option<Duration>, now: &mut LazyNow) -> u64 {
+        interval.map_or(0, |interval| {
+            self.clock.deadline(now.get(), interval).max(1)
         })
+    }
+
+    /// When a probe that is taken now expires.
+    pub(in crate::pool) fn probe_expires(&self, now: &mut LazyNow) -> u64 {
+        self.clock.deadline(now.get(), Self::PROBE_TIMEOUT)
+    }
+
+    /// How long until a pool without a usable key is probed. `None` if never, or if that is now.
+    pub(in crate::pool) fn pool_probe_in(&self, now: &mut LazyNow) -> Option<Duration> {
+        let due = Some(self.pool_probes.plan().due).filter(|due| *due != 0)?;
+        self.probes.after?;
+        self.clock.remaining(due, now)
+    }
+
+    pub(in crate::pool) fn is_due(&self, plan: Plan, now: &mut LazyNow) -> bool {
+        plan.due != 0 && self.clock.has_come(plan.due, now)
     }
 }
 
 pub(in crate::pool) struct Limit {
     state: StateRef,
-    pub(in crate::pool) probes: ProbeSchedule,
-    /// Cooldowns of unknown length since the last success.
-    repeated: AtomicU32,
-    /// The reason of the last mark: its index plus one.
+    trust: Trust,
+    probes: ProbeSchedule,
+    /// The reason of the last mark or suspicion: its index plus one.
     reason: AtomicU8,
 }
 
@@ -69,9 +95,22 @@ pub(in crate::pool) enum Availability {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::pool) struct LimitProbe {
     /// The limit's state when the probe began.
-    pub(in crate::pool) seen: StateValue,
-    /// Whether the limit was closed, and not merely reopened.
-    was_closed: bool,
+    seen: StateValue,
+    token: ProbeToken,
+    pub(in crate::pool) kind: ProbeKind,
+}
+
+/// What a probe is to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) enum ProbeKind {
+    /// Whether a permanent mark still applies.
+    Permanent,
+    /// Whether a cooldown can end early.
+    CoolingDown,
+    /// Whether a suspected key works.
+    Suspected,
+    /// Whether a cooldown has really ended. Such a limit is open anyway.
+    Reopened,
 }
 
 /// The result of [`Limit::take_probe`].
@@ -88,8 +127,8 @@ impl Limit {
     pub(in crate::pool) fn new(state: StateRef) -> Self {
         Self {
             state,
+            trust: Trust::new(),
             probes: ProbeSchedule::new(),
-            repeated: AtomicU32::new(0),
             reason: AtomicU8::new(0),
         }
     }
@@ -103,7 +142,7 @@ impl Limit {
         &self.state
     }
 
-    /// Whether it is valid and not marked in its present generation.
+    /// Whether it is valid, not suspected, and not marked in its present generation.
     #[inline]
     pub(in crate::pool) fn is_open(&self) -> bool {
         self.state.load().deadline() == Deadline::None
@@ -115,28 +154,38 @@ impl Limit {
         now: &mut LazyNow,
     ) -> Availability {
         let state = self.state.load();
-        judge(state, || self.probes.plan(state), config, now)
-    }
-
-    /// Whether a request can use or probe it.
-    pub(in crate::pool) fn is_available(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
-        let state = self.state.load();
-        let plan = self.probes.plan(state);
-        match judge(state, || plan, config, now) {
-            Availability::Open | Availability::ProbeDue => true,
-            Availability::Reopened { .. } => !plan.taken,
-            Availability::Closed => false,
+        match state.deadline() {
+            Deadline::None | Deadline::Suspected => return Availability::Open,
+            Deadline::At(since) if config.clock.has_come(since, now) => {
+                return Availability::Reopened { since };
+            }
+            Deadline::Disabled => return Availability::Closed,
+            Deadline::At(_) | Deadline::Permanent => {}
+        }
+        if config.probes.after.is_some() && config.is_due(self.probes.plan(state), now) {
+            Availability::ProbeDue
+        } else {
+            Availability::Closed
         }
     }
 
     pub(in crate::pool) fn state(&self, config: &LimitConfig, now: &mut LazyNow) -> KeyState {
         match self.state.load().deadline() {
-            Deadline::None => KeyState::Valid,
-            Deadline::Never => KeyState::Permanent,
+            Deadline::None | Deadline::Suspected => KeyState::Valid,
+            Deadline::Permanent | Deadline::Disabled => KeyState::Permanent,
             Deadline::At(deadline) => match config.clock.remaining(deadline, now) {
                 None => KeyState::Valid,
                 Some(retry_after) => KeyState::Temporary { retry_after },
             },
+        }
+    }
+
+    /// When it is due for a probe, in milliseconds since the pool's epoch. 0 means never.
+    pub(in crate::pool) fn probe_due_at(&self) -> u64 {
+        let state = self.state.load();
+        match state.deadline() {
+            Deadline::None | Deadline::Suspected | Deadline::Disabled => 0,
+            Deadline::At(_) | Deadline::Permanent => self.probes.plan(state).due,
         }
     }
 
@@ -148,19 +197,34 @@ impl Limit {
     ) -> Option<Duration> {
         let state = self.state.load();
         let reopens = match state.deadline() {
-            Deadline::None => return Some(Duration::ZERO),
+            Deadline::None | Deadline::Suspected => return Some(Duration::ZERO),
+            Deadline::Disabled => return None,
             Deadline::At(deadline) => Some(deadline),
-            Deadline::Never => None,
+            Deadline::Permanent => None,
         };
         let due = Some(self.probes.plan(state).due).filter(|due| *due != 0);
         let soonest = reopens.into_iter().chain(due).min()?;
         Some(config.clock.remaining(soonest, now).unwrap_or_default())
     }
 
-    /// The reason of the last mark.
+    /// The reason of the last mark or suspicion.
     pub(in crate::pool) fn reason(&self) -> Option<Reason> {
         let at = self.reason.load(Ordering::Relaxed).checked_sub(1)?;
         Reason::ALL.get(usize::from(at)).copied()
+    }
+
+    pub(in crate::pool) fn suspicions(&self) -> u32 {
+        self.trust.suspicions()
+    }
+
+    pub(in crate::pool) fn is_proven(&self) -> bool {
+        self.trust.is_proven()
+    }
+
+    /// Whether a success changes nothing.
+    #[inline]
+    pub(in crate::pool) fn is_settled(&self) -> bool {
+        self.trust.is_settled()
     }
 
     /// Lets the limit cool down for `wait`, or for the default. Also returns how long that is.
@@ -187,8 +251,9 @@ impl Limit {
             Marked::Extended
         };
         // A burst of refusals counts once: only the first one changes the state.
-        if hint.is_none() && marked == Marked::Transitioned {
-            self.repeated.fetch_add(1, Ordering::Relaxed);
+        let doubles = config.cooldown.exponential.is_some();
+        if doubles && hint.is_none() && marked == Marked::Transitioned {
+            self.trust.add_repeated();
         }
         if marked != Marked::Unchanged {
             let was_valid = marked == Marked::Transitioned;
@@ -199,9 +264,8 @@ impl Limit {
 
     /// How many cooldowns of unknown length came before this one.
     fn repeated(&self, config: &LimitConfig, now: &mut LazyNow) -> u32 {
-        let repeated = self.repeated.load(Ordering::Relaxed);
-        let exponential = config.cooldown.exponential.is_some();
-        if !exponential || is_valid(self.state.load(), config.clock, now) {
+        let repeated = self.trust.repeated();
+        if is_valid(self.state.load(), config.clock, now) {
             repeated
         } else {
             // The present cooldown is counted already.
@@ -235,14 +299,21 @@ impl Limit {
         now: &mut LazyNow,
     ) {
         self.record_reason(cause.reason);
-        if config.probe_after.is_some() {
-            let now = now.get();
-            self.probes.update(state, |plan| {
-                if was_valid {
-                    plan.doublings = 0;
-                }
-                plan.due = config.next_probe(now, plan.doublings);
-            });
+        let is_permanent = state.deadline() == Deadline::Permanent;
+        if !is_permanent && !config.probes.probes_cooldowns || config.probes.after.is_none() {
+            return;
+        }
+        // An extended cooldown continues its series of probes.
+        let refused = match was_valid || is_permanent {
+            true => 0,
+            false => self.probes.plan(state).doublings,
+        };
+        let due = config.next_probe(refused, now);
+        self.probes
+            .update(state, |plan| (plan.doublings, plan.due) = (refused, due));
+        config.pool_probes.is_due_at(self.probe_due_at());
+        if is_permanent {
+            config.pool_probes.start(config.next_pool_probe(0, now));
         }
     }
 
@@ -269,6 +340,73 @@ impl Limit {
         }
     }
 
+    /// Records a refusal that may be the request's fault. The limit stays open.
+    pub(in crate::pool) fn suspect(
+        &self,
+        config: &LimitConfig,
+        generation: u32,
+        cause: Cause,
+    ) -> Suspicion {
+        let state = self.state.load();
+        if state.generation() != generation {
+            return Suspicion::VOID;
+        }
+        let suspicion = self.trust.suspect();
+        if suspicion.count == 1 && is_suspectable(state) {
+            self.record_reason(cause.reason);
+            let due = config.next_probe(0, &mut LazyNow::default());
+            self.probes
+                .update(state, |plan| (plan.doublings, plan.due) = (0, due));
+        }
+        self.show_suspicion();
+        suspicion
+    }
+
+    /// Marks the limit permanently if the suspicion still stands.
+    pub(in crate::pool) fn convict(
+        &self,
+        config: &LimitConfig,
+        generation: u32,
+        suspicion: Suspicion,
+        cause: Cause,
+    ) -> Marked {
+        if !self.trust.convict(suspicion) {
+            return Marked::Unchanged;
+        }
+        let marked = self.mark_permanently(config, generation, cause);
+        self.show_suspicion();
+        marked
+    }
+
+    /// Records a success. Returns whether the key was suspected.
+    pub(in crate::pool) fn succeed(&self, config: &LimitConfig, generation: u32) -> bool {
+        // A late success proves nothing about a cooldown that began after it.
+        let state = self.state.load();
+        let now = &mut LazyNow::default();
+        let resets_repeated =
+            state.generation() == generation && is_valid(state, config.clock, now);
+        let cleared = self.trust.succeed(resets_repeated);
+        self.show_suspicion();
+        cleared > 0
+    }
+
+    /// Makes the state show whether there is a suspicion, so that the common path does not have to
+    /// read the trust as well.
+    fn show_suspicion(&self) {
+        loop {
+            // Whoever changes one of the two last sees the other's last value here.
+            let is_suspected = self.trust.is_suspected_at_last();
+            let seen = self.state.latest();
+            match (seen.deadline(), is_suspected) {
+                (Deadline::None, true) | (Deadline::Suspected, false) => {
+                    self.state.set_suspected(seen, is_suspected);
+                }
+                _ => return,
+            }
+            // Another thread may have changed the trust in between.
+        }
+    }
+
     /// Marks the limit permanently on behalf of an operator. It is never probed.
     pub(in crate::pool) fn disable(&self) -> Marked {
         let before = self.state.disable();
@@ -277,15 +415,20 @@ impl Limit {
         }
         self.record_reason(Reason::Operator);
         match before.deadline() {
-            Deadline::Never => Marked::Unchanged,
-            Deadline::None | Deadline::At(_) => Marked::Transitioned,
+            Deadline::Permanent | Deadline::Disabled => Marked::Unchanged,
+            Deadline::None | Deadline::Suspected | Deadline::At(_) => Marked::Transitioned,
         }
     }
 
     /// Whether an operator disabled it.
     #[cfg(feature = "serde")]
     pub(in crate::pool) fn is_disabled(&self) -> bool {
-        self.reason() == Some(Reason::Operator) && self.probes.plan(self.value()).due == 0
+        self.value().deadline() == Deadline::Disabled && !self.is_removed()
+    }
+
+    /// Whether it is permanently marked, but not disabled.
+    pub(in crate::pool) fn is_permanent(&self) -> bool {
+        self.value().deadline() == Deadline::Permanent
     }
 
     /// Opens the limit, whatever its mark. Returns whether it was closed.
@@ -295,26 +438,14 @@ impl Limit {
             let seen = self.state.load();
             let was_closed = !is_valid(seen, config.clock, &mut now);
             if seen.deadline() == Deadline::None || self.state.reinstate(seen) {
-                self.repeated.store(0, Ordering::Relaxed);
+                self.trust.reset(!was_closed && self.trust.is_proven());
+                self.show_suspicion();
                 return was_closed;
             }
             if self.state.load() == seen {
                 // Its generations are used up, or its key was removed.
                 return false;
             }
-        }
-    }
-
-    /// Records that a request with this limit's key succeeded.
-    pub(in crate::pool) fn succeed(&self, config: &LimitConfig, generation: u32) {
-        if self.repeated.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        // A late success proves nothing about a cooldown that began after it.
-        let state = self.state.load();
-        let now = &mut LazyNow::default();
-        if state.generation() == generation && is_valid(state, config.clock, now) {
-            self.repeated.store(0, Ordering::Relaxed);
         }
     }
 
@@ -326,86 +457,123 @@ impl Limit {
         self.state.load() == StateValue::REMOVED
     }
 
-    /// Takes the right to probe the limit, if it is due or has just reopened.
-    pub(in crate::pool) fn take_probe(&self, config: &LimitConfig, now: &mut LazyNow) -> Taken {
+    /// Whether a suspected limit is due for a probe.
+    pub(in crate::pool) fn is_suspect_due(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
+        let state = self.state.load();
+        config.probes.after.is_some()
+            && is_suspectable(state)
+            && config.is_due(self.probes.plan(state), now)
+    }
+
+    /// Whether another request is watching how the reopened limit does.
+    pub(in crate::pool) fn is_taken(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
+        let plan = self.probes.plan(self.state.load());
+        plan.taken && !config.is_due(plan, now)
+    }
+
+    /// How many probes refused it since its mark.
+    pub(in crate::pool) fn refused_probes(&self) -> u32 {
+        self.probes.plan(self.state.load()).doublings
+    }
+
+    /// Takes the right to probe the limit: if it is due or has just reopened, or in any case if the
+    /// probe is `forced`.
+    pub(in crate::pool) fn take_probe(
+        &self,
+        config: &LimitConfig,
+        forced: bool,
+        now: &mut LazyNow,
+    ) -> Taken {
         let seen = self.state.load();
         let plan = self.probes.plan(seen);
-        let was_closed = match judge(seen, || plan, config, now) {
-            Availability::Open => return Taken::Open,
-            Availability::Closed => return Taken::Refused,
-            Availability::Reopened { .. } => false,
-            Availability::ProbeDue => true,
+        let is_taken = plan.taken && !config.is_due(plan, now);
+        let is_due = !is_taken && (forced || config.is_due(plan, now));
+        let kind = match seen.deadline() {
+            Deadline::None => return Taken::Open,
+            Deadline::Suspected if is_due => ProbeKind::Suspected,
+            Deadline::Suspected => return Taken::Open,
+            Deadline::At(since) if config.clock.has_come(since, now) => ProbeKind::Reopened,
+            Deadline::At(_) if is_due => ProbeKind::CoolingDown,
+            Deadline::Permanent if is_due => ProbeKind::Permanent,
+            Deadline::At(_) | Deadline::Permanent | Deadline::Disabled => return Taken::Refused,
         };
-        if self.probes.take(seen, plan) {
-            Taken::Probe(LimitProbe { seen, was_closed })
-        } else {
-            Taken::Refused
+        if is_taken {
+            return Taken::Refused;
+        }
+        let expires = match kind {
+            ProbeKind::Reopened => StateValue::LATEST,
+            _ => config.probe_expires(now),
+        };
+        match self.probes.take(seen, plan, expires) {
+            Some(token) => {
+                config.pool_probes.is_due_at(self.probe_due_at());
+                Taken::Probe(LimitProbe { seen, token, kind })
+            }
+            None => Taken::Refused,
         }
     }
 
-    /// Ends a probe that succeeded. Returns whether the limit is open now; a newer mark survives.
-    pub(in crate::pool) fn probe_succeeded(&self, probe: LimitProbe) -> bool {
+    /// Ends a probe that proved that the key works. Returns whether the limit is open now; a newer
+    /// mark survives.
+    pub(in crate::pool) fn probe_succeeded(&self, probe: LimitProbe, config: &LimitConfig) -> bool {
+        if probe.kind == ProbeKind::Suspected {
+            self.probes.finish(probe.token, |plan| plan.due = 0);
+            return false;
+        }
         let reinstated = self.state.reinstate(probe.seen);
         if reinstated {
-            self.repeated.store(0, Ordering::Relaxed);
+            self.trust.reset(true);
+            self.show_suspicion();
         } else {
-            self.probe_dropped(probe);
+            self.probe_dropped(probe, config);
         }
         reinstated
     }
 
-    /// Ends a probe. The next one is due after the same interval, doubled `doublings` times.
+    /// Ends a probe without proof. If the key was refused for the same cause as before, the interval
+    /// doubles.
     pub(in crate::pool) fn probe_failed(
         &self,
         probe: LimitProbe,
         config: &LimitConfig,
-        doublings: u32,
+        refused: Option<Reason>,
     ) {
-        let now = LazyNow::default().get();
-        self.probes.update(probe.seen, |plan| {
-            plan.taken = false;
-            if probe.was_closed {
-                plan.doublings += doublings;
-                plan.due = config.next_probe(now, plan.doublings);
-            }
+        if probe.kind == ProbeKind::Reopened {
+            self.probe_dropped(probe, config);
+            return;
+        }
+        let is_same = refused.is_some() && refused == self.reason();
+        self.probes.finish(probe.token, |plan| {
+            plan.doublings += u32::from(is_same);
+            plan.due = config.next_probe(plan.doublings, &mut LazyNow::default());
         });
+        config.pool_probes.is_due_at(self.probe_due_at());
     }
 
     /// Ends a probe without a result. The next request can probe.
-    pub(in crate::pool) fn probe_dropped(&self, probe: LimitProbe) {
-        self.probes.update(probe.seen, |plan| plan.taken = false);
+    pub(in crate::pool) fn probe_dropped(&self, probe: LimitProbe, config: &LimitConfig) {
+        let due = match probe.kind {
+            ProbeKind::Reopened => 0,
+            _ => PAST,
+        };
+        self.probes.finish(probe.token, |plan| plan.due = due);
+        config.pool_probes.is_due_at(self.probe_due_at());
     }
 }
 
-fn judge(
-    state: StateValue,
-    plan: impl FnOnce() -> Plan,
-    config: &LimitConfig,
-    now: &mut LazyNow,
-) -> Availability {
-    match state.deadline() {
-        Deadline::None => return Availability::Open,
-        Deadline::At(since) if config.clock.has_come(since, now) => {
-            return Availability::Reopened { since };
-        }
-        Deadline::At(_) | Deadline::Never => {}
-    }
-    if config.probe_after.is_none() {
-        return Availability::Closed;
-    }
-    let plan = plan();
-    if plan.due != 0 && !plan.taken && config.clock.has_come(plan.due, now) {
-        Availability::ProbeDue
-    } else {
-        Availability::Closed
-    }
+/// A time that every pool has reached.
+const PAST: u64 = 1;
+
+/// Whether a suspicion shows in the state. Otherwise the limit has a mark, which has its own plan.
+fn is_suspectable(state: StateValue) -> bool {
+    matches!(state.deadline(), Deadline::None | Deadline::Suspected)
 }
 
 #[inline]
 pub(in crate::pool) fn is_valid(state: StateValue, clock: Clock, now: &mut LazyNow) -> bool {
     match state.deadline() {
-        Deadline::None => true,
-        Deadline::Never => false,
+        Deadline::None | Deadline::Suspected => true,
+        Deadline::Permanent | Deadline::Disabled => false,
         Deadline::At(deadline) => clock.has_come(deadline, now),
     }
 }

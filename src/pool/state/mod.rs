@@ -4,19 +4,26 @@ mod atomic_state;
 mod block;
 mod cooldown;
 mod limit;
+mod pool_probes;
+mod probe_interval;
 mod probe_schedule;
+mod trust;
 
 use std::time::Duration;
 
 #[cfg(test)]
-pub(super) use self::atomic_state::StateValue;
-#[cfg(test)]
-pub(super) use self::atomic_state::{AtomicState, Deadline};
+pub(super) use self::atomic_state::{AtomicState, Deadline, StateValue};
 pub(super) use self::block::{StateRef, StateRun};
 pub(super) use self::cooldown::CooldownRules;
-pub(super) use self::limit::{Availability, Limit, LimitConfig, LimitProbe, Taken, is_valid};
+pub(super) use self::limit::{
+    Availability, Limit, LimitConfig, LimitProbe, ProbeKind, Taken, is_valid,
+};
+pub(super) use self::pool_probes::PoolProbes;
+pub(super) use self::probe_interval::ProbeRules;
 #[cfg(test)]
 pub(super) use self::probe_schedule::ProbeSchedule;
+pub(super) use self::probe_schedule::ProbeToken;
+pub(crate) use self::trust::Suspicion;
 
 /// What a mark changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
-//! When an unusable limit is probed. One request at a time probes it.
+//! When a limit is probed. One request at a time probes it, for at most five seconds.
 //!
-//! A second atomic value next to the limit's state:
+//! An atomic value next to the limit's state:
 //! `due (40 bits) | generation (16) | doublings (7) | taken (1)`. It belongs to one generation of the
-//! state and is void in any other, so nothing has to be taken back.
+//! state and is void in any other, so nothing has to be taken back. While a probe is taken, `due` is
+//! the time at which another request may take it over.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +15,7 @@ const DOUBLINGS_MASK: u64 = 0x7f;
 const GENERATION_SHIFT: u32 = 8;
 const DUE_SHIFT: u32 = 24;
 
+#[derive(Debug)]
 pub(in crate::pool) struct ProbeSchedule(AtomicU64);
 
 /// One value of a [`ProbeSchedule`].
@@ -27,6 +29,10 @@ pub(in crate::pool) struct Plan {
     /// Whether a request is probing now.
     pub(in crate::pool) taken: bool,
 }
+
+/// The right to finish the probe that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct ProbeToken(u64);
 
 impl Plan {
     fn empty(state: StateValue) -> Self {
@@ -65,21 +71,38 @@ impl ProbeSchedule {
         read(self.0.load(Ordering::Relaxed), state)
     }
 
-    /// Takes the probe unless the `plan` has changed. Exactly one of several concurrent calls
-    /// succeeds.
-    pub(in crate::pool) fn take(&self, state: StateValue, plan: Plan) -> bool {
+    /// Takes the probe until `expires`, unless the `plan` has changed. Exactly one of several
+    /// concurrent calls succeeds.
+    pub(in crate::pool) fn take(
+        &self,
+        state: StateValue,
+        plan: Plan,
+        expires: u64,
+    ) -> Option<ProbeToken> {
         let value = self.0.load(Ordering::Relaxed);
+        if is_newer(value, state) || read(value, state) != plan {
+            return None;
+        }
         let taken = Plan {
             taken: true,
+            due: expires,
             ..plan
         };
-        !plan.taken
-            && !is_newer(value, state)
-            && read(value, state) == plan
-            && self.replace(value, taken)
+        self.replace(value, taken)
+            .then_some(ProbeToken(taken.pack()))
     }
 
-    /// Changes the plan of the generation of `state`, unless a newer generation has begun.
+    /// Ends the probe that `token` stands for, unless it has expired and was taken over, or the limit
+    /// was marked in the meantime.
+    pub(in crate::pool) fn finish(&self, token: ProbeToken, change: impl FnOnce(&mut Plan)) {
+        let mut plan = Plan::unpack(token.0);
+        plan.taken = false;
+        change(&mut plan);
+        self.replace(token.0, plan);
+    }
+
+    /// Changes the plan of the generation of `state`, unless a newer generation has begun. A probe in
+    /// progress loses its right to finish.
     pub(in crate::pool) fn update(&self, state: StateValue, change: impl Fn(&mut Plan)) {
         loop {
             let value = self.0.load(Ordering::Relaxed);
@@ -87,6 +110,7 @@ impl ProbeSchedule {
                 return;
             }
             let mut plan = read(value, state);
+            plan.taken = false;
             change(&mut plan);
             if self.replace(value, plan) {
                 return;
@@ -96,7 +120,7 @@ impl ProbeSchedule {
 
     fn replace(&self, seen: u64, by: Plan) -> bool {
         self.0
-            .compare_exchange(seen, by.pack(), Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(seen, by.pack(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 }

@@ -92,7 +92,7 @@ impl World {
             }
         }
         if let Some(time) = rules.probe_after {
-            pool = pool.probe_after(time);
+            pool = pool.probe_after(time).without_probe_jitter();
         }
         if let Some(time) = rules.slow_start {
             pool = pool.slow_start(time);
@@ -104,9 +104,6 @@ impl World {
         let mut layer = KeyFailoverLayer::new(Dialect, Arc::clone(&pool));
         if let Some(attempts) = rules.max_attempts.and_then(NonZeroUsize::new) {
             layer = layer.max_attempts(attempts);
-        }
-        if let Some(keys) = rules.common_cause.and_then(NonZeroUsize::new) {
-            layer = layer.common_cause(keys);
         }
         let upstream = Upstream::default();
         upstream.0.lock().unwrap().is_ready = true;

@@ -119,7 +119,7 @@ async fn keys_of_a_group_share_one_exponential_cooldown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_successful_probe_resets_the_exponential_cooldown() {
-    let (pool, mut harness) = harness(builder().probe_after(5 * SECOND));
+    let (pool, mut harness) = harness(builder().probe_after(5 * SECOND).without_probe_jitter());
     cooldown(&pool, &mut harness).await;
     harness.run([response(429)]);
     assert_eq!(pool.states()[0], cooling_down(20 * SECOND));

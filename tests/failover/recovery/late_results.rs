@@ -11,7 +11,11 @@ use tower_key_failover::pool::{KeyPool, KeyState};
 const TIME: Duration = Duration::from_secs(600);
 
 fn harness() -> (Arc<KeyPool>, Harness) {
-    let pool = KeyPool::builder().key("k0").key("k1").probe_after(TIME);
+    let pool = KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .probe_after(TIME)
+        .without_probe_jitter();
     let pool = Arc::new(pool.build().unwrap());
     let harness = Harness::new(&layer(&pool));
     (pool, harness)

@@ -1,6 +1,5 @@
 //! Keys that recover, and requests that wait for them.
 
-mod common_cause;
 mod exponential_cooldown;
 mod inspection_during_cooldown;
 mod late_results;

@@ -13,10 +13,15 @@ use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyPoolBuilder, KeyState};
 
 const TIME: Duration = Duration::from_secs(600);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn builder() -> KeyPoolBuilder {
-    KeyPool::builder().key("k0").key("k1").probe_after(TIME)
+    KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .probe_after(TIME)
+        .without_probe_jitter()
 }
 
 /// A pool whose first key is out, and a harness over it.
@@ -65,8 +70,8 @@ async fn a_cooldown_shorter_than_probe_after_is_not_probed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_it_is_asked_for_nothing_is_tried() {
-    let pool = Arc::new(KeyPool::new(["k0", "k1"]).unwrap());
+async fn no_key_is_probed_if_probes_are_turned_off() {
+    let pool = Arc::new(builder().probe_after(None).build().unwrap());
     let mut harness = Harness::new(&layer(&pool));
     harness.keys([response(401), response(200)]);
     advance(30 * DAY).await;
@@ -123,7 +128,7 @@ async fn a_failed_probe_restores_the_old_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_doubles_the_time_until_it_is_a_day() {
+async fn each_refused_probe_doubles_the_interval_up_to_an_hour() {
     let (_, mut harness) = refused(response(401));
     let mut gap = TIME;
     for _ in 0..10 {
@@ -135,9 +140,9 @@ async fn each_failure_doubles_the_time_until_it_is_a_day() {
             ["k0", "k1"],
             "after {gap:?}"
         );
-        gap = (2 * gap).min(DAY);
+        gap = (2 * gap).min(HOUR);
     }
-    assert_eq!(gap, DAY);
+    assert_eq!(gap, HOUR);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,6 +221,7 @@ async fn a_request_that_cannot_be_replayed_carries_no_probe_while_a_key_is_valid
 async fn any_request_can_carry_a_probe_if_no_key_is_valid() {
     let (pool, _) = due().await;
     key(&pool, 1).mark_permanent();
+    advance(SECOND).await;
     let mut harness = Harness::new(&layer(&pool).max_replay_bytes(3));
     let (keys, _) = harness.run_request(request("long"), [response(200)]);
     assert_eq!(keys, ["k0"]);
@@ -224,7 +230,12 @@ async fn any_request_can_carry_a_probe_if_no_key_is_valid() {
 #[tokio::test(start_paused = true)]
 async fn a_request_carries_no_probe_if_the_only_valid_key_refused_it() {
     let pool = KeyPool::builder().key("k0").key("k1").key("k2");
-    let pool = Arc::new(pool.probe_after(2 * SECOND).build().unwrap());
+    let pool = Arc::new(
+        pool.probe_after(2 * SECOND)
+            .without_probe_jitter()
+            .build()
+            .unwrap(),
+    );
     key(&pool, 0).mark_permanent();
     let mut harness = Harness::new(&layer(&pool).wait_for_key(9 * SECOND));
     let mut request = harness.send();
@@ -247,7 +258,11 @@ async fn a_due_key_that_cannot_be_probed_does_not_hide_another() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = pool.key("k2").probe_after(TIME).slow_start(TIME);
+    let pool = pool
+        .key("k2")
+        .probe_after(TIME)
+        .without_probe_jitter()
+        .slow_start(TIME);
     let pool = Arc::new(pool.build().unwrap());
     key(&pool, 1).mark_permanent();
     key(&pool, 2).mark_permanent();
@@ -260,20 +275,23 @@ async fn a_due_key_that_cannot_be_probed_does_not_hide_another() {
     let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0");
     key(&pool, 0).mark_permanent();
+    advance(SECOND).await;
     assert_eq!(harness.keys([response(200)]), ["k2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_are_out_for_good_one_request_tries_each_key_that_is_due() {
+async fn a_request_probes_one_key_at_most() {
     let (pool, mut harness) = refused(response(401));
     key(&pool, 1).mark_permanent();
     assert_eq!(harness.send().status(), 502);
     advance(TIME).await;
-    let (keys, response) = harness.run([response(401), response(200)]);
+    let (keys, exhausted) = harness.run([response(401)]);
     assert_eq!(
-        (keys, response.status().as_u16()),
-        (vec!["k0".into(), "k1".into()], 200)
+        (keys, exhausted.status().as_u16()),
+        (vec!["k0".into()], 502)
     );
+    advance(2 * SECOND).await;
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
     assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
 }
 
@@ -308,7 +326,12 @@ async fn a_successful_probe_of_one_key_returns_its_whole_group() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = pool.key("k2").probe_after(TIME).build().unwrap();
+    let pool = pool
+        .key("k2")
+        .probe_after(TIME)
+        .without_probe_jitter()
+        .build()
+        .unwrap();
     let pool = Arc::new(pool);
     let mut harness = Harness::new(&layer(&pool));
     assert_eq!(
@@ -332,7 +355,12 @@ async fn a_permanently_marked_key_of_a_group_is_probed_alone() {
         .group("org")
         .key("k1")
         .group("org");
-    let pool = Arc::new(pool.probe_after(TIME).build().unwrap());
+    let pool = Arc::new(
+        pool.probe_after(TIME)
+            .without_probe_jitter()
+            .build()
+            .unwrap(),
+    );
     let mut harness = Harness::new(&layer(&pool));
     assert_eq!(harness.keys([response(401), response(200)]), ["k0", "k1"]);
     advance(TIME).await;

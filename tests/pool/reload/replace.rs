@@ -75,7 +75,11 @@ async fn a_removed_key_is_permanent_for_all_its_handles() {
 #[tokio::test(start_paused = true)]
 async fn nothing_returns_a_removed_key() {
     let pool = KeyPool::builder().key("k0").key("k1");
-    let pool = pool.probe_after(SECOND).build().unwrap();
+    let pool = pool
+        .probe_after(SECOND)
+        .without_probe_jitter()
+        .build()
+        .unwrap();
     let gone = key(&pool, 0);
     gone.mark_temporary(Some(9 * SECOND));
     pool.replace_keys(["k1"]).unwrap();

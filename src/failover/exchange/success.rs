@@ -1,0 +1,93 @@
+//! A success clears the suspicion of its key, convicts the keys that the request suspects, and ends a
+//! probe. Some responses succeed only with their first event or their trailers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::response;
+use http_body::Body;
+
+use super::Exchange;
+use crate::failover::late_success::LateSuccess;
+use crate::failover::response_body::BodyKind;
+use crate::failover::suspicions::Suspicions;
+use crate::policy::{ProviderPolicy, Success};
+use crate::pool::{Key, Probe};
+
+/// What a success, or its absence, decides.
+pub(in crate::failover) struct Pending {
+    key: Key,
+    suspicions: Suspicions,
+    probe: Option<Box<Probe>>,
+}
+
+impl Pending {
+    pub(in crate::failover) fn decide(mut self, is_success: bool) {
+        if is_success {
+            self.key.succeed();
+            self.suspicions.convict(&self.key);
+        }
+        match self.probe {
+            Some(probe) if is_success => probe.succeeded(),
+            Some(probe) => probe.inconclusive(),
+            None => {}
+        }
+    }
+}
+
+impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
+    /// Records that a response is forwarded. Returns what its body still has to decide.
+    pub(super) fn record_forwarded<R>(
+        &mut self,
+        head: &response::Parts,
+        body: &BodyKind<R>,
+    ) -> Option<LateSuccess>
+    where
+        R: Body<Data = Bytes>,
+    {
+        let policy = &self.config.policy;
+        let current = self.current.as_mut().expect("an attempt has a key");
+        current.key.record_served();
+        let success = policy.success(head);
+        if success == Success::Yes && self.progress.is_none() && current.probe.is_none() {
+            // The usual case.
+            current.key.succeed();
+            return None;
+        }
+        let pending = Pending {
+            key: current.key.clone(),
+            suspicions: self
+                .progress
+                .as_mut()
+                .map(|progress| std::mem::take(&mut progress.suspicions))
+                .unwrap_or_default(),
+            probe: current.probe.take(),
+        };
+        let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
+        if !is_late {
+            pending.decide(success == Success::Yes);
+            return None;
+        }
+        if let BodyKind::Inspected { body } = body {
+            let policy = &self.config.policy;
+            if body.show(&head.headers, |body| policy.success_in_body(head, body)) {
+                pending.decide(true);
+                return None;
+            }
+        }
+        let policy = Arc::clone(policy);
+        let head = copy(head);
+        Some(LateSuccess::new(success, pending, move |body| {
+            policy.success_in_body(&head, body)
+        }))
+    }
+}
+
+/// What a policy needs of a head that the caller gets.
+fn copy(head: &response::Parts) -> response::Parts {
+    let (mut copy, ()) = http::Response::new(()).into_parts();
+    copy.status = head.status;
+    copy.version = head.version;
+    copy.headers.clone_from(&head.headers);
+    copy
+}

@@ -1,0 +1,28 @@
+//! A 401 does not kill a key that works: a permanent mark by a 401 (HTTP's, or gRPC's
+//! `UNAUTHENTICATED`) on a key that has succeeded since it was added or returned to service is only a
+//! suspicion.
+
+use http::StatusCode;
+
+use crate::policy::{Mark, MarkKind, Verdict};
+use crate::pool::{Key, Reason};
+
+/// The verdict on a response to an attempt with `key`.
+pub(super) fn weigh(verdict: Verdict, status: StatusCode, key: &Key) -> Verdict {
+    match verdict {
+        Verdict::Failover(mark)
+            if mark.kind() == MarkKind::Permanent
+                && is_unauthorized(mark, status)
+                && key.is_proven() =>
+        {
+            Verdict::Failover(Mark::suspect().because(mark.reason(status)))
+        }
+        verdict => verdict,
+    }
+}
+
+/// Whether the provider did not accept the credential. gRPC says so under the HTTP status 200.
+pub(super) fn is_unauthorized(mark: Mark, status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED
+        || status == StatusCode::OK && mark.reason(status) == Reason::Unauthorized
+}
