@@ -28,6 +28,8 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     pub client_token: Option<SecretString>,
     pub admin_token: Option<SecretString>,
+    /// Whether anyone who can connect may use the keys without a token.
+    pub open: bool,
     pub expose_failover: bool,
     pub limits: Limits,
 }
@@ -78,9 +80,17 @@ impl Config {
             state_file: flags.state_file,
             client_token,
             admin_token,
+            open: flags.open,
             expose_failover: flags.expose_failover,
             limits: flags.limits,
         })
+    }
+}
+
+impl Config {
+    /// Whether only local clients may use the keys. Without a token, nothing else tells clients apart.
+    pub fn is_local_only(&self) -> bool {
+        self.client_token.is_none() && !self.open
     }
 }
 

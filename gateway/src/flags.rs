@@ -14,8 +14,9 @@ const NOTES: &str = "\
 Environment:
   GATEWAY_KEYS          The provider's keys, separated by commas, in the order in which they are tried
   GATEWAY_CLIENT_TOKEN  The token that clients must send, as a bearer token or in `x-api-key`, unless
-                        they bring a key of their own. If unset, anyone who can connect can use the
-                        keys, including web pages in a browser on this machine
+                        they bring a key of their own. If unset, --listen must be on loopback, `Host`
+                        must be a local name, and requests from web pages of other origins get a 403
+                        unless they bring a key; --open removes these limits
   GATEWAY_ADMIN_TOKEN   The bearer token that disables and reinstates keys through --admin. If unset,
                         nobody can
   SSL_CERT_FILE         Certificates that are trusted instead of the system's
@@ -57,6 +58,11 @@ pub struct Flags {
     /// The address that clients connect to; port 0 picks a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: String,
+
+    /// Let anyone who can connect use the keys without a client token, including web pages in a browser.
+    /// Without a token and this flag, --listen must be on loopback, and only local clients are served
+    #[arg(long)]
+    pub open: bool,
 
     /// The address of the admin listener; a port alone means 127.0.0.1. On loopback, only requests to a
     /// local host name are accepted. On other addresses, anyone who can connect can read

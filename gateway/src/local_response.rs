@@ -24,6 +24,7 @@ fn anthropic(status: StatusCode, message: &str) -> Value {
 fn google(status: StatusCode, message: &str) -> Value {
     let name = match status {
         StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
         StatusCode::BAD_REQUEST => "INVALID_ARGUMENT",
         _ => "UNAVAILABLE",
     };
@@ -33,6 +34,7 @@ fn google(status: StatusCode, message: &str) -> Value {
 fn openai(status: StatusCode, message: &str) -> Value {
     let code = match status {
         StatusCode::UNAUTHORIZED => "invalid_api_key",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "forbidden",
         StatusCode::BAD_REQUEST => "invalid_request",
         _ => "server_error",
     };
@@ -45,6 +47,7 @@ fn openai(status: StatusCode, message: &str) -> Value {
 fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "16",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "7",
         StatusCode::BAD_REQUEST => "3",
         _ => "14",
     };
@@ -60,6 +63,7 @@ fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
 fn kind(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
         StatusCode::BAD_REQUEST => "invalid_request_error",
         _ => "api_error",
     }

@@ -12,6 +12,7 @@
 //!
 //! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
 //! - `proxy.rs` checks the client token, sets the target and calls the layer;
+//! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
 //! - `upgrade.rs` copies the bytes of WebSocket connections;
@@ -39,6 +40,7 @@ mod flags;
 mod headers;
 mod keys;
 mod local_response;
+mod origin;
 mod policy;
 mod proxy;
 mod reload;
@@ -50,16 +52,17 @@ mod timing;
 mod upgrade;
 mod upstream;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tower::service_fn;
 
 use self::admin::Admin;
-use self::bad_input::BadInput;
+use self::bad_input::{BadInput, bad};
 use self::config::Config;
 use self::failovers::Failovers;
 use self::proxy::Proxy;
@@ -80,6 +83,8 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), BadInput> {
     let config = Config::read()?;
+    let mut signals = signals::Stop::new()?;
+    let listener = listen("--listen", &config.listen, config.is_local_only()).await?;
     let failovers = Arc::new(Failovers::default());
     let proxy = Arc::new(Proxy::new(&config, Arc::clone(&failovers)));
     let serving = Arc::clone(&proxy);
@@ -88,10 +93,8 @@ async fn run() -> Result<(), BadInput> {
         async move { proxy.forward(request).await }
     });
 
-    let mut signals = signals::Stop::new()?;
-    let listener = listen("--listen", &config.listen).await?;
     let admin_listener = match &config.admin {
-        Some(address) => Some(listen("--admin", address).await?),
+        Some(address) => Some(listen("--admin", address, false).await?),
         None => None,
     };
     #[cfg(feature = "serde")]
@@ -152,7 +155,15 @@ async fn run() -> Result<(), BadInput> {
     Ok(())
 }
 
-async fn listen(flag: &str, address: &str) -> Result<TcpListener, BadInput> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| BadInput(format!("{flag} {address}: {error}")))
+async fn listen(flag: &str, address: &str, needs_loopback: bool) -> Result<TcpListener, BadInput> {
+    let failed = |error| BadInput(format!("{flag} {address}: {error}"));
+    let addresses: Vec<_> = lookup_host(address).await.map_err(failed)?.collect();
+    let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    if needs_loopback && !addresses.iter().all(is_loopback) {
+        return bad(format!(
+            "{flag} {address} is not on loopback: set GATEWAY_CLIENT_TOKEN, or give --open to let \
+             anyone who can connect use the keys"
+        ));
+    }
+    TcpListener::bind(&*addresses).await.map_err(failed)
 }

@@ -28,7 +28,7 @@ use crate::failovers::{Failovers, RequestSummary};
 use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{headers, local_response, timing};
+use crate::{headers, local_response, origin, timing};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -43,6 +43,7 @@ pub struct Proxy {
     policy: Policy,
     upstream: Upstream,
     client_token: Option<SecretString>,
+    is_local_only: bool,
     failovers: Arc<Failovers>,
     expose_failover: bool,
 }
@@ -80,6 +81,7 @@ impl Proxy {
             policy,
             upstream: config.upstream.clone(),
             client_token: config.client_token.clone(),
+            is_local_only: config.is_local_only(),
             failovers,
             expose_failover: config.expose_failover,
         }
@@ -87,6 +89,20 @@ impl Proxy {
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
+        let Some(target) = self.upstream.target(&head.uri) else {
+            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
+        };
+        if self.is_local_only && !origin::has_local_host(&head.uri, &head.headers) {
+            let what = "without a client token, the host must be localhost or a loopback address";
+            return Ok(self.error(StatusCode::MISDIRECTED_REQUEST, what));
+        }
+        if self.is_local_only
+            && origin::is_cross_origin(&head.uri, &head.headers)
+            && !self.brings_own_key(&head)
+        {
+            let what = "without a client token, pages of other origins cannot use the keys";
+            return Ok(self.error(StatusCode::FORBIDDEN, what));
+        }
         if let Some(token) = &self.client_token
             && !take_token(&mut head.headers, token)
             && !self.brings_own_key(&head)
@@ -99,9 +115,6 @@ impl Proxy {
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             return Ok(response);
         }
-        let Some(target) = self.upstream.target(&head.uri) else {
-            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
-        };
         let summary = RequestSummary::new(&head.method, &head.uri);
         head.uri = target;
         // The upstream's protocol does not depend on the client's.

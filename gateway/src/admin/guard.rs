@@ -13,7 +13,6 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -21,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::state::{Shared, failed};
+use crate::origin;
 use crate::proxy::bearer;
 
 /// Headers of every response. They prevent caching, content sniffing, framing and access from other
@@ -62,51 +62,26 @@ pub async fn guard(State(admin): State<Shared>, request: Request, next: Next) ->
 
 /// The error response to a request from a page of another origin.
 fn origin(request: &Request, on_loopback: bool) -> Option<Response> {
-    let headers = request.headers();
-    // HTTP/2 has the authority in the target.
-    let host = match request.uri().authority() {
-        Some(authority) => Some(authority.clone()),
-        None => single(headers, header::HOST).and_then(|host| host.parse().ok()),
-    };
-    if on_loopback && !host.as_ref().is_some_and(is_local) {
+    let (uri, headers) = (request.uri(), request.headers());
+    if on_loopback && !origin::has_local_host(uri, headers) {
         let why =
             "the admin address is on loopback: the host must be localhost or a loopback address";
         return Some(failed(StatusCode::MISDIRECTED_REQUEST, why));
     }
-    if is_foreign(request.method(), headers, host.as_ref()) {
+    let is_link = is_navigation(request.method(), headers);
+    if origin::has_foreign_origin(uri, headers) || (origin::is_cross_site(headers) && !is_link) {
         let why = "pages of other origins have no access";
         return Some(failed(StatusCode::FORBIDDEN, why));
     }
     None
 }
 
-fn is_local(host: &Authority) -> bool {
-    let name = host.host();
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    let address = address.parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
-}
-
-fn is_foreign(method: &Method, headers: &HeaderMap, host: Option<&Authority>) -> bool {
-    if headers.contains_key(header::ORIGIN) {
-        let origin = single(headers, header::ORIGIN).unwrap_or_default();
-        let origin = origin.split_once("://").map(|(_, authority)| authority);
-        let host = host.map(Authority::as_str);
-        if origin.is_none()
-            || !origin
-                .zip(host)
-                .is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
-        {
-            return true;
-        }
-    }
-    let fetch = |what: &'static str| single(headers, HeaderName::from_static(what));
-    let is_ours = matches!(fetch("sec-fetch-site"), None | Some("same-origin" | "none"));
-    // A page that links here cannot read the page that opens.
-    let is_navigation = *method == Method::GET
+/// Whether a page links here. It cannot read the page that opens.
+fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    let fetch = |what| origin::single(headers, HeaderName::from_static(what));
+    *method == Method::GET
         && fetch("sec-fetch-mode") == Some("navigate")
-        && fetch("sec-fetch-dest") == Some("document");
-    !is_ours && !is_navigation
+        && fetch("sec-fetch-dest") == Some("document")
 }
 
 /// The error response to a change without the admin token.
@@ -134,11 +109,4 @@ fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> 
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, scheme);
     Some(refused)
-}
-
-/// The value of a header, unless it occurs more than once.
-fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
 }

@@ -124,7 +124,7 @@ async fn a_target_without_a_path_is_rejected() {
         let mut stream = TcpStream::connect(gateway.url.strip_prefix("http://").unwrap())
             .await
             .unwrap();
-        let request = format!("{target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
+        let request = format!("{target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         soon(stream.read_to_string(&mut response)).await.unwrap();

@@ -19,6 +19,7 @@ mod limits;
 mod metrics;
 mod recovery;
 mod reload;
+mod safe_by_default;
 mod secrets;
 mod shutdown;
 mod state_file;

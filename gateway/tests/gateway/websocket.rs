@@ -497,7 +497,7 @@ async fn upgrades_to_other_protocols_are_not_forwarded() {
             .await
             .unwrap();
         let request = format!(
-            "{method} / HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade, close\r\n\
+            "{method} / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\n\
              upgrade: {protocol}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -567,7 +567,7 @@ async fn a_signal_lets_a_handshake_finish() {
     // Written by hand: hyper adds `close` to `connection: upgrade` of this response, and the client of
     // the other tests accepts no list there.
     let mut client = TcpStream::connect(address).await.unwrap();
-    let request = "GET / HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
     let (stream, _) = soon(listener.accept()).await.unwrap();
