@@ -45,16 +45,16 @@ fn describe() {
         Unit::Count,
         "Refusals that may be the fault of the request"
     );
-    describe_counter!(TRANSITIONS, Unit::Count, "Keys that came into this state");
+    describe_counter!(TRANSITIONS, Unit::Count, "Keys that entered this state");
     describe_counter!(
         EXHAUSTIONS,
         Unit::Count,
-        "Requests that were told that no key is left"
+        "Requests that failed because no key was left"
     );
     describe_histogram!(
         ATTEMPTS,
         Unit::Count,
-        "Attempts of requests that made more than one or were told that no key is left"
+        "Attempts of requests that made more than one, or for which no key was left"
     );
     describe_counter!(
         REPLAY_DISABLED,
@@ -64,7 +64,7 @@ fn describe() {
     describe_histogram!(
         REFUSED_SECONDS,
         Unit::Seconds,
-        "Time that an attempt took which was refused"
+        "Duration of refused attempts"
     );
 }
 
