@@ -13,8 +13,8 @@ use crate::policy::Policy;
 const NOTES: &str = "\
 Environment:
   GATEWAY_KEYS          The provider's keys, separated by commas, in the order in which they are tried
-  GATEWAY_CLIENT_TOKEN  The token that clients must send, as a bearer token or in `x-api-key`, unless
-                        they bring a key of their own. If unset, --listen must be on loopback, `Host`
+  GATEWAY_CLIENT_TOKEN  The token that clients must send in place of a key, unless they bring a key of
+                        their own. It is never forwarded. If unset, --listen must be on loopback, `Host`
                         must be a local name, and requests from web pages of other origins get a 403
                         unless they bring a key; --open removes these limits
   GATEWAY_ADMIN_TOKEN   The bearer token that disables and reinstates keys through --admin. If unset,

@@ -11,7 +11,8 @@
 //! `--help` lists the flags and the environment variables. A request passes through these files:
 //!
 //! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
-//! - `proxy.rs` checks the client token, sets the target and calls the layer;
+//! - `proxy.rs` checks the request, sets the target and calls the layer;
+//! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
@@ -32,6 +33,7 @@
 
 mod admin;
 mod bad_input;
+mod client_token;
 mod config;
 mod duration;
 mod environment;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{
-    AUTHORIZATION, HeaderMap, HeaderName, TRANSFER_ENCODING, WWW_AUTHENTICATE,
-};
+use axum::http::header::{AUTHORIZATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
@@ -15,8 +13,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use secrecy::SecretString;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{
@@ -28,7 +25,7 @@ use crate::failovers::{Failovers, RequestSummary};
 use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{headers, local_response, origin, timing};
+use crate::{client_token, headers, local_response, origin, timing};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -89,9 +86,9 @@ impl Proxy {
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
-        let Some(target) = self.upstream.target(&head.uri) else {
+        if self.upstream.target(&head.uri).is_none() {
             return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
-        };
+        }
         if self.is_local_only && !origin::has_local_host(&head.uri, &head.headers) {
             let what = "without a client token, the host must be localhost or a loopback address";
             return Ok(self.error(StatusCode::MISDIRECTED_REQUEST, what));
@@ -104,7 +101,7 @@ impl Proxy {
             return Ok(self.error(StatusCode::FORBIDDEN, what));
         }
         if let Some(token) = &self.client_token
-            && !take_token(&mut head.headers, token)
+            && !client_token::take(&mut head, token)
             && !self.brings_own_key(&head)
         {
             let mut response = self.error(
@@ -116,6 +113,9 @@ impl Proxy {
             return Ok(response);
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
+        let Some(target) = self.upstream.target(&head.uri) else {
+            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
+        };
         head.uri = target;
         // The upstream's protocol does not depend on the client's.
         head.version = Version::HTTP_11;
@@ -184,34 +184,6 @@ impl Proxy {
     fn error(&self, status: StatusCode, message: &'static str) -> ProxyResponse {
         local_response::error(self.policy.name(), status, message).map(Either::Right)
     }
-}
-
-/// Removes the client token from the request, and returns whether it was there. The token is not a
-/// provider key, and the upstream must not see it.
-fn take_token(headers: &mut HeaderMap, token: &SecretString) -> bool {
-    // The SDK of each provider uses its own header.
-    const CARRIERS: [HeaderName; 4] = [
-        AUTHORIZATION,
-        HeaderName::from_static("x-api-key"),
-        HeaderName::from_static("api-key"),
-        HeaderName::from_static("x-goog-api-key"),
-    ];
-    let is_token = |value: &[u8]| -> bool { value.ct_eq(token.expose_secret().as_bytes()).into() };
-    let mut presented = upgrade::take_token(headers, is_token);
-    for name in CARRIERS {
-        let matches = headers.get_all(&name).iter().any(|value| {
-            let value = match name == AUTHORIZATION {
-                true => bearer(value.as_bytes()),
-                false => Some(value.as_bytes()),
-            };
-            value.is_some_and(is_token)
-        });
-        if matches {
-            headers.remove(&name);
-            presented = true;
-        }
-    }
-    presented
 }
 
 pub fn bearer(value: &[u8]) -> Option<&[u8]> {

@@ -36,34 +36,10 @@ pub fn take_client(head: &mut request::Parts) -> Option<OnUpgrade> {
 }
 
 fn lists(headers: &HeaderMap, name: HeaderName, item: &str) -> bool {
-    items(headers, name).any(|listed| listed.eq_ignore_ascii_case(item))
-}
-
-fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter();
     let values = values.filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
-}
-
-/// Removes the client token from the subprotocols, and returns whether it was there. Browsers cannot
-/// send it anywhere else, and OpenAI's SDK sends it this way.
-pub fn take_token(headers: &mut HeaderMap, is_token: impl Fn(&[u8]) -> bool) -> bool {
-    let presents = |item: &str| {
-        let token = item.strip_prefix("openai-insecure-api-key.");
-        token.is_some_and(|token| is_token(token.as_bytes()))
-    };
-    let protocols = header::SEC_WEBSOCKET_PROTOCOL;
-    if !items(headers, protocols.clone()).any(presents) {
-        return false;
-    }
-    let kept: Vec<_> = items(headers, protocols.clone())
-        .filter(|item| !presents(item))
-        .collect();
-    match HeaderValue::from_str(&kept.join(", ")) {
-        Ok(kept) if !kept.is_empty() => drop(headers.insert(protocols, kept)),
-        _ => drop(headers.remove(protocols)),
-    }
-    true
+    let mut items = values.flat_map(|value| value.split(',')).map(str::trim);
+    items.any(|listed| listed.eq_ignore_ascii_case(item))
 }
 
 /// Adds the headers of a WebSocket handshake, which were removed as headers of the connection.

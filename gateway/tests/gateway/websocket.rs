@@ -405,6 +405,27 @@ async fn a_handshake_can_carry_the_client_token_as_a_subprotocol() {
 }
 
 #[tokio::test]
+async fn a_handshake_can_carry_the_client_token_as_any_subprotocol() {
+    let upstream = sockets(echo).await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
+    let gateway = gateway.listen().await;
+
+    for offered in [
+        format!("realtime,{TOKEN}"),
+        format!("bearer.{TOKEN}, realtime"),
+        format!("{TOKEN}, realtime, openai-insecure-api-key.{TOKEN}"),
+    ] {
+        let request = with(handshake(&gateway), "sec-websocket-protocol", &offered);
+        let (_, headers) = try_connect(request).await.unwrap();
+        assert_eq!(headers["sec-websocket-protocol"], "realtime");
+    }
+
+    for seen in upstream.seen() {
+        assert_eq!(seen.header("sec-websocket-protocol"), Some("realtime"));
+    }
+}
+
+#[tokio::test]
 async fn a_key_in_a_subprotocol_is_replaced() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
