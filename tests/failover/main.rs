@@ -10,6 +10,8 @@ mod exhaustion;
 mod inspect;
 #[cfg(feature = "providers")]
 mod late_errors;
+#[cfg(feature = "providers")]
+mod late_success;
 #[cfg(any())]
 mod model;
 mod order;

@@ -203,10 +203,12 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     fn has_usable_from(&mut self, from: usize, except: Option<&Key>, may_probe: bool) -> bool {
         let is_other = |key: &PooledKey| !except.is_some_and(|except| except.is_handle_of(key));
         // The usual case.
-        if let Some(key) = self.list.keys.get(from) {
-            if key.is_open() && is_other(key) && !(self.tried)(key) {
-                return true;
-            }
+        if let Some(key) = self.list.keys.get(from)
+            && key.is_open()
+            && is_other(key)
+            && !(self.tried)(key)
+        {
+            return true;
         }
         let looks_for_probes =
             may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();

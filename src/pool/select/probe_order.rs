@@ -108,7 +108,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
         let group = key.group.as_deref();
         group.is_none_or(|group| group.limit.availability(config, now) < Availability::ProbeDue)
     };
-    // Those that refused the fewest probes first, since one may have been marked by mistake.
+    // Those that failed the fewest probes first, since one may have been marked by mistake.
     let mut candidates: Vec<_> = list.keys.iter().enumerate().collect();
     candidates.retain(|(_, key)| {
         let is_permanent = key.core.limit.is_permanent();
@@ -118,7 +118,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
                 false => is_cooldown_due && key.availability(now) == Availability::ProbeDue,
             }
     });
-    candidates.sort_by_key(|(at, key)| (key.core.limit.refused_probes(), *at));
+    candidates.sort_by_key(|(at, key)| (key.core.limit.failed_probes(), *at));
     candidates.into_iter().find_map(|(at, key)| {
         let probe = match key.core.limit.is_permanent() {
             true => Probe::take_pool(key, now),

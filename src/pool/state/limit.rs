@@ -471,9 +471,10 @@ impl Limit {
         plan.taken && !config.is_due(plan, now)
     }
 
-    /// How many probes refused it since its mark.
-    pub(in crate::pool) fn refused_probes(&self) -> u32 {
-        self.probes.plan(self.state.load()).doublings
+    /// How many probes it has refused since its mark, or left without a result.
+    pub(in crate::pool) fn failed_probes(&self) -> u32 {
+        let plan = self.probes.plan(self.state.load());
+        plan.doublings + u32::from(plan.taken)
     }
 
     /// Takes the right to probe the limit: if it is due or has just reopened, or in any case if the

@@ -1,5 +1,6 @@
 //! Keys that recover, and requests that wait for them.
 
+mod default_probes;
 mod exponential_cooldown;
 mod inspection_during_cooldown;
 mod late_results;
