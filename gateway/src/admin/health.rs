@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use tower_key_failover::pool::KeyState;
+use tower_key_failover::pool::{KeySnapshot, KeyState};
 
 use super::state::Shared;
 
@@ -13,13 +13,14 @@ use super::state::Shared;
 /// Use it for alerts. Removing the gateway from a load balancer helps only if another gateway has
 /// other keys: permanently marked keys are probed by requests, so without requests they never return.
 pub async fn healthz(State(admin): State<Shared>) -> (StatusCode, Json<Value>) {
-    let states = admin.pool.as_ref().map(|pool| pool.states());
-    let count =
-        |is: fn(&KeyState) -> bool| states.iter().flatten().filter(|state| is(state)).count();
-    let valid = count(|state| matches!(state, KeyState::Valid));
-    let temporary = count(|state| matches!(state, KeyState::Temporary { .. }));
-    let permanent = count(|state| matches!(state, KeyState::Permanent));
     // Without a pool, clients bring their own keys.
+    let keys = admin.pool.as_ref().map(|pool| pool.snapshot().keys);
+    let keys = keys.unwrap_or_default();
+    let count = |is: fn(&KeySnapshot) -> bool| keys.iter().filter(|key| is(key)).count();
+    let valid = count(|key| matches!(key.state, KeyState::Valid));
+    let suspected = count(|key| matches!(key.state, KeyState::Valid) && key.suspicions > 0);
+    let temporary = count(|key| matches!(key.state, KeyState::Temporary { .. }));
+    let permanent = count(|key| matches!(key.state, KeyState::Permanent));
     let (status, summary) = match (valid, temporary, permanent) {
         (0, 0, 1..) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -29,11 +30,14 @@ pub async fn healthz(State(admin): State<Shared>) -> (StatusCode, Json<Value>) {
             StatusCode::OK,
             "every key is cooling down or permanently marked",
         ),
+        // Requests still use suspected keys.
+        (1.., _, _) if suspected == valid => (StatusCode::OK, "no key is trusted"),
         _ => (StatusCode::OK, "ok"),
     };
     let counts = json!({
         "status": summary,
         "valid": valid,
+        "suspected": suspected,
         "temporary": temporary,
         "permanent": permanent,
     });

@@ -127,6 +127,7 @@ fn show(pool: &PoolSnapshot, at: usize) -> Value {
         "group": key.group.as_deref(),
         "state": state,
         "retry_after_ms": retry_after.map(millis),
+        "suspicions": key.suspicions,
         "last_reason": key.reason.map(|reason| reason.as_str()),
         "usage": key.usage.as_ref().map(usage),
     })

@@ -1,8 +1,12 @@
 //! The admin endpoints that show keys and health.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::Response;
 use serde_json::{Value, json};
 
-use crate::support::{GOOD, LIMITED, REVOKED, file, gateway, get, post, send, upstream};
+use crate::support::{GOOD, LIMITED, REVOKED, file, gateway, get, post, send, upstream, upstream_with};
 
 #[tokio::test]
 async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
@@ -26,7 +30,7 @@ async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
             .collect();
         json!({
             "name": name, "label": null, "hint": hint, "group": null, "state": state,
-            "retry_after_ms": null, "last_reason": reason,
+            "retry_after_ms": null, "suspicions": 0, "last_reason": reason,
             "usage": { "served": served, "refused": refused, "last_used_ms_ago": null },
         })
     };
@@ -88,9 +92,43 @@ async fn the_gateway_is_healthy_until_every_key_is_permanently_marked() {
     assert_eq!(
         none_left.json(),
         json!({
-            "status": "every key is permanently marked", "valid": 0, "temporary": 0, "permanent": 2,
+            "status": "every key is permanently marked", "valid": 0, "suspected": 0, "temporary": 0,
+            "permanent": 2,
         })
     );
+}
+
+#[tokio::test]
+async fn keys_and_health_show_a_pool_in_which_no_key_is_trusted() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let is_refused = Arc::clone(&refuses);
+    let upstream = upstream_with(move |_| {
+        let status = if is_refused.load(Ordering::Relaxed) { 403 } else { 200 };
+        async move { Response::builder().status(status).body("".into()).unwrap() }
+    })
+    .await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD, "sk-canary-other-44444444"]);
+    let gateway = gateway.admin().listen().await;
+    let health = async || send(get(&gateway.admin_url("/healthz"))).await;
+    send(post(&gateway.url("/"))).await;
+
+    let keys = gateway.keys().await;
+    assert_eq!([&keys[0]["suspicions"], &keys[1]["suspicions"]], [1, 1]);
+    assert_eq!([&keys[0]["state"], &keys[1]["state"]], ["valid", "valid"]);
+    let untrusted = health().await;
+    assert_eq!(untrusted.status, 200);
+    assert_eq!(
+        untrusted.json(),
+        json!({
+            "status": "no key is trusted", "valid": 2, "suspected": 2, "temporary": 0,
+            "permanent": 0,
+        })
+    );
+
+    refuses.store(false, Ordering::Relaxed);
+    send(post(&gateway.url("/"))).await;
+
+    assert_eq!(health().await.json()["status"], "ok");
 }
 
 #[tokio::test]

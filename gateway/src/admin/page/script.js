@@ -37,7 +37,10 @@ const person = (key) => (key.label === null ? key.hint : key.label);
 const remaining = (key) => key.retry_after_ms - (performance.now() - receivedAt);
 const sum = (numbers) => numbers.reduce((all, one) => all + one, 0);
 
+const isSuspected = (key) => key.state === "valid" && key.suspicions > 0;
+
 function state(key) {
+  if (isSuspected(key)) return `suspected (${key.suspicions})`;
   if (key.state !== "temporary") return STATES[key.state];
   const left = remaining(key);
   return left > 0 ? `${STATES.temporary} ${duration(left)}` : "returning";
@@ -99,9 +102,9 @@ function makeRow(key, at) {
 function fillRow(row, key) {
   const cell = (name) => row.querySelector(name);
   const badge = cell(".state span");
-  badge.className = `badge ${key.state}`;
+  badge.className = `badge ${isSuspected(key) ? "suspected" : key.state}`;
   set(badge, state(key));
-  const isEarlier = key.state === "valid" && key.last_reason !== null;
+  const isEarlier = key.state === "valid" && !isSuspected(key) && key.last_reason !== null;
   set(cell(".reason"), isEarlier ? `earlier: ${words(key.last_reason)}` : words(key.last_reason));
   cell(".reason").classList.toggle("quiet", isEarlier);
   const usage = key.usage ?? { served: 0, refused: {}, last_used_ms_ago: null };
@@ -133,6 +136,8 @@ function showKeys(next) {
     set($(`#count-${name}`), String(count));
     $(`#counts .${name}`).classList.toggle("some", count > 0);
   }
+  const valid = keys.filter((key) => key.state === "valid");
+  $("#untrusted").hidden = valid.length === 0 || !valid.every(isSuspected);
   $("#keys").hidden = keys.length === 0;
   $("#no-keys").hidden = keys.length > 0;
   showGroups();
