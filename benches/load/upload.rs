@@ -36,7 +36,8 @@ fn upload(proxy: SocketAddr, takes: Duration) -> u128 {
     stream.set_nodelay(true).unwrap();
     let part = [b' '; 1024];
     let length = part.len() * PARTS as usize;
-    let head = format!("POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
     let first = [head.as_bytes(), &part].concat();
     let begun = now();
     stream.write_all(&first).unwrap();

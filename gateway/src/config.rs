@@ -119,8 +119,8 @@ impl Cooldowns {
         if let Some(bound) = unless_zero(self.growing_cooldown) {
             pool = pool.exponential_cooldown(self.default_cooldown..=bound);
         }
-        if let Some(time) = unless_zero(self.revalidate_after) {
-            pool = pool.probe_after(time);
+        if let Some(time) = self.revalidate_after {
+            pool = pool.probe_after(unless_zero(time));
         }
         if let Some(time) = unless_zero(self.ramp) {
             pool = pool.slow_start(time);

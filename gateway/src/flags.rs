@@ -135,10 +135,11 @@ pub struct Cooldowns {
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
     pub growing_cooldown: Duration,
 
-    /// Probe a key with one request after this time, if it is permanently marked or cools down for
-    /// longer; 0 does not probe
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
-    pub revalidate_after: Duration,
+    /// Probe a permanently marked key with one request after this time, then after twice the time, and so
+    /// on, up to 1h. If given, keys that cool down for longer are probed as well. 0 does not probe
+    /// [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub revalidate_after: Option<Duration>,
 
     /// After a cooldown, use a key for one request at a time, for this long or until one succeeds; 0
     /// uses it for all requests at once
