@@ -155,3 +155,10 @@ type Observer = telemetry::Telemetry;
 
 /// Any error, as tower boxes it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[doc(hidden)]
+pub mod __private {
+    //! What [`delegate_policy!`](crate::delegate_policy) names in the crates that use it.
+    pub use bytes;
+    pub use http;
+}

@@ -18,7 +18,7 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder};
-use tower_key_failover::policy::{Provider, ProviderPolicy};
+use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, Mark, RequestBody, Verdict};
 
 use crate::keys::key;
@@ -52,7 +52,7 @@ pub async fn layer(upstream: SocketAddr, keys: usize, out: usize) {
     serve(service).await;
 }
 
-fn without_mark(_: &response::Parts, verdict: Verdict) -> Verdict {
+fn without_mark(_: &response::Parts, _: Option<&BodyEvidence<'_>>, verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Failover(_) => Verdict::Failover(Mark::keep()),
         verdict => verdict,

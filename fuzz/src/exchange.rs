@@ -15,7 +15,7 @@ use flate2::read::{GzDecoder, GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy, ReadLimit, Verdict};
 use tower_key_failover::{
     FailoverInfo, KeyFailoverLayer, KeyPool, KeyState, Mark, Outcome, ReplayBudget, RequestBody,
     ResponseBody,
@@ -291,7 +291,7 @@ impl Case {
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let wrapped = {
             let (judged, seen) = (Arc::clone(&judged), Arc::clone(&seen));
-            policy.clone().map_verdict(move |_, verdict| {
+            policy.clone().map_verdict(move |_, _, verdict| {
                 let attempts = seen.lock().unwrap().len();
                 let mut judged = judged.lock().unwrap();
                 // A stream that began well is judged twice.
@@ -421,7 +421,7 @@ impl Case {
         let (sent_head, mut sent) = sent.into_parts();
         let asks_for_body = matches!(
             policy.classify(&sent_head),
-            Verdict::Inspect | Verdict::Peek
+            Verdict::Read(_)
         );
         let is_read = asks_for_body && !is_byok;
         let is_encoded = sent_head.headers.contains_key("content-encoding");
@@ -506,7 +506,7 @@ impl Override {
     fn verdict(self) -> Verdict {
         let mark = match self {
             Self::Forward => return Verdict::Forward,
-            Self::Inspect => return Verdict::Inspect,
+            Self::Inspect => return Verdict::Read(ReadLimit::refusal()),
             Self::Keep => Mark::keep(),
             Self::Temporary(wait) => Mark::temporary(Some(Duration::from_secs(wait.into()))),
             Self::Permanent => Mark::permanent(),

@@ -60,7 +60,7 @@ pub fn run(input: &[u8]) {
 
 impl WireResponse<'_> {
     fn judge(&self) -> Verdict {
-        let mut evidence = BodyEvidence::new(self.body);
+        let mut evidence = BodyEvidence::complete(self.body);
         if let Some(trailers) = &self.trailers {
             evidence = evidence.with_trailers(trailers);
         }
@@ -75,7 +75,7 @@ impl WireResponse<'_> {
     fn wait_in_headers(&self) -> Option<Duration> {
         // gRPC sends them next to the status.
         let in_trailers = self.trailers.as_ref().filter(|_| {
-            self.provider == "grpc" && self.policy.classify(&self.head) == Verdict::Peek
+            self.provider == "grpc" && matches!(self.policy.classify(&self.head), Verdict::Read(_))
         });
         let headers = in_trailers.unwrap_or(&self.head.headers);
         let millis = text(headers, "retry-after-ms").and_then(|text| text.parse::<f64>().ok());

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::{Body, Frame};
 use tokio::runtime::{Builder, Runtime};
-use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Success, Verdict};
 use tower_key_failover::{Exhausted, Key, KeyFailoverLayer, KeyPool, KeyState, RequestBody};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -61,10 +61,12 @@ pub(crate) fn is(verdict: Verdict, mark: Mark) -> bool {
 impl Does {
     pub(crate) fn of(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Forward | Verdict::Inspect | Verdict::Peek => Self::Forward,
-            _ if is(verdict, Mark::keep()) => Self::Keep,
+            Verdict::Forward | Verdict::Read(_) => Self::Forward,
+            // Neither changes the state of the key.
+            _ if is(verdict, Mark::keep()) || is(verdict, Mark::suspect()) => Self::Keep,
             _ if is(verdict, Mark::permanent()) => Self::Permanent,
             Verdict::Failover(_) => Self::Temporary,
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -76,11 +78,11 @@ pub(crate) fn judge(
     evidence: &BodyEvidence<'_>,
 ) -> Verdict {
     let verdict = match policy.classify(head) {
-        Verdict::Inspect | Verdict::Peek => policy.classify_body(head, evidence),
+        Verdict::Read(_) => policy.classify_body(head, evidence),
         verdict => verdict,
     };
     assert!(
-        !matches!(verdict, Verdict::Inspect | Verdict::Peek),
+        !matches!(verdict, Verdict::Read(_)),
         "the policy asks for a body twice"
     );
     verdict
@@ -197,6 +199,14 @@ impl ProviderPolicy for Fixed {
 
     fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
         self.0
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, _: &Exhausted) -> Response<Bytes> {

@@ -22,12 +22,11 @@ pub fn run(input: &[u8]) {
         return;
     }
     // The policy must not panic, whatever evidence it gets.
-    let evidence = BodyEvidence::new(response.body);
+    let evidence = BodyEvidence::complete(response.body);
     let mut evidence_kinds = vec![
         evidence,
-        evidence.truncated(),
-        BodyEvidence::undecodable(),
-        BodyEvidence::undecodable().truncated(),
+        BodyEvidence::partial(response.body),
+        BodyEvidence::unreadable(),
     ];
     if let Some(trailers) = &response.trailers {
         evidence_kinds.push(evidence.with_trailers(trailers));
@@ -75,7 +74,7 @@ fn gzip(body: &[u8], deflated: Vec<u8>) -> Vec<u8> {
 impl<'a> WireResponse<'a> {
     /// The verdict of the policy alone.
     fn expected(&self) -> Does {
-        let mut evidence = BodyEvidence::new(self.body);
+        let mut evidence = BodyEvidence::complete(self.body);
         let (request, ()) = Request::new(()).into_parts();
         if self.policy.is_byok(&request) {
             return Does::Forward;

@@ -14,7 +14,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
-use tower_key_failover::policy::{BodyEvidence, ProviderPolicy};
+use tower_key_failover::policy::{BodyEvidence, ProviderPolicy, Success};
 use tower_key_failover::{
     Exhausted, Key, KeyFailover, KeyFailoverLayer, KeyPool, Mark, Outcome, Replay, ReplayBudget,
     RequestBody, ResponseFuture, Verdict,
@@ -734,6 +734,14 @@ impl ProviderPolicy for Plain {
 
     fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
         Verdict::Forward
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, _: &Exhausted) -> Response<Bytes> {

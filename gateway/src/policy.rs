@@ -1,13 +1,10 @@
 //! The policy that `--provider` names.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
-use axum::http::{HeaderName, Response, request, response};
+use axum::http::HeaderName;
+use tower_key_failover::delegate_policy;
 #[cfg(feature = "grpc")]
 use tower_key_failover::policy::Grpc;
-use tower_key_failover::policy::{BodyEvidence, Byok, Provider, ProviderPolicy, Success, Verdict};
-use tower_key_failover::pool::{Exhausted, Key};
+use tower_key_failover::policy::{Byok, Provider, ProviderPolicy};
 
 #[derive(Clone, Debug)]
 pub enum Policy {
@@ -59,39 +56,7 @@ impl Policy {
 }
 
 impl ProviderPolicy for Policy {
-    fn is_byok(&self, request: &request::Parts) -> bool {
-        self.inner().is_byok(request)
-    }
-
-    fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-        self.inner().inject_key(request, key);
-    }
-
-    fn classify(&self, response: &response::Parts) -> Verdict {
-        self.inner().classify(response)
-    }
-
-    fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
-        self.inner().classify_body(response, body)
-    }
-
-    fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-        self.inner().exhausted_response(exhausted)
-    }
-
-    fn success(&self, response: &response::Parts) -> Success {
-        self.inner().success(response)
-    }
-
-    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
-        self.inner().success_in_body(response, body)
-    }
-
-    fn peek_timeout(&self) -> Duration {
-        self.inner().peek_timeout()
-    }
-
-    fn may_fail_late(&self, response: &response::Parts) -> bool {
-        self.inner().may_fail_late(response)
-    }
+    delegate_policy!(|self| self.inner() =>
+        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        exhausted_response);
 }

@@ -26,7 +26,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderMap, Request, Response, StatusCode, request, response};
+use http::{HeaderMap, Request, StatusCode, request};
 use http_body::Body;
 use http_body_util::{BodyExt, Either, Full};
 use hyper_util::client::legacy::Client;
@@ -35,10 +35,10 @@ use ring::{digest, hmac};
 use tokio::net::TcpListener;
 use tower::layer::layer_fn;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::{BodyEvidence, Provider};
-use tower_key_failover::pool::{Exhausted, Key, KeyState};
+use tower_key_failover::policy::Provider;
+use tower_key_failover::pool::{Key, KeyState};
 use tower_key_failover::{
-    BoxError, KeyFailoverLayer, KeyPool, ProviderPolicy, RequestBody, Verdict,
+    BoxError, KeyFailoverLayer, KeyPool, ProviderPolicy, RequestBody, delegate_policy,
 };
 
 /// The region and the service for which a signature is valid.
@@ -99,25 +99,12 @@ pub(crate) fn sign(
 struct Signed(Provider);
 
 impl ProviderPolicy for Signed {
-    fn is_byok(&self, request: &request::Parts) -> bool {
-        self.0.is_byok(request)
-    }
+    delegate_policy!(|self| self.0 =>
+        is_byok, classify, classify_body, success, success_in_body, exhausted_response);
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         self.0.inject_key(request, key);
         request.headers.remove(AUTHORIZATION);
-    }
-
-    fn classify(&self, response: &response::Parts) -> Verdict {
-        self.0.classify(response)
-    }
-
-    fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
-        self.0.classify_body(response, body)
-    }
-
-    fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-        self.0.exhausted_response(exhausted)
     }
 }
 

@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inspect::ReadLimit;
+use crate::policy::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 

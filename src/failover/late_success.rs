@@ -44,7 +44,7 @@ impl LateSuccess {
         };
         let is_success = match (&mut watch.event, frame.data_ref(), frame.trailers_ref()) {
             (None, _, Some(trailers)) => {
-                let evidence = BodyEvidence::new(&[]).with_trailers(trailers);
+                let evidence = BodyEvidence::complete(&[]).with_trailers(trailers);
                 (watch.is_success)(&evidence)
             }
             (Some(Event { data, end }), Some(more), _) => {
@@ -52,7 +52,7 @@ impl LateSuccess {
                 if !end.is_complete(data) && data.len() < Self::MAX_BYTES {
                     return;
                 }
-                (watch.is_success)(&BodyEvidence::new(data).truncated())
+                (watch.is_success)(&BodyEvidence::partial(data))
             }
             (Some(_), _, Some(_)) => false,
             _ => return,

@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::service::KeyFailover;
-use crate::inspect::ReadLimit;
+use crate::policy::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
@@ -107,16 +107,15 @@ impl<P> KeyFailoverLayer<P> {
     /// is then forwarded completely, or the request is sent again. Once the caller has received
     /// something, no other key is tried.
     ///
-    /// This applies to streams that the policy names
-    /// ([`ProviderPolicy::may_fail_late`](crate::ProviderPolicy::may_fail_late)) and that are not
-    /// compressed.
+    /// This applies to streams for which the policy returns
+    /// [`ReadLimit::commit_gate`](crate::policy::ReadLimit::commit_gate) and that are not compressed.
     ///
     /// # Panics
     ///
     /// A request panics if its stream is held back outside a tokio runtime with time enabled.
     #[must_use]
     pub fn commit_gate(mut self, bytes: usize, time: Duration) -> Self {
-        self.config.commit_gate = Some(ReadLimit::FirstEvent { bytes, time });
+        self.config.commit_gate = Some(ReadLimit::first_event(bytes, time));
         self
     }
 

@@ -29,6 +29,8 @@ pub(crate) fn decode<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> O
     if codings.len() > MAX_CODINGS {
         return None;
     }
+    // A response without a body often names an encoding, too.
+    let codings = if body.is_empty() { &[][..] } else { &codings };
     let mut decoded = Decoded {
         bytes: Cow::Borrowed(body),
         is_complete: true,

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -14,42 +13,13 @@ use tokio::time::{Sleep, sleep};
 use super::decode::decode;
 use super::key_removal::remove_from_headers;
 use super::key_search::KeySearch;
-use crate::policy::BodyEvidence;
+use crate::policy::{BodyEvidence, ReadLimit, ReadUntil};
 use crate::sse::FirstEvent;
 
-/// How much of a body is read and shown at most.
+/// How much of a body is shown at most.
 const MAX_BYTES: usize = 64 * 1024;
 /// How many frames are read at most, since frames can be empty.
 const MAX_FRAMES: usize = 2 * MAX_BYTES;
-/// How long reading a refusal takes at most.
-const MAX_TIME: Duration = Duration::from_secs(1);
-
-/// How much of a body is read, and how long the caller waits for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ReadLimit {
-    /// A refusal, to its end.
-    Refusal,
-    /// The first frame or the trailers.
-    FirstFrame(Duration),
-    /// The first server-sent event.
-    FirstEvent { bytes: usize, time: Duration },
-}
-
-impl ReadLimit {
-    fn bytes(self) -> usize {
-        match self {
-            Self::Refusal | Self::FirstFrame(_) => MAX_BYTES,
-            Self::FirstEvent { bytes, .. } => bytes.min(MAX_BYTES),
-        }
-    }
-
-    fn time(self) -> Duration {
-        match self {
-            Self::Refusal => MAX_TIME,
-            Self::FirstFrame(time) | Self::FirstEvent { time, .. } => time,
-        }
-    }
-}
 
 pin_project! {
     /// A body, and what was read of it.
@@ -65,7 +35,7 @@ pin_project! {
         // Set when the body is pending, so that a body that has arrived needs no timer.
         #[pin]
         deadline: Option<Sleep>,
-        reach: ReadLimit,
+        limit: ReadLimit,
         data: BytesMut,
         event: FirstEvent,
         frames: usize,
@@ -79,11 +49,11 @@ impl<R> Inspection<R>
 where
     R: Body<Data = Bytes>,
 {
-    pub(crate) fn new(body: R, reach: ReadLimit) -> Self {
+    pub(crate) fn new(body: R, limit: ReadLimit) -> Self {
         Self {
             body,
             deadline: None,
-            reach,
+            limit,
             data: BytesMut::new(),
             event: FirstEvent::default(),
             frames: 0,
@@ -104,11 +74,11 @@ where
                 continue;
             }
             let mut this = self.project();
-            if this.reach.time().is_zero() {
+            if this.limit.time().is_zero() {
                 return Poll::Ready(());
             }
             if this.deadline.is_none() {
-                this.deadline.set(Some(sleep(this.reach.time())));
+                this.deadline.set(Some(sleep(this.limit.time())));
             }
             let deadline = this.deadline.as_pin_mut().expect("just set");
             return deadline.poll(cx);
@@ -122,17 +92,12 @@ where
         let this = self.project();
         is_over
             || *this.frames >= MAX_FRAMES
-            || this.data.len() >= this.reach.bytes()
-            || match this.reach {
-                ReadLimit::Refusal => false,
-                ReadLimit::FirstFrame(_) => *this.frames > 0,
-                ReadLimit::FirstEvent { .. } => this.event.is_complete(this.data),
+            || this.data.len() >= this.limit.bytes()
+            || match this.limit.until() {
+                ReadUntil::End => false,
+                ReadUntil::FirstFrame => *this.frames > 0,
+                ReadUntil::FirstEvent | ReadUntil::CommitGate => this.event.is_complete(this.data),
             }
-    }
-
-    /// Whether the response can be judged by what was read. An empty refusal is evidence, too.
-    pub(crate) fn is_evidence(&self) -> bool {
-        matches!(self.reach, ReadLimit::Refusal) || !self.is_unread()
     }
 
     /// Whether nothing was read.
@@ -166,14 +131,14 @@ where
         look: impl FnOnce(&BodyEvidence<'_>) -> T,
     ) -> T {
         let decoded = decode(headers, &self.data, MAX_BYTES);
-        let mut evidence = match &decoded {
-            Some(decoded) => BodyEvidence::new(&decoded.bytes),
-            None => BodyEvidence::undecodable(),
-        };
         let read_all = self.ended || self.trailers.is_some() || self.body.is_end_stream();
-        if !read_all || decoded.as_ref().is_some_and(|it| !it.is_complete) {
-            evidence = evidence.truncated();
-        }
+        let mut evidence = match &decoded {
+            Some(decoded) if read_all && decoded.is_complete => {
+                BodyEvidence::complete(&decoded.bytes)
+            }
+            Some(decoded) => BodyEvidence::partial(&decoded.bytes),
+            None => BodyEvidence::unreadable(),
+        };
         if let Some(trailers) = &self.trailers {
             evidence = evidence.with_trailers(trailers);
         }

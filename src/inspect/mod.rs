@@ -5,6 +5,6 @@ mod inspection;
 mod key_removal;
 mod key_search;
 
-pub(crate) use self::inspection::{Inspection, ReadLimit};
+pub(crate) use self::inspection::Inspection;
 pub(crate) use self::key_removal::remove_from_headers;
 pub(crate) use self::key_search::KeySearch;

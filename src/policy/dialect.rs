@@ -32,12 +32,13 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// Any provider with bearer keys. Only statuses and timing headers count; bodies are not read.
+    /// Any provider with bearer keys. Statuses and timing headers count. The body of a 403, which
+    /// may be forwarded, only tells whether an edge sent it.
     pub(super) const BEARER: Self = Self {
         name: "bearer",
         places: Places::BEARER,
         byok_only: false,
-        inspects: &[],
+        inspects: &[403],
         bills_with_402: false,
         status_of_event: None,
         finding: |_| None,

@@ -1,12 +1,12 @@
 //! An upstream's error response, as the built-in policies read it.
 
-use http::header::{CONTENT_TYPE, DATE};
+use http::header::DATE;
 use http::{HeaderMap, StatusCode, response};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::BodyEvidence;
 use super::waits::http_date;
+use super::{BodyEvidence, edge};
 use crate::sse;
 
 /// The head, and the body where there is one and it is JSON.
@@ -17,8 +17,8 @@ pub(super) struct ErrorResponse<'a> {
     headers: &'a HeaderMap,
     status: StatusCode,
     json: Value,
-    html: bool,
-    decodable: bool,
+    is_from_edge: bool,
+    is_conclusive: bool,
 }
 
 impl<'a> ErrorResponse<'a> {
@@ -29,23 +29,26 @@ impl<'a> ErrorResponse<'a> {
             headers: &head.headers,
             status: head.status,
             json: Value::Null,
-            html: is_html_type(&head.headers),
-            decodable: true,
+            is_from_edge: edge::is_html_type(&head.headers),
+            is_conclusive: true,
         }
     }
 
     pub(super) fn new(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
+        let bytes = body.readable();
+        let json = json(bytes);
+        let of_head = Self::of_head(head);
         Self {
-            json: evidence(body.bytes()),
-            html: is_html_type(&head.headers) || is_html(body.bytes()),
-            decodable: body.is_decodable(),
-            ..Self::of_head(head)
+            is_from_edge: of_head.is_from_edge || edge::wrote(&head.headers, bytes, &json),
+            is_conclusive: matches!(body, BodyEvidence::Complete { .. }),
+            json,
+            ..of_head
         }
     }
 
     /// The first event of a stream with a successful head.
     pub(super) fn of_first_event(head: &'a response::Parts, body: &BodyEvidence<'_>) -> Self {
-        let data = sse::first_data(body.bytes()).unwrap_or_default();
+        let data = sse::first_data(body.readable()).unwrap_or_default();
         Self {
             json: serde_json::from_slice(&data).unwrap_or_default(),
             ..Self::of_head(head)
@@ -86,12 +89,14 @@ impl<'a> ErrorResponse<'a> {
         text(self.headers, name)
     }
 
-    pub(super) fn is_html(&self) -> bool {
-        self.html
+    /// Whether it was sent by an edge in front of the provider, which never checked the key.
+    pub(super) fn is_from_edge(&self) -> bool {
+        self.is_from_edge
     }
 
-    pub(super) fn is_decodable(&self) -> bool {
-        self.decodable
+    /// Whether everything there is to know is known. `false` for incomplete and unreadable bodies.
+    pub(super) fn is_conclusive(&self) -> bool {
+        self.is_conclusive
     }
 
     /// The value at a JSON pointer, or `null`.
@@ -151,31 +156,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 /// The body's JSON. A body that does not parse is no evidence. The parser is linear and gives up
 /// at 128 levels.
-fn evidence(body: &[u8]) -> Value {
+fn json(body: &[u8]) -> Value {
     match serde_json::from_slice(body) {
         // Gemini wraps a stream's error in an array of one.
         Ok(Value::Array(items)) => items.into_iter().next().unwrap_or_default(),
         Ok(json) => json,
         Err(_) => Value::Null,
     }
-}
-
-fn is_html_type(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], |value| value.as_bytes());
-    [&b"text/html"[..], b"application/xhtml+xml"]
-        .iter()
-        .any(|html| starts_with_ignore_case(value.trim_ascii(), html))
-}
-
-fn is_html(body: &[u8]) -> bool {
-    [&b"<!doctype html"[..], b"<html"]
-        .iter()
-        .any(|html| starts_with_ignore_case(body.trim_ascii_start(), html))
-}
-
-fn starts_with_ignore_case(text: &[u8], start: &[u8]) -> bool {
-    text.get(..start.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(start))
 }

@@ -2,83 +2,113 @@ use std::fmt;
 
 use http::HeaderMap;
 
-/// What was read of an answer's body.
+/// What was read of a response body, decoded from gzip, deflate, br or zstd.
 ///
-/// The bytes are decoded: a gzip, deflate, br or zstd body is shown as what it holds, at most
-/// 64 KiB of it.
+/// `Debug` shows lengths and no content, because a refusal may contain the key.
 ///
-/// `Debug` shows how much that is, and nothing of it: a refusal may say the key back.
+/// ```
+/// use tower_key_failover::policy::BodyEvidence;
+///
+/// fn says_so(body: &BodyEvidence<'_>) -> bool {
+///     match body {
+///         BodyEvidence::Complete { bytes, .. } => bytes.starts_with(b"quota exceeded"),
+///         // An incomplete body proves nothing.
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(says_so(&BodyEvidence::complete(b"quota exceeded")));
+/// assert!(!says_so(&BodyEvidence::partial(b"quota exceeded")));
+/// assert!(!says_so(&BodyEvidence::unreadable()));
+/// ```
 #[derive(Clone, Copy)]
-pub struct BodyEvidence<'a> {
-    // `None`: an encoding that cannot be undone.
-    bytes: Option<&'a [u8]>,
-    complete: bool,
-    trailers: Option<&'a HeaderMap>,
+#[non_exhaustive]
+pub enum BodyEvidence<'a> {
+    /// The body to its end.
+    #[non_exhaustive]
+    Complete {
+        /// The content.
+        bytes: &'a [u8],
+        /// The trailers, if the body ended with some.
+        trailers: Option<&'a HeaderMap>,
+    },
+    /// The start of a body. It stalled, broke off or is too long, or the
+    /// [`ReadLimit`](super::ReadLimit) asked for no more.
+    #[non_exhaustive]
+    Partial {
+        /// The start of the content, which may be empty.
+        bytes: &'a [u8],
+        /// The trailers, if the body ended with some.
+        trailers: Option<&'a HeaderMap>,
+    },
+    /// A body that cannot be decoded.
+    ///
+    /// Without the feature `decompress`, this is every encoded body.
+    #[non_exhaustive]
+    Unreadable {
+        /// The trailers, if the body ended with some.
+        trailers: Option<&'a HeaderMap>,
+    },
 }
 
 impl<'a> BodyEvidence<'a> {
-    /// A body that was read to its end and had no trailers.
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes: Some(bytes),
-            complete: true,
-            trailers: None,
-        }
+    /// A complete body without trailers.
+    pub const fn complete(bytes: &'a [u8]) -> Self {
+        let trailers = None;
+        Self::Complete { bytes, trailers }
     }
 
-    /// A body whose content encoding could not be undone.
-    pub const fn undecodable() -> Self {
-        Self {
-            bytes: None,
-            complete: true,
-            trailers: None,
-        }
+    /// The start of a body.
+    pub const fn partial(bytes: &'a [u8]) -> Self {
+        let trailers = None;
+        Self::Partial { bytes, trailers }
     }
 
-    /// The same evidence of a body that was not read to its end.
-    #[must_use]
-    pub const fn truncated(mut self) -> Self {
-        self.complete = false;
-        self
+    /// A body that cannot be decoded.
+    pub const fn unreadable() -> Self {
+        Self::Unreadable { trailers: None }
     }
 
     /// The same evidence with the trailers that ended the body.
     #[must_use]
-    pub const fn with_trailers(mut self, trailers: &'a HeaderMap) -> Self {
-        self.trailers = Some(trailers);
-        self
-    }
-
-    /// What was read, decoded. Empty where it could not be decoded.
-    pub const fn bytes(&self) -> &'a [u8] {
-        match self.bytes {
-            Some(bytes) => bytes,
-            None => &[],
+    pub const fn with_trailers(self, trailers: &'a HeaderMap) -> Self {
+        let trailers = Some(trailers);
+        match self {
+            Self::Complete { bytes, .. } => Self::Complete { bytes, trailers },
+            Self::Partial { bytes, .. } => Self::Partial { bytes, trailers },
+            Self::Unreadable { .. } => Self::Unreadable { trailers },
         }
     }
 
-    /// Whether the content encoding could be undone, or there was none.
-    pub const fn is_decodable(&self) -> bool {
-        self.bytes.is_some()
-    }
-
-    /// Whether the body was read to its end.
-    pub const fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The trailers, where the body ended with some.
+    /// The trailers, if the body ended with some.
     pub const fn trailers(&self) -> Option<&'a HeaderMap> {
-        self.trailers
+        match self {
+            Self::Complete { trailers, .. }
+            | Self::Partial { trailers, .. }
+            | Self::Unreadable { trailers } => *trailers,
+        }
+    }
+
+    /// What could be read, complete or not.
+    #[cfg(feature = "providers")]
+    pub(super) const fn readable(&self) -> &'a [u8] {
+        match self {
+            Self::Complete { bytes, .. } | Self::Partial { bytes, .. } => bytes,
+            Self::Unreadable { .. } => &[],
+        }
     }
 }
 
 impl fmt::Debug for BodyEvidence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyEvidence")
-            .field("bytes", &self.bytes.map(<[u8]>::len))
-            .field("complete", &self.complete)
-            .field("trailers", &self.trailers.map(HeaderMap::len))
+        let (name, bytes) = match self {
+            Self::Complete { bytes, .. } => ("Complete", Some(bytes.len())),
+            Self::Partial { bytes, .. } => ("Partial", Some(bytes.len())),
+            Self::Unreadable { .. } => ("Unreadable", None),
+        };
+        f.debug_struct(name)
+            .field("bytes", &bytes)
+            .field("trailers", &self.trailers().map(HeaderMap::len))
             .finish()
     }
 }

@@ -9,6 +9,7 @@ use super::error_response::ErrorResponse;
 use super::{Mark, Reason, Verdict, waits};
 
 const PERMANENT: Verdict = Verdict::Failover(Mark::permanent());
+const SUSPECT: Verdict = Verdict::Failover(Mark::suspect());
 pub(super) const KEEP: Verdict = Verdict::Failover(Mark::keep());
 
 /// The rules that a user can override.
@@ -36,46 +37,68 @@ impl Judge {
         response: &ErrorResponse<'_>,
         finding: Option<Finding>,
     ) -> Verdict {
+        if !response.is_conclusive() {
+            return self.verdict_in_doubt(response, finding);
+        }
         let status = response.status();
-        let mark = match finding {
-            Some(Finding::NotTheKey) => return Verdict::Forward,
-            Some(Finding::Here) => Mark::keep(),
-            Some(Finding::Quota(reset)) => {
-                let wait = waits::quota(response, reset).unwrap_or(self.quota_cooldown);
-                because(Reason::Quota, Mark::temporary(Some(wait)), status)
-            }
-            Some(Finding::RateLimited(reset)) => {
-                let wait = waits::rate_limit(response, reset);
-                because(Reason::RateLimited, Mark::temporary(wait), status)
-            }
-            // A 401 and a 403 say so by themselves, and a user can override both.
-            Some(Finding::Dead) if !matches!(status.as_u16(), 401 | 403) => {
-                because(Reason::Unauthorized, Mark::permanent(), status)
-            }
-            Some(Finding::Dead) | None => return self.by_status(response),
-        };
-        Verdict::Failover(mark)
+        match finding {
+            Some(Finding::NotTheKey) => Verdict::Forward,
+            Some(Finding::Here) => KEEP,
+            Some(Finding::Quota(reset)) => self.quota(response, reset),
+            Some(Finding::RateLimited(reset)) => rate_limit(response, reset),
+            // A user can override what a 401 and a 403 mean.
+            Some(Finding::Dead) => match status.as_u16() {
+                401 => self.on_unauthorized.unwrap_or(PERMANENT),
+                403 => self.on_forbidden.unwrap_or(PERMANENT),
+                _ => because(Reason::Unauthorized, Mark::permanent(), status),
+            },
+            None => match status.as_u16() {
+                401 => self.on_unauthorized.unwrap_or(PERMANENT),
+                // Without an explanation, the request may be at fault.
+                403 => self.on_forbidden.unwrap_or(SUSPECT),
+                429 => rate_limit(response, None),
+                _ => Verdict::Forward,
+            },
+        }
     }
 
-    fn by_status(&self, response: &ErrorResponse<'_>) -> Verdict {
-        match response.status().as_u16() {
-            401 => self.on_unauthorized.unwrap_or(PERMANENT),
-            // Most bodies of a 403 say that the key works. An unreadable one may say so too.
-            403 if !response.is_decodable() => self.on_forbidden.unwrap_or(KEEP),
-            403 => self.on_forbidden.unwrap_or(PERMANENT),
-            429 => Verdict::Failover(Mark::temporary(waits::rate_limit(response, None))),
-            _ => Verdict::Forward,
+    /// The verdict on a response whose body is incomplete or unreadable.
+    ///
+    /// Most bodies say that the key works, so nothing is marked unless the status is enough: that
+    /// of a 401 and a 429 is.
+    fn verdict_in_doubt(&self, response: &ErrorResponse<'_>, finding: Option<Finding>) -> Verdict {
+        match (response.status().as_u16(), finding) {
+            (_, Some(Finding::NotTheKey)) => Verdict::Forward,
+            (_, Some(Finding::Here)) => KEEP,
+            (401, _) => self.on_unauthorized.unwrap_or(PERMANENT),
+            (403, _) => self.on_forbidden.unwrap_or(KEEP),
+            (429, Some(Finding::Quota(reset))) => self.quota(response, reset),
+            (429, Some(Finding::RateLimited(reset))) => rate_limit(response, reset),
+            (429, _) => rate_limit(response, None),
+            (_, Some(Finding::Dead | Finding::Quota(_) | Finding::RateLimited(_))) => KEEP,
+            (_, None) => Verdict::Forward,
         }
+    }
+
+    fn quota(&self, response: &ErrorResponse<'_>, reset: Option<Duration>) -> Verdict {
+        let wait = waits::quota(response, reset).unwrap_or(self.quota_cooldown);
+        let mark = Mark::temporary(Some(wait));
+        because(Reason::Quota, mark, response.status())
     }
 }
 
+fn rate_limit(response: &ErrorResponse<'_>, reset: Option<Duration>) -> Verdict {
+    let mark = Mark::temporary(waits::rate_limit(response, reset));
+    because(Reason::RateLimited, mark, response.status())
+}
+
 /// The mark with its reason, unless the status implies the same reason.
-fn because(reason: Reason, mark: Mark, status: StatusCode) -> Mark {
-    if mark.reason(status) == reason {
+fn because(reason: Reason, mark: Mark, status: StatusCode) -> Verdict {
+    Verdict::Failover(if mark.reason(status) == reason {
         mark
     } else {
         mark.because(reason)
-    }
+    })
 }
 
 /// States the reason in the verdict, for a response whose own status is not `status`.

@@ -68,8 +68,10 @@
 //! [`map_verdict`](ProviderPolicy::map_verdict) puts a rule of one's own on top of any policy, and
 //! [`Provider::named`] finds one by its name in a configuration file.
 
+mod delegate;
 mod evidence;
 mod map_verdict;
+mod read_limit;
 mod success;
 mod verdict;
 
@@ -80,6 +82,8 @@ mod credentials;
 #[cfg(feature = "providers")]
 mod dialect;
 #[cfg(feature = "providers")]
+mod edge;
+#[cfg(feature = "providers")]
 mod error_response;
 #[cfg(feature = "providers")]
 mod exhausted_response;
@@ -88,14 +92,17 @@ mod grpc;
 #[cfg(feature = "providers")]
 mod judge;
 #[cfg(feature = "providers")]
+mod model_access;
+#[cfg(feature = "providers")]
 mod provider;
 #[cfg(feature = "providers")]
 mod providers;
 #[cfg(feature = "providers")]
+mod request_size;
+#[cfg(feature = "providers")]
 mod waits;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, request, response};
@@ -108,159 +115,125 @@ pub use self::grpc::Grpc;
 pub use self::map_verdict::MapVerdict;
 #[cfg(feature = "providers")]
 pub use self::provider::Provider;
+pub use self::read_limit::ReadLimit;
+pub(crate) use self::read_limit::ReadUntil;
 pub use self::success::Success;
 pub use self::verdict::{Mark, MarkKind, Verdict};
+use crate::delegate_policy;
 #[doc(no_inline)]
 pub use crate::pool::Reason;
 use crate::pool::{Exhausted, Key};
 
-/// One provider's dialect.
+/// How one provider accepts keys, refuses them, and reports errors.
 ///
-/// One layer speaks one dialect: where a service talks to several providers, route first, then
-/// stack a layer on each route.
+/// One layer handles one provider. A service that uses several providers routes first, and has a
+/// layer on each route.
 ///
-/// The trait is object-safe, and implemented for `Arc` and `Box` of any policy.
+/// The trait is object-safe, and implemented for `Arc` and `Box` of any policy. A policy that wraps
+/// another one uses [`delegate_policy!`](crate::delegate_policy), or
+/// [`map_verdict`](Self::map_verdict) if it only changes verdicts. `examples/custom_policy.rs`
+/// implements a policy from scratch.
 pub trait ProviderPolicy: Send + Sync + 'static {
-    /// Whether the request brings a credential of its own ("bring your own key").
+    /// Whether the request brings its own credential ("bring your own key").
     ///
-    /// Such a request makes exactly one attempt: nothing is injected, nothing is recorded,
-    /// nothing is marked, and the answer is forwarded untouched.
+    /// Such a request makes exactly one attempt. Nothing is injected, recorded or marked, and the
+    /// response is forwarded unchanged.
     fn is_byok(&self, request: &request::Parts) -> bool;
 
-    /// Puts `key` into the request, having removed every credential the provider accepts.
+    /// Removes every credential that the provider accepts from the request, and adds `key`.
     ///
-    /// Called once for each attempt, on a head that holds no credential of an earlier one.
+    /// Called once for each attempt. The head never contains the key of an earlier attempt.
     fn inject_key(&self, request: &mut request::Parts, key: &Key);
 
-    /// Judges an answer from its head alone.
+    /// Judges a response by its head.
     ///
-    /// Where the head is not enough, [`Verdict::Inspect`] or [`Verdict::Peek`] has the layer show
-    /// some of the body to [`classify_body`](Self::classify_body).
+    /// If the head is not enough, return [`Verdict::Read`]. The layer then reads some of the body
+    /// and calls [`classify_body`](Self::classify_body).
     fn classify(&self, response: &response::Parts) -> Verdict;
 
-    /// Judges an answer with what was read of its body, after `Inspect` or `Peek`.
+    /// Judges a response by its head and what was read of its body, after [`Verdict::Read`].
     ///
-    /// `Inspect` or `Peek` out of this method counts as [`Verdict::Forward`].
+    /// The body may be empty, incomplete or unreadable: see [`BodyEvidence`]. A mark affects every
+    /// client, so a policy should not mark a key permanently on incomplete evidence.
+    ///
+    /// [`Verdict::Read`] from this method counts as [`Verdict::Forward`].
     fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict;
 
-    /// What the caller is told when no key is left, in the provider's own shape.
+    /// Whether a forwarded response proves that its key works. For most APIs this is
+    /// [`Success::of_status`].
     ///
-    /// It never carries an upstream's error body or one key's rate-limit headers, and never says
-    /// 401: a client would renew *its* credential.
+    /// [`Verdict::Forward`] alone proves nothing: a provider may respond with 404 before it checks
+    /// the key.
+    fn success(&self, response: &response::Parts) -> Success;
+
+    /// Whether the body proves that the key works. Called with the first event or the trailers, if
+    /// [`success`](Self::success) is [`Success::FirstEvent`] or [`Success::Trailers`].
+    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool;
+
+    /// The response when no key is left, in the provider's shape.
+    ///
+    /// It must not contain an upstream's error body or the rate-limit headers of one key, and its
+    /// status should not be 401, because clients then renew their own credential.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes>;
 
-    /// Whether a forwarded response proves that its key works. Default: a 2xx or 101 does.
+    /// Adds a rule on top of this policy. The rule gets the head, the body if it was read, and the
+    /// final verdict of this policy, and returns the verdict that counts.
     ///
-    /// [`Verdict::Forward`] alone proves nothing: a 404 may come before the key is checked.
-    fn success(&self, response: &response::Parts) -> Success {
-        Success::of_status(response.status)
-    }
-
-    /// Whether the body proves that the key works, where [`success`](Self::success) is
-    /// [`Success::FirstEvent`] or [`Success::Trailers`]. Default: if
-    /// [`classify_body`](Self::classify_body) forwards it.
-    fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
-        self.classify_body(response, body) == Verdict::Forward
-    }
-
-    /// How long [`Verdict::Peek`] may wait for the first frame or the trailers. Default: not at
-    /// all.
-    ///
-    /// Only for services known to answer without hearing more of the caller: a client of a
-    /// bidirectional stream waits for the head before it speaks.
-    fn peek_timeout(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    /// Whether an answer that its head alone forwards may still turn out to be a refusal in the
-    /// first event of its stream. Default: no.
-    ///
-    /// Asked only where the layer has a
-    /// [`commit_gate`](crate::KeyFailoverLayer::commit_gate); the stream so far is then shown to
-    /// [`classify_body`](Self::classify_body).
-    fn may_fail_late(&self, response: &response::Parts) -> bool {
-        let _ = response;
-        false
-    }
-
-    /// This policy with a rule of one's own on top, which sees each answer's head and final
-    /// verdict once, and says what is to count instead.
-    ///
-    /// A verdict is final where nothing is left to ask: [`Verdict::Inspect`] and [`Verdict::Peek`]
-    /// never reach the rule, and out of it they count as [`Verdict::Forward`]. Nobody is asked of
-    /// an answer to a request with its own credential, or of one that was peeked at in vain.
+    /// The rule runs once for each response. It can ask for the body itself: if it returns
+    /// [`Verdict::Read`] without a body, it is called again with one. It is not called for requests
+    /// with their own credential.
     ///
     /// ```
     /// # #[cfg(feature = "providers")] {
     /// use http::{Response, StatusCode};
-    /// use tower_key_failover::policy::{Mark, Provider, ProviderPolicy, Verdict};
+    /// use tower_key_failover::policy::{
+    ///     BodyEvidence, Mark, Provider, ProviderPolicy, ReadLimit, Verdict,
+    /// };
     ///
-    /// // This upstream says 503 when a key's share of it is used up.
-    /// let policy = Provider::bearer().map_verdict(|head, verdict| match head.status {
-    ///     StatusCode::SERVICE_UNAVAILABLE => Verdict::Failover(Mark::temporary(None)),
-    ///     _ => verdict,
+    /// // This upstream uses 503 when a key's share is used up, and says so in the body.
+    /// let policy = Provider::bearer().map_verdict(|head, body, verdict| {
+    ///     if head.status != StatusCode::SERVICE_UNAVAILABLE {
+    ///         return verdict;
+    ///     }
+    ///     match body {
+    ///         None => Verdict::Read(ReadLimit::refusal()),
+    ///         Some(BodyEvidence::Complete { bytes, .. }) if bytes.starts_with(b"share used up") => {
+    ///             Verdict::Failover(Mark::temporary(None))
+    ///         }
+    ///         Some(_) => verdict,
+    ///     }
     /// });
     ///
-    /// let mut answer = Response::new(());
-    /// *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    /// let (head, ()) = answer.into_parts();
-    /// assert_eq!(policy.classify(&head), Verdict::Failover(Mark::temporary(None)));
+    /// let mut response = Response::new(());
+    /// *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    /// let (head, ()) = response.into_parts();
+    /// assert_eq!(policy.classify(&head), Verdict::Read(ReadLimit::refusal()));
+    /// assert_eq!(
+    ///     policy.classify_body(&head, &BodyEvidence::complete(b"share used up")),
+    ///     Verdict::Failover(Mark::temporary(None)),
+    /// );
     /// # }
     /// ```
     fn map_verdict<F>(self, rule: F) -> MapVerdict<Self, F>
     where
         Self: Sized,
-        F: Fn(&response::Parts, Verdict) -> Verdict + Send + Sync + 'static,
+        F: Fn(&response::Parts, Option<&BodyEvidence<'_>>, Verdict) -> Verdict
+            + Send
+            + Sync
+            + 'static,
     {
         MapVerdict::new(self, rule)
     }
 }
 
-macro_rules! delegate {
-    ($pointer:ident) => {
-        impl<P: ProviderPolicy + ?Sized> ProviderPolicy for $pointer<P> {
-            fn is_byok(&self, request: &request::Parts) -> bool {
-                (**self).is_byok(request)
-            }
-
-            fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-                (**self).inject_key(request, key);
-            }
-
-            fn classify(&self, response: &response::Parts) -> Verdict {
-                (**self).classify(response)
-            }
-
-            fn classify_body(
-                &self,
-                response: &response::Parts,
-                body: &BodyEvidence<'_>,
-            ) -> Verdict {
-                (**self).classify_body(response, body)
-            }
-
-            fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-                (**self).exhausted_response(exhausted)
-            }
-
-            fn success(&self, response: &response::Parts) -> Success {
-                (**self).success(response)
-            }
-
-            fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
-                (**self).success_in_body(response, body)
-            }
-
-            fn peek_timeout(&self) -> Duration {
-                (**self).peek_timeout()
-            }
-
-            fn may_fail_late(&self, response: &response::Parts) -> bool {
-                (**self).may_fail_late(response)
-            }
-        }
-    };
+impl<P: ProviderPolicy + ?Sized> ProviderPolicy for Arc<P> {
+    delegate_policy!(|self| (**self) =>
+        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        exhausted_response);
 }
 
-delegate!(Arc);
-delegate!(Box);
+impl<P: ProviderPolicy + ?Sized> ProviderPolicy for Box<P> {
+    delegate_policy!(|self| (**self) =>
+        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        exhausted_response);
+}

@@ -11,7 +11,9 @@ use super::credentials::Credentials;
 use super::dialect::{Dialect, Finding};
 use super::error_response::ErrorResponse;
 use super::judge::{self, Judge};
-use super::{BodyEvidence, ProviderPolicy, Success, Verdict, exhausted_response, providers};
+use super::{
+    BodyEvidence, ProviderPolicy, ReadLimit, Success, Verdict, exhausted_response, providers,
+};
 use crate::pool::{Exhausted, Key};
 use crate::sse;
 
@@ -24,7 +26,7 @@ use crate::sse;
 /// ```
 /// use std::time::Duration;
 /// use http::{Response, StatusCode};
-/// use tower_key_failover::policy::{Mark, Provider, ProviderPolicy, Verdict};
+/// use tower_key_failover::policy::{Mark, Provider, ProviderPolicy, ReadLimit, Verdict};
 ///
 /// let groq = Provider::groq()
 ///     .on_forbidden(Verdict::Failover(Mark::keep()))
@@ -33,7 +35,7 @@ use crate::sse;
 /// let mut response = Response::new(());
 /// *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
 /// // Groq's body says what a 429 means and how long it lasts.
-/// assert_eq!(groq.classify(&response.into_parts().0), Verdict::Inspect);
+/// assert_eq!(groq.classify(&response.into_parts().0), Verdict::Read(ReadLimit::refusal()));
 /// ```
 #[derive(Clone)]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
@@ -184,14 +186,16 @@ impl Provider {
 
     /// Any provider that accepts `authorization: Bearer <key>`.
     ///
-    /// Only statuses and timing headers count. Bodies are not read.
+    /// Statuses and timing headers count. Of all bodies, only that of a 403 is read, which may come
+    /// from an edge in front of the provider.
     pub fn bearer() -> Self {
         Self::new(providers::BEARER)
     }
 
     /// Any provider that accepts the key alone in the header `name`.
     ///
-    /// Only statuses and timing headers count. Bodies are not read.
+    /// Statuses and timing headers count. Of all bodies, only that of a 403 is read, which may come
+    /// from an edge in front of the provider.
     ///
     /// ```
     /// use http::{HeaderName, Request};
@@ -247,7 +251,7 @@ impl Provider {
     /// Sets what a 401 means, unless the response says that the key works. Default: the key is
     /// marked permanently.
     ///
-    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
     pub fn on_unauthorized(mut self, verdict: Verdict) -> Self {
         self.judge.on_unauthorized = Some(verdict.or_forward());
@@ -255,9 +259,10 @@ impl Provider {
     }
 
     /// Sets what a 403 means, unless the response says that the key works. Default: the key is
-    /// marked permanently, or kept if the body cannot be decoded.
+    /// marked permanently if the response says that it is dead, kept if the body is incomplete or
+    /// unreadable, and suspected otherwise.
     ///
-    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
     pub fn on_forbidden(mut self, verdict: Verdict) -> Self {
         self.judge.on_forbidden = Some(verdict.or_forward());
@@ -284,8 +289,12 @@ impl Provider {
     }
 
     fn finding(&self, response: &ErrorResponse<'_>) -> Option<Finding> {
-        if response.status() == StatusCode::FORBIDDEN && response.is_html() {
-            // From an edge in front of the provider, which never saw the key.
+        // The edge's own statuses. Others, such as a 401 in HTML, are the provider's.
+        let is_refusal = match response.status() {
+            StatusCode::FORBIDDEN => true,
+            status => status == StatusCode::TOO_MANY_REQUESTS && self.inspects(status),
+        };
+        if is_refusal && response.is_from_edge() {
             return Some(Finding::NotTheKey);
         }
         let finding = if self.inspects(response.status()) {
@@ -296,6 +305,11 @@ impl Provider {
         let unpaid =
             response.status() == StatusCode::PAYMENT_REQUIRED && self.dialect.bills_with_402;
         finding.or(unpaid.then_some(Finding::Quota(None)))
+    }
+
+    /// Whether the first event of the stream may be an error.
+    fn may_fail_late(&self, response: &response::Parts) -> bool {
+        self.dialect.status_of_event.is_some() && sse::is_plain_stream(&response.headers)
     }
 
     fn inspects(&self, status: StatusCode) -> bool {
@@ -314,12 +328,16 @@ impl ProviderPolicy for Provider {
 
     fn classify(&self, response: &response::Parts) -> Verdict {
         if response.status.is_success() {
-            return Verdict::Forward;
+            return if self.may_fail_late(response) {
+                Verdict::Read(ReadLimit::commit_gate())
+            } else {
+                Verdict::Forward
+            };
         }
         let error = ErrorResponse::of_head(response);
         // HTML says no more than its status.
-        if self.inspects(response.status) && !error.is_html() {
-            Verdict::Inspect
+        if self.inspects(response.status) && !error.is_from_edge() {
+            Verdict::Read(ReadLimit::refusal())
         } else {
             self.verdict(&error)
         }
@@ -329,8 +347,11 @@ impl ProviderPolicy for Provider {
         if !response.status.is_success() {
             return self.verdict(&ErrorResponse::new(response, body));
         }
+        let Some(status_of_event) = self.dialect.status_of_event else {
+            return Verdict::Forward;
+        };
         let event = ErrorResponse::of_first_event(response, body);
-        match self.dialect.status_of_event.and_then(|of| of(&event)) {
+        match status_of_event(&event) {
             Some(status) => {
                 let verdict = self.verdict(&event.with_status(status));
                 judge::with_reason_of(status, verdict)
@@ -344,23 +365,16 @@ impl ProviderPolicy for Provider {
     }
 
     fn success(&self, response: &response::Parts) -> Success {
-        let may_fail_late = self.dialect.status_of_event.is_some();
         match Success::of_status(response.status) {
-            Success::Yes if may_fail_late && sse::is_plain_stream(&response.headers) => {
-                Success::FirstEvent
-            }
+            Success::Yes if self.may_fail_late(response) => Success::FirstEvent,
             success => success,
         }
     }
 
     fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool {
-        // An event that is cut off, or only keeps the connection alive, proves nothing.
-        sse::first_data(body.bytes()).is_some()
+        // Part of an event proves nothing.
+        sse::first_data(body.readable()).is_some()
             && self.classify_body(response, body) == Verdict::Forward
-    }
-
-    fn may_fail_late(&self, response: &response::Parts) -> bool {
-        response.status.is_success() && self.dialect.status_of_event.is_some()
     }
 }
 

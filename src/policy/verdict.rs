@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::ReadLimit;
 use crate::pool::Reason;
 
 /// What a response means for the request and for its key.
@@ -10,22 +11,18 @@ use crate::pool::Reason;
 pub enum Verdict {
     /// The response is forwarded as it is, and the key is unchanged.
     Forward,
-    /// The head is not enough: collect up to 64 KiB of the body within one second, then ask
-    /// [`classify_body`](super::ProviderPolicy::classify_body).
-    Inspect,
-    /// The head is not enough, but nothing may wait: poll the body once, and where a frame or
-    /// trailers are already there ask [`classify_body`](super::ProviderPolicy::classify_body).
-    /// Where nothing is there yet the answer is forwarded.
-    Peek,
-    /// The key was refused: mark it, and send the request again with the next one.
+    /// The head is not enough. The layer reads the body up to this limit, and then calls
+    /// [`classify_body`](super::ProviderPolicy::classify_body) once, even if nothing arrived.
+    Read(ReadLimit),
+    /// The key was refused. The layer marks it, and sends the request again with the next key.
     Failover(Mark),
 }
 
 impl Verdict {
-    /// As a final verdict: once the body has been seen there is nothing left to ask for.
-    pub(super) fn or_forward(self) -> Self {
+    /// The verdict once the body was read, when there is nothing left to ask for.
+    pub(crate) fn or_forward(self) -> Self {
         match self {
-            Self::Inspect | Self::Peek => Self::Forward,
+            Self::Read(_) => Self::Forward,
             verdict => verdict,
         }
     }

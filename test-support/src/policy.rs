@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, request, response};
-use tower_key_failover::policy::BodyEvidence;
+use tower_key_failover::policy::{BodyEvidence, ReadLimit, Success};
 use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key};
 use tower_key_failover::{Mark, ProviderPolicy, Verdict};
 
@@ -40,9 +40,12 @@ impl ProviderPolicy for TestPolicy {
     fn classify(&self, response: &response::Parts) -> Verdict {
         let header = |name| response.headers.get(name)?.to_str().ok();
         match (header("x-say"), response.status.as_u16()) {
-            (Some("inspect" | "inspect, status"), _) => Verdict::Inspect,
-            (Some("peek"), _) => Verdict::Peek,
+            (Some("inspect" | "inspect, status"), _) => Verdict::Read(ReadLimit::refusal()),
+            (Some("peek"), _) => Verdict::Read(ReadLimit::first_frame(self.peek_timeout)),
             (Some("keep"), _) => Verdict::Failover(Mark::keep()),
+            _ if response.headers.contains_key("x-may-fail-late") => {
+                Verdict::Read(ReadLimit::commit_gate())
+            }
             _ => by_status(response),
         }
     }
@@ -59,10 +62,11 @@ impl ProviderPolicy for TestPolicy {
             .trailers()
             .and_then(|trailers| trailers.get("grpc-status"));
         let says = |text: &str| {
-            let found = body
-                .bytes()
-                .windows(text.len())
-                .any(|at| at == text.as_bytes());
+            let bytes = match body {
+                BodyEvidence::Complete { bytes, .. } | BodyEvidence::Partial { bytes, .. } => bytes,
+                _ => &[][..],
+            };
+            let found = bytes.windows(text.len()).any(|at| at == text.as_bytes());
             found || grpc_status.is_some_and(|status| status == text)
         };
         if says("refuse") {
@@ -74,12 +78,12 @@ impl ProviderPolicy for TestPolicy {
         }
     }
 
-    fn peek_timeout(&self) -> Duration {
-        self.peek_timeout
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
     }
 
-    fn may_fail_late(&self, response: &response::Parts) -> bool {
-        response.headers.contains_key("x-may-fail-late")
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {

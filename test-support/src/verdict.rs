@@ -19,7 +19,7 @@ pub fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
 
 /// What the policy says at last, as the layer asks it.
 pub fn judge(policy: &dyn ProviderPolicy, head: &response::Parts, body: &[u8]) -> Verdict {
-    judge_evidence(policy, head, &BodyEvidence::new(body))
+    judge_evidence(policy, head, &BodyEvidence::complete(body))
 }
 
 pub fn judge_evidence(
@@ -28,7 +28,7 @@ pub fn judge_evidence(
     body: &BodyEvidence<'_>,
 ) -> Verdict {
     match policy.classify(head) {
-        Verdict::Inspect => policy.classify_body(head, body),
+        Verdict::Read(_) => policy.classify_body(head, body),
         verdict => verdict,
     }
 }
@@ -48,6 +48,7 @@ pub fn judge_json(
 pub enum Does {
     Forward,
     Keep,
+    Suspect,
     /// With the pool's default cooldown where there is no wait.
     Temporary(Option<Duration>),
     Permanent,
@@ -63,6 +64,7 @@ impl Does {
         let mark = match self {
             Self::Forward => return verdict == Verdict::Forward,
             Self::Keep => Mark::keep(),
+            Self::Suspect => Mark::suspect(),
             Self::Temporary(wait) => Mark::temporary(wait),
             Self::Permanent => Mark::permanent(),
         };

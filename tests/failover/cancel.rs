@@ -84,7 +84,7 @@ async fn a_caller_that_leaves_before_the_body_of_a_refusal_arrives_marks_no_key(
         let pool = Arc::new(pool.key("k1").group("org").build().unwrap());
         // By status, unless the body says to keep the key.
         let policy =
-            TestPolicy::default().map_verdict(|head, verdict| match (head.status, verdict) {
+            TestPolicy::default().map_verdict(|head, _, verdict| match (head.status, verdict) {
                 (StatusCode::UNAUTHORIZED, Verdict::Forward) => {
                     Verdict::Failover(Mark::permanent())
                 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::{Response, response};
-use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Reason, Verdict};
+use tower_key_failover::policy::{
+    BodyEvidence, Mark, Provider, ProviderPolicy, ReadLimit, Reason, Success, Verdict,
+};
 
 fn head() -> response::Parts {
     let response = Response::builder().header("content-type", "text/event-stream");
@@ -12,9 +14,10 @@ fn head() -> response::Parts {
 
 fn judge(provider: &str, stream: &str) -> Verdict {
     let policy = Provider::named(provider).unwrap();
-    assert_eq!(policy.classify(&head()), Verdict::Forward);
-    assert!(policy.may_fail_late(&head()));
-    policy.classify_body(&head(), &BodyEvidence::new(stream.as_bytes()))
+    let gated = Verdict::Read(ReadLimit::commit_gate());
+    assert_eq!(policy.classify(&head()), gated);
+    assert_eq!(policy.success(&head()), Success::FirstEvent);
+    policy.classify_body(&head(), &BodyEvidence::partial(stream.as_bytes()))
 }
 
 fn anthropic(kind: &str) -> Verdict {
@@ -83,6 +86,8 @@ fn events_that_are_no_errors_or_unreadable_are_forwarded() {
 #[test]
 fn streams_of_other_providers_are_not_inspected() {
     for provider in ["openai", "gemini", "bearer"] {
-        assert!(!Provider::named(provider).unwrap().may_fail_late(&head()));
+        let policy = Provider::named(provider).unwrap();
+        assert_eq!(policy.classify(&head()), Verdict::Forward);
+        assert_eq!(policy.success(&head()), Success::Yes);
     }
 }

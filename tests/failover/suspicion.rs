@@ -172,7 +172,7 @@ async fn a_request_stops_after_three_suspicions() {
 
 /// Suspects the key of a 403, as the built-in policies do.
 fn forbidding(pool: &Arc<KeyPool>) -> KeyFailoverLayer<impl ProviderPolicy + Clone> {
-    let policy = TestPolicy::default().map_verdict(|head, verdict| match head.status.as_u16() {
+    let policy = TestPolicy::default().map_verdict(|head, _, verdict| match head.status.as_u16() {
         403 => Verdict::Failover(Mark::suspect()),
         _ => verdict,
     });

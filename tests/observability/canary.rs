@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
-use tower_key_failover::policy::{BodyEvidence, Grpc, Provider};
+use tower_key_failover::policy::{BodyEvidence, Grpc, Provider, ReadLimit, Success};
 use tower_key_failover::pool::{Exhausted, Key, NewKey};
 use tower_key_failover::{
     BoxError, KeyFailoverLayer, KeyPool, KeyPoolBuilder, Mark, Outcome, ProviderPolicy,
@@ -431,7 +431,7 @@ impl ProviderPolicy for Talkative {
         self.at("classify");
         match response.status.as_u16() {
             401 => Verdict::Failover(Mark::permanent()),
-            403 => Verdict::Inspect,
+            403 => Verdict::Read(ReadLimit::refusal()),
             429 => Verdict::Failover(Mark::temporary(None)),
             _ => Verdict::Forward,
         }
@@ -441,6 +441,14 @@ impl ProviderPolicy for Talkative {
         emit_debug(body);
         self.at("classify_body");
         Verdict::Failover(Mark::keep())
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use test_support::verdict::{Does, head, judge_json};
-use tower_key_failover::policy::{Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{Provider, ProviderPolicy, ReadLimit, Verdict};
 
 const QUOTA: Does = Does::Temporary(Some(std::time::Duration::from_secs(3600)));
 const LIMIT: Does = Does::Temporary(None);
@@ -38,8 +38,8 @@ fn a_body_is_read_only_if_it_can_decide() {
         ("azure_openai", &[401, 403, 429]),
         ("groq", &[400, 401, 403, 429]),
         ("anthropic", &[400, 403, 429]),
-        ("gemini", &[400, 403, 429]),
-        ("vertex", &[400, 403, 429]),
+        ("gemini", &[400, 401, 403, 429]),
+        ("vertex", &[400, 401, 403, 429]),
         ("bedrock", &[400, 403, 429]),
         ("mistral", &[403, 429]),
         ("deepseek", &[401, 403, 429]),
@@ -48,11 +48,13 @@ fn a_body_is_read_only_if_it_can_decide() {
         ("xai", &[400, 403, 429]),
         ("together", &[401, 403, 429]),
         ("perplexity", &[401, 403, 429]),
-        ("bearer", &[]),
+        ("bearer", &[403]),
     ] {
         let policy = Provider::named(provider).unwrap();
         let asked: Vec<_> = (200..600)
-            .filter(|&status| policy.classify(&head(status, &[])) == Verdict::Inspect)
+            .filter(|&status| {
+                policy.classify(&head(status, &[])) == Verdict::Read(ReadLimit::refusal())
+            })
             .collect();
         assert_eq!(asked, statuses, "{provider}");
     }
@@ -76,7 +78,7 @@ fn openai_errors_are_read_by_their_code_and_message() {
                 message("You have insufficient permissions for this operation."),
                 Does::Keep,
             ),
-            (403, message("Forbidden"), Does::Permanent),
+            (403, message("Forbidden"), Does::Suspect),
             (429, code("organization_spend_limit_exceeded"), QUOTA),
             (429, code("organization_usage_limit_exceeded"), QUOTA),
             (429, kind("server_error"), Does::Forward),
@@ -289,7 +291,7 @@ fn openrouter_errors_are_read_by_their_metadata() {
             (
                 402,
                 metadata(json!({ "error_type": "weight_exceeds_budget" })),
-                Does::Forward,
+                Does::Keep,
             ),
             (
                 402,
@@ -306,7 +308,7 @@ fn openrouter_errors_are_read_by_their_metadata() {
                 metadata(json!({ "flagged_input": "x" })),
                 Does::Forward,
             ),
-            (403, metadata(json!({})), Does::Permanent),
+            (403, metadata(json!({})), Does::Suspect),
             (429, metadata(json!({ "provider_name": null })), LIMIT),
             (
                 429,
@@ -396,5 +398,5 @@ fn errors_of_the_other_providers_are_read_by_their_fields() {
             (401, kind("invalid_api_key"), Does::Permanent),
         ],
     );
-    assert_means("together", &[(403, json!({}), Does::Permanent)]);
+    assert_means("together", &[(403, json!({}), Does::Suspect)]);
 }

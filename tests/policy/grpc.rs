@@ -14,9 +14,11 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use prost::Message;
-use test_support::verdict::{Does, head};
+use test_support::verdict::{Does, head, judge};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_key_failover::policy::{BodyEvidence, Byok, Grpc, Mark, ProviderPolicy, Reason, Verdict};
+use tower_key_failover::policy::{
+    BodyEvidence, Byok, Grpc, Mark, ProviderPolicy, ReadLimit, Reason, Verdict,
+};
 use tower_key_failover::pool::{Exhausted, KeyState};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 
@@ -61,6 +63,8 @@ fn quota_failure(quota: &str) -> Vec<u8> {
     status_with("QuotaFailure", Fields::default().bytes(1, violation.0))
 }
 
+const PEEK: Verdict = Verdict::Read(ReadLimit::available());
+
 /// What the policy says of a status in a head alone. In trailers it has to be the same.
 fn says(policy: &dyn ProviderPolicy, metadata: &[(&str, &str)]) -> Verdict {
     let mut with_type = vec![GRPC, ("date", "Fri, 20 Nov 2026 20:00:00 GMT")];
@@ -68,9 +72,9 @@ fn says(policy: &dyn ProviderPolicy, metadata: &[(&str, &str)]) -> Verdict {
     with_type.extend(metadata);
     let verdict = policy.classify(&head(200, &with_type));
 
-    assert_eq!(policy.classify(&begun), Verdict::Peek);
+    assert_eq!(policy.classify(&begun), PEEK);
     let trailers = head(200, metadata).headers;
-    let evidence = BodyEvidence::new(b"").with_trailers(&trailers);
+    let evidence = BodyEvidence::complete(b"").with_trailers(&trailers);
     assert_eq!(policy.classify_body(&begun, &evidence), verdict);
     verdict
 }
@@ -253,7 +257,7 @@ fn a_response_that_is_not_grpc_is_judged_by_its_http_status() {
     let wait = ("retry-after", "7");
     for (status, headers, expected) in [
         (401, &[][..], Does::Permanent),
-        (403, &[], Does::Permanent),
+        (403, &[], Does::Suspect),
         (403, &[html], Does::Forward),
         (429, &[wait], Does::millis(7000)),
         (429, &[GRPC, wait], Does::millis(7000)),
@@ -269,7 +273,7 @@ fn a_response_that_is_not_grpc_is_judged_by_its_http_status() {
         (401, &[("grpc-status", "14")], Does::Forward),
         (503, &[("grpc-status", "16")], Does::Permanent),
     ] {
-        let verdict = Grpc::new().classify(&head(status, headers));
+        let verdict = judge(&Grpc::new(), &head(status, headers), b"");
         assert!(
             expected.is(verdict),
             "{status} {headers:?}: {verdict:?}, not {expected:?}"
@@ -286,17 +290,18 @@ fn a_call_that_started_well_is_peeked_at() {
         "Application/GRPC",
     ] {
         let verdict = Grpc::new().classify(&head(200, &[("content-type", kind)]));
-        assert_eq!(verdict, Verdict::Peek, "{kind}");
+        assert_eq!(verdict, PEEK, "{kind}");
     }
     let begun = head(200, &[GRPC]);
-    let message = BodyEvidence::new(b"\0\0\0\0\x01x").truncated();
+    let message = BodyEvidence::partial(b"\0\0\0\0\x01x");
     assert_eq!(
         Grpc::new().classify_body(&begun, &message),
         Verdict::Forward
     );
-    assert_eq!(Grpc::new().peek_timeout(), Duration::ZERO);
-    let patient = Grpc::new().wait_for_first_frame(Duration::from_secs(2));
-    assert_eq!(patient.peek_timeout(), Duration::from_secs(2));
+    let time = Duration::from_secs(2);
+    let patient = Grpc::new().wait_for_first_frame(time);
+    let limit = ReadLimit::first_frame(time);
+    assert_eq!(patient.classify(&begun), Verdict::Read(limit));
 }
 
 #[test]
@@ -386,7 +391,7 @@ fn verdicts_on_unauthenticated_and_permission_denied_can_be_changed() {
         assert!(expected.is(verdict), "{code}: {verdict:?}");
     }
     assert_eq!(policy.classify(&head(401, &[])), keep);
-    assert_eq!(policy.classify(&head(403, &[])), permanent);
+    assert_eq!(judge(&policy, &head(403, &[]), b""), permanent);
 }
 
 fn request(headers: &[(&str, &str)]) -> http::request::Parts {

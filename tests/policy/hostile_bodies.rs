@@ -2,33 +2,46 @@
 
 use proptest::prelude::*;
 use test_support::verdict::{Does, head, judge, judge_evidence};
-use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, ReadLimit, Verdict};
 
-/// What each status means by itself.
-fn by_status(policy: &dyn ProviderPolicy) -> Vec<(u16, Does)> {
+/// The verdict of each status, without anything that explains it.
+fn by_status(policy: &dyn ProviderPolicy, body: &BodyEvidence<'_>) -> Vec<(u16, Does)> {
     let is_quota = !Does::Forward.is(judge(policy, &head(402, &[]), b""));
+    let is_in_doubt = |status| {
+        let is_read = policy.classify(&head(status, &[])) == INSPECT;
+        is_read && !matches!(body, BodyEvidence::Complete { .. })
+    };
     vec![
         (400, Does::Forward),
         (401, Does::Permanent),
         (
             402,
-            if is_quota {
-                Does::millis(3_600_000)
-            } else {
-                Does::Forward
+            match is_quota {
+                true if is_in_doubt(402) => Does::Keep,
+                true => Does::millis(3_600_000),
+                false => Does::Forward,
             },
         ),
-        (403, Does::Permanent),
+        (
+            403,
+            if is_in_doubt(403) {
+                Does::Keep
+            } else {
+                Does::Suspect
+            },
+        ),
         (404, Does::Forward),
         (429, Does::millis(5000)),
         (500, Does::Forward),
     ]
 }
 
+const INSPECT: Verdict = Verdict::Read(ReadLimit::refusal());
+
 fn assert_status_decides(body: &BodyEvidence<'_>) {
     for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
-        for (status, expected) in by_status(&policy) {
+        for (status, expected) in by_status(&policy, body) {
             let wait = [("retry-after", "5")];
             let headers = if status == 429 { &wait[..] } else { &[] };
             let verdict = judge_evidence(&policy, &head(status, headers), body);
@@ -58,8 +71,8 @@ fn a_body_without_evidence_leaves_the_verdict_to_the_status() {
         b"\xff\xfe\x00\x01",
         b"data: {\"error\":{\"type\":\"insufficient_quota\"}}\n\n",
     ] {
-        assert_status_decides(&BodyEvidence::new(body));
-        assert_status_decides(&BodyEvidence::new(body).truncated());
+        assert_status_decides(&BodyEvidence::complete(body));
+        assert_status_decides(&BodyEvidence::partial(body));
     }
 }
 
@@ -67,8 +80,8 @@ fn a_body_without_evidence_leaves_the_verdict_to_the_status() {
 fn a_body_with_ten_thousand_levels_leaves_the_verdict_to_the_status() {
     for (open, close) in [("[", "]"), ("{\"error\":", "}"), ("{\"a\":[", "]}")] {
         let deep = [open.repeat(10_000), "1".to_owned(), close.repeat(10_000)].concat();
-        assert_status_decides(&BodyEvidence::new(deep.as_bytes()));
-        assert_status_decides(&BodyEvidence::new(open.repeat(10_000).as_bytes()));
+        assert_status_decides(&BodyEvidence::complete(deep.as_bytes()));
+        assert_status_decides(&BodyEvidence::complete(open.repeat(10_000).as_bytes()));
     }
 }
 
@@ -76,31 +89,118 @@ fn a_body_with_ten_thousand_levels_leaves_the_verdict_to_the_status() {
 fn a_truncated_body_leaves_the_verdict_to_the_status() {
     let mut body = br#"{"error":{"type":"insufficient_quota","message":""#.to_vec();
     body.resize(64 * 1024, b'x');
-    assert_status_decides(&BodyEvidence::new(&body).truncated());
+    assert_status_decides(&BodyEvidence::partial(&body));
 }
 
 #[test]
 fn a_403_whose_body_cannot_be_decoded_keeps_the_key() {
-    let body = BodyEvidence::undecodable();
+    assert_status_decides(&BodyEvidence::unreadable());
+    let policy = Provider::openai();
+    let verdict = policy.classify_body(&head(403, &[]), &BodyEvidence::unreadable());
+    assert!(Does::Keep.is(verdict), "{verdict:?}");
+}
+
+#[test]
+fn an_incomplete_body_marks_no_key_permanently_and_a_403_keeps_the_key() {
+    let dead = br#"{"error":{"code":"account_deactivated","type":"permission_error",
+        "message":"OAuth token has been revoked. reported as leaked. authentication failed",
+        "details":[{"reason":"API_KEY_INVALID"}]}}"#;
     for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
-        for (status, expected) in by_status(&policy) {
-            let expected = match status {
-                403 if policy.classify(&head(403, &[])) == Verdict::Inspect => Does::Keep,
-                429 => Does::Temporary(None),
-                _ => expected,
-            };
-            let verdict = judge_evidence(&policy, &head(status, &[]), &body);
-            assert!(expected.is(verdict), "{provider} {status}: {verdict:?}");
+        for status in [400, 402, 403, 429] {
+            if policy.classify(&head(status, &[])) != INSPECT {
+                continue;
+            }
+            for body in [BodyEvidence::partial(dead), BodyEvidence::unreadable()] {
+                let verdict = policy.classify_body(&head(status, &[]), &body);
+                assert!(!Does::Permanent.is(verdict), "{provider} {status}");
+                assert!(
+                    status != 403 || Does::Keep.is(verdict) || Does::Forward.is(verdict),
+                    "{provider} {status}: {verdict:?}"
+                );
+            }
         }
     }
 }
 
 #[test]
-fn html_means_an_edge_with_403_and_is_no_evidence_with_401() {
+fn a_403_and_a_429_that_an_edge_sent_are_forwarded() {
+    let problem = "application/problem+json; charset=utf-8";
+    for (kind, body) in [
+        ("text/plain", "error code: 1010"),
+        ("text/plain; charset=UTF-8", " Error Code: 1015\n"),
+        ("", "error code: 1020"),
+        ("", "<!DOCTYPE html><title>Attention Required!</title>"),
+        (
+            "application/json",
+            r#"{"cloudflare_error":true,"error_code":1010}"#,
+        ),
+        (
+            problem,
+            r#"{"title":"Error 1010","error_code":1010,"ray_id":"9d99a4434fz2d168"}"#,
+        ),
+        (
+            problem,
+            r#"[{"type":"https://developers.cloudflare.com/support/1010/"}]"#,
+        ),
+        (
+            "Application/Problem+JSON",
+            r#"{"error_code":1015,"error_code":1015}"#,
+        ),
+        (
+            "text/markdown",
+            "---\nerror_code: 1015\ncloudflare_error: true\n---\n# Error",
+        ),
+    ] {
+        for provider in Provider::names() {
+            let policy = Provider::named(provider).unwrap();
+            for status in [403, 429] {
+                let head = head(status, &[("content-type", kind)]);
+                if policy.classify(&head) != INSPECT {
+                    continue;
+                }
+                let verdict = judge(&policy, &head, body.as_bytes());
+                assert!(
+                    Does::Forward.is(verdict),
+                    "{provider} {status} {body}: {verdict:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn text_that_only_resembles_an_edges_is_no_evidence_of_one() {
+    let problem = "application/problem+json";
+    for (kind, body) in [
+        ("text/plain", "error code: none"),
+        ("text/plain", "error code:"),
+        ("text/plain", "the error code: 1010"),
+        (problem, "{}"),
+        (
+            problem,
+            r#"{"type":"about:blank","title":"Forbidden","error_code":"forbidden"}"#,
+        ),
+        ("application/json", r#"{"error_code":1010,"ray_id":"x"}"#),
+        ("application/json", r#"{"cloudflare_error":"no"}"#),
+        (
+            "text/markdown",
+            "---\ntitle: x\n---\ncloudflare_error: true",
+        ),
+        ("text/markdown", "# cloudflare_error: true"),
+    ] {
+        let head = head(403, &[("content-type", kind)]);
+        let verdict = judge(&Provider::openai(), &head, body.as_bytes());
+        assert!(Does::Suspect.is(verdict), "{body}: {verdict:?}");
+    }
+}
+
+#[test]
+fn html_means_an_edge_with_403_and_429_and_is_no_evidence_with_401() {
     let page = b"\n<!DOCTYPE HTML><title>403 Forbidden</title>";
     for provider in Provider::names() {
         let policy = Provider::named(provider).unwrap();
+        let is_read = |status| policy.classify(&head(status, &[])) == INSPECT;
         for kind in [
             "text/html",
             "Text/HTML; charset=utf-8",
@@ -109,20 +209,19 @@ fn html_means_an_edge_with_403_and_is_no_evidence_with_401() {
             let html = |status| head(status, &[("content-type", kind)]);
             assert_eq!(policy.classify(&html(403)), Verdict::Forward, "{provider}");
             assert!(
-                Does::Permanent.is(policy.classify(&html(401))),
+                Does::Permanent.is(judge(&policy, &html(401), page)),
                 "{provider}"
             );
-            assert!(
-                Does::Temporary(None).is(policy.classify(&html(429))),
-                "{provider}"
-            );
+            let expected = match is_read(429) {
+                true => Does::Forward,
+                false => Does::Temporary(None),
+            };
+            assert!(expected.is(policy.classify(&html(429))), "{provider}");
         }
-        // A page that does not say what it is, where the body is read at all.
-        if policy.classify(&head(403, &[])) == Verdict::Inspect {
-            assert!(
-                Does::Forward.is(judge(&policy, &head(403, &[]), page)),
-                "{provider}"
-            );
+        // A page without its type.
+        for status in [403, 429].into_iter().filter(|status| is_read(*status)) {
+            let verdict = judge(&policy, &head(status, &[]), page);
+            assert!(Does::Forward.is(verdict), "{provider}");
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::{Response, StatusCode, request, response};
 use serde_json::json;
 use test_support::verdict::{Does, head, judge, judge_evidence, judge_json};
-use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+use tower_key_failover::policy::{
+    BodyEvidence, Mark, Provider, ProviderPolicy, ReadLimit, Success, Verdict,
+};
 use tower_key_failover::pool::{Exhausted, Key};
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -29,7 +31,7 @@ fn on_unauthorized_decides_a_401_unless_the_key_is_known_to_work() {
     // Another status is another question.
     let held = json!({ "error": { "details": { "error_code": "organization_on_hold" } } });
     assert!(Does::Permanent.is(judge_json(&anthropic, 400, &[], held)));
-    assert!(Does::Permanent.is(judge(&anthropic, &head(403, &[]), b"")));
+    assert!(Does::Suspect.is(judge(&anthropic, &head(403, &[]), b"")));
 }
 
 #[test]
@@ -41,7 +43,7 @@ fn on_forbidden_decides_a_403_unless_the_key_is_known_to_work() {
     assert_eq!(judge_json(&gemini, 403, &[], suspended), five_minutes());
     assert!(Does::Keep.is(judge_json(&gemini, 403, &[], denied)));
     assert!(Does::Forward.is(judge(&gemini, &head(403, &[]), b"<!DOCTYPE html>")));
-    let undecodable = BodyEvidence::undecodable();
+    let undecodable = BodyEvidence::unreadable();
     assert_eq!(
         judge_evidence(&gemini, &head(403, &[]), &undecodable),
         five_minutes()
@@ -51,10 +53,10 @@ fn on_forbidden_decides_a_403_unless_the_key_is_known_to_work() {
 #[test]
 fn an_override_that_asks_for_the_body_forwards() {
     let policy = Provider::bearer()
-        .on_unauthorized(Verdict::Inspect)
-        .on_forbidden(Verdict::Peek);
+        .on_unauthorized(Verdict::Read(ReadLimit::refusal()))
+        .on_forbidden(Verdict::Read(ReadLimit::available()));
     assert_eq!(policy.classify(&head(401, &[])), Verdict::Forward);
-    assert_eq!(policy.classify(&head(403, &[])), Verdict::Forward);
+    assert_eq!(judge(&policy, &head(403, &[]), b""), Verdict::Forward);
 }
 
 #[test]
@@ -105,7 +107,7 @@ type Seen = Arc<Mutex<Vec<(u16, Verdict)>>>;
 fn noting(policy: impl ProviderPolicy, says: Verdict) -> (impl ProviderPolicy, Seen) {
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
-    let policy = policy.map_verdict(move |head: &response::Parts, verdict| {
+    let policy = policy.map_verdict(move |head: &response::Parts, _, verdict| {
         notes.lock().unwrap().push((head.status.as_u16(), verdict));
         says
     });
@@ -125,12 +127,11 @@ fn map_verdict_sees_each_final_verdict_once() {
 }
 
 #[test]
-fn map_verdict_that_asks_for_the_body_again_forwards() {
-    for verdict in [Verdict::Inspect, Verdict::Peek] {
-        let (policy, _) = noting(Provider::openai(), verdict);
-        assert_eq!(policy.classify(&head(200, &[])), Verdict::Forward);
-        assert_eq!(judge(&policy, &head(401, &[]), b""), Verdict::Forward);
-    }
+fn a_rule_can_ask_for_the_body_once() {
+    let read = Verdict::Read(ReadLimit::refusal());
+    let (policy, _) = noting(Provider::openai(), read);
+    assert_eq!(policy.classify(&head(200, &[])), read);
+    assert_eq!(judge(&policy, &head(401, &[]), b""), Verdict::Forward);
 }
 
 /// Never done asking.
@@ -144,11 +145,19 @@ impl ProviderPolicy for Insatiable {
     fn inject_key(&self, _: &mut request::Parts, _: &Key) {}
 
     fn classify(&self, _: &response::Parts) -> Verdict {
-        Verdict::Peek
+        Verdict::Read(ReadLimit::available())
     }
 
     fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
-        Verdict::Inspect
+        Verdict::Read(ReadLimit::refusal())
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, _: &Exhausted) -> Response<bytes::Bytes> {
@@ -160,9 +169,12 @@ impl ProviderPolicy for Insatiable {
 fn map_verdict_works_with_any_policy() {
     let (policy, seen) = noting(Insatiable, five_minutes());
     let head = head(200, &[]);
-    assert_eq!(policy.classify(&head), Verdict::Peek);
     assert_eq!(
-        policy.classify_body(&head, &BodyEvidence::new(b"")),
+        policy.classify(&head),
+        Verdict::Read(ReadLimit::available())
+    );
+    assert_eq!(
+        policy.classify_body(&head, &BodyEvidence::complete(b"")),
         five_minutes()
     );
     assert_eq!(*seen.lock().unwrap(), [(200, Verdict::Forward)]);

@@ -9,8 +9,8 @@ use crate::Observer;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
 use crate::failover::response_body::{BodyKind, ResponseBody};
-use crate::inspect::{Inspection, ReadLimit};
-use crate::policy::{Mark, MarkKind, ProviderPolicy, Verdict};
+use crate::inspect::Inspection;
+use crate::policy::{BodyEvidence, Mark, MarkKind, ProviderPolicy, ReadLimit, ReadUntil, Verdict};
 use crate::pool::Cause;
 use crate::sse;
 
@@ -33,15 +33,27 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     /// Judges a response by its head.
     pub(crate) fn classify(&self, head: &response::Parts) -> Classified {
         let policy = &self.config.policy;
-        match (policy.classify(head), self.config.commit_gate) {
-            (Verdict::Inspect, _) => Classified::Read(ReadLimit::Refusal),
-            (Verdict::Peek, _) => Classified::Read(ReadLimit::FirstFrame(policy.peek_timeout())),
-            (Verdict::Forward, Some(gate))
-                if policy.may_fail_late(head) && sse::is_plain_stream(&head.headers) =>
-            {
-                Classified::Read(gate)
+        let limit = match policy.classify(head) {
+            Verdict::Read(limit) => limit,
+            verdict => return Classified::Judged(verdict),
+        };
+        match self.read_limit(limit, head) {
+            Some(limit) => Classified::Read(limit),
+            None => {
+                let verdict = policy.classify_body(head, &BodyEvidence::partial(&[]));
+                Classified::Judged(verdict.or_forward())
             }
-            (verdict, _) => Classified::Judged(verdict),
+        }
+    }
+
+    /// The limit, or `None` if nothing is to be read.
+    fn read_limit(&self, limit: ReadLimit, head: &response::Parts) -> Option<ReadLimit> {
+        match limit.until() {
+            ReadUntil::CommitGate => self
+                .config
+                .commit_gate
+                .filter(|_| sse::is_plain_stream(&head.headers)),
+            _ => Some(limit),
         }
     }
 
@@ -50,12 +62,10 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
-        if !body.is_evidence() {
-            return Verdict::Forward;
-        }
         body.show(&head.headers, |evidence| {
             self.config.policy.classify_body(head, evidence)
         })
+        .or_forward()
     }
 
     /// Marks the key by what was read of a response whose caller is gone.

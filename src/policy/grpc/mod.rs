@@ -22,7 +22,7 @@ use super::error_response::ErrorResponse;
 use super::exhausted_response::millis;
 use super::judge::{self, Judge};
 use super::providers::google;
-use super::{BodyEvidence, ProviderPolicy, Success, Verdict};
+use super::{BodyEvidence, ProviderPolicy, ReadLimit, Success, Verdict};
 use crate::binary;
 use crate::pool::{Exhausted, ExhaustedKind, Key};
 
@@ -130,7 +130,7 @@ impl Grpc {
 
     /// Sets what 16 `UNAUTHENTICATED` and 401 mean. Default: the key is marked permanently.
     ///
-    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
     pub fn on_unauthorized(mut self, verdict: Verdict) -> Self {
         self.judge.on_unauthorized = Some(verdict.or_forward());
@@ -138,9 +138,9 @@ impl Grpc {
     }
 
     /// Sets what 7 `PERMISSION_DENIED` and 403 mean, unless the response explains itself. Default:
-    /// a 7 keeps the key, and a 403 marks it permanently.
+    /// a 7 keeps the key, and a 403 makes it suspect.
     ///
-    /// [`Verdict::Inspect`] and [`Verdict::Peek`] count as [`Verdict::Forward`].
+    /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
     pub fn on_forbidden(mut self, verdict: Verdict) -> Self {
         self.judge.on_forbidden = Some(verdict.or_forward());
@@ -174,12 +174,11 @@ impl Grpc {
     }
 
     /// The verdict on a response without a gRPC status.
-    fn verdict_on_http(&self, head: &response::Parts) -> Verdict {
-        let response = ErrorResponse::of_head(head);
+    fn verdict_on_http(&self, response: &ErrorResponse<'_>) -> Verdict {
         // From an edge in front of the service, which never saw the key.
-        let is_edge = response.status() == StatusCode::FORBIDDEN && response.is_html();
+        let is_edge = response.status() == StatusCode::FORBIDDEN && response.is_from_edge();
         let finding = is_edge.then_some(Finding::NotTheKey);
-        self.judge.verdict(&response, finding)
+        self.judge.verdict(response, finding)
     }
 }
 
@@ -201,12 +200,24 @@ impl ProviderPolicy for Grpc {
     fn classify(&self, head: &response::Parts) -> Verdict {
         match response(head, &head.headers) {
             Some(response) => self.verdict(&response),
-            None if has_trailers(head) => Verdict::Peek,
-            None => self.verdict_on_http(head),
+            None if has_trailers(head) => Verdict::Read(ReadLimit::first_frame(self.first_frame)),
+            None => {
+                let response = ErrorResponse::of_head(head);
+                // It may be forwarded, unless an edge sent it.
+                let is_forbidden = head.status == StatusCode::FORBIDDEN;
+                if is_forbidden && !response.is_from_edge() {
+                    Verdict::Read(ReadLimit::refusal())
+                } else {
+                    self.verdict_on_http(&response)
+                }
+            }
         }
     }
 
     fn classify_body(&self, head: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        if head.status == StatusCode::FORBIDDEN {
+            return self.verdict_on_http(&ErrorResponse::new(head, body));
+        }
         let response = body.trailers().and_then(|it| response(head, it));
         response.map_or(Verdict::Forward, |it| self.verdict(&it))
     }
@@ -226,10 +237,6 @@ impl ProviderPolicy for Grpc {
     fn success_in_body(&self, _: &response::Parts, body: &BodyEvidence<'_>) -> bool {
         let code = body.trailers().and_then(|it| it.get(GRPC_STATUS));
         code.is_some_and(|code| code == "0")
-    }
-
-    fn peek_timeout(&self) -> Duration {
-        self.first_frame
     }
 }
 

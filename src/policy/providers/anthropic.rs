@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::policy::credentials::{Carrier, Places};
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::{exhausted_response, waits};
+use crate::policy::{exhausted_response, request_size, waits};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "anthropic",
@@ -24,7 +24,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     ..Dialect::BEARER
 };
 
-/// A stream may begin with an event that is an error's body.
+/// A stream can begin with an event that contains the body of an error.
 fn status_of_event(event: &ErrorResponse<'_>) -> Option<StatusCode> {
     match event.text("/error/type") {
         "authentication_error" => Some(StatusCode::UNAUTHORIZED),
@@ -36,7 +36,7 @@ fn status_of_event(event: &ErrorResponse<'_>) -> Option<StatusCode> {
 }
 
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
-    // Wording may change: the provider says to go by `error_code`, and then by `type`.
+    // The wording can change. The provider recommends `error_code`, and then `type`.
     match response.text("/error/details/error_code") {
         "organization_on_hold" => return Some(Finding::Dead),
         "enforced_spend_limit_reached" => {
@@ -45,18 +45,19 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         code if code.ends_with("_spend_limit_reached") => return Some(Finding::Quota(None)),
         _ => {}
     }
-    // A message may go on with the caller's own words: only how it begins counts.
+    // A message can go on with the caller's own words, so only its start counts.
     let begins = |start| response.text("/error/message").starts_with(start);
     match (response.status().as_u16(), response.text("/error/type")) {
+        (429, _) if request_size::never_fits(response) => Some(Finding::Here),
         (_, "overloaded_error") => Some(Finding::NotTheKey),
         (_, "billing_error") => Some(Finding::Quota(None)),
         (400, _) if begins("Your credit balance is too low") => Some(Finding::Quota(None)),
         (400, _) if begins("You have reached your specified") => Some(Finding::Quota(None)),
         (400, _) if begins("This organization has been disabled") => Some(Finding::Dead),
-        // About the token itself: revoked, or not allowed for its organization.
+        // The token itself was revoked, or is not allowed for its organization.
         (403, "permission_error") if begins("OAuth ") => Some(Finding::Dead),
         (403, "permission_error") => Some(Finding::Here),
-        // What stands before the API refuses the caller's region so.
+        // The edge in front of the API refuses the caller's region like this.
         (403, "forbidden") => Some(Finding::NotTheKey),
         _ => None,
     }

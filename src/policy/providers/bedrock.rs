@@ -3,7 +3,7 @@
 use crate::policy::credentials::Places;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::exhausted_response;
+use crate::policy::{exhausted_response, model_access};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "bedrock",
@@ -27,21 +27,31 @@ pub(super) const DIALECT: Dialect = Dialect {
     ..Dialect::BEARER
 };
 
+/// Messages about the key itself, in lower case. A signature that has expired is not among them.
+const DEAD: [&str; 5] = [
+    "authentication failed",
+    "api key is valid",
+    "bearer token has expired",
+    "bearer token is expired",
+    "api key has expired",
+];
+
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     match error_type(response) {
         "UnrecognizedClient" | "InvalidClientTokenId" | "ExpiredToken" => Some(Finding::Dead),
-        // Also what a bad API key gets, or a good one of another region.
-        "AccessDenied" if response.says(&["authentication failed", "api key is valid"]) => {
+        // A bad API key, or one of another region, comes with `AccessDenied` or without a type.
+        "AccessDenied" | "" if response.status() == 403 && response.says(&DEAD) => {
             Some(Finding::Dead)
         }
+        "" if response.status() == 403 && model_access::is_refused(response) => Some(Finding::Here),
         "AccessDenied" | "NotAuthorized" => Some(Finding::Here),
-        // The account's agreement with the model's vendor is under way.
+        // The account's agreement with the model's vendor is not complete yet.
         kind if kind.starts_with("MPAgreement") => Some(Finding::Here),
-        // The request's clock or form.
+        // The request's clock or form is wrong.
         "InvalidSignature" | "IncompleteSignature" | "RequestExpired" => Some(Finding::NotTheKey),
         "ServiceQuotaExceeded" => Some(Finding::Quota(None)),
         "ModelNotReady" | "ServiceUnavailable" => Some(Finding::NotTheKey),
-        // A day's quota and a second's throttle have one type.
+        // A daily quota and a short throttle have the same type.
         _ if response.status() == 429 && response.says(&["per day"]) => Some(Finding::Quota(None)),
         _ => None,
     }

@@ -3,7 +3,7 @@
 use super::openai;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::exhausted_response;
+use crate::policy::{exhausted_response, model_access};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "cohere",
@@ -15,7 +15,10 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
-    // A message is all there is.
-    let monthly = response.status() == 429 && response.says(&["/ month", "per month"]);
-    monthly.then_some(Finding::Quota(None))
+    // There is only a message.
+    match response.status().as_u16() {
+        403 if model_access::is_refused(response) => Some(Finding::Here),
+        429 if response.says(&["/ month", "per month"]) => Some(Finding::Quota(None)),
+        _ => None,
+    }
 }

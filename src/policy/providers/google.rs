@@ -4,7 +4,7 @@
 use crate::policy::credentials::{Carrier, Places};
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::{exhausted_response, waits};
+use crate::policy::{exhausted_response, request_size, waits};
 
 pub(super) const VERTEX: Dialect = Dialect {
     name: "vertex",
@@ -14,6 +14,7 @@ pub(super) const VERTEX: Dialect = Dialect {
         ..GEMINI.places
     },
     bills_with_402: false,
+    finding,
     ..GEMINI
 };
 
@@ -26,9 +27,9 @@ pub(super) const GEMINI: Dialect = Dialect {
         removes: &["x-goog-user-project"],
         ..Places::BEARER
     },
-    inspects: &[400, 403, 429],
+    inspects: &[400, 401, 403, 429],
     bills_with_402: true,
-    finding,
+    finding: gemini_finding,
     exhausted: exhausted_response::google,
     ..Dialect::BEARER
 };
@@ -36,6 +37,7 @@ pub(super) const GEMINI: Dialect = Dialect {
 pub(in crate::policy) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     match response.status().as_u16() {
         400 => bad_request(response),
+        401 => unauthorized(response),
         403 => forbidden(response),
         429 => too_many(response),
         _ => None,
@@ -48,33 +50,60 @@ fn bad_request(response: &ErrorResponse<'_>) -> Option<Finding> {
         .then_some(Finding::Dead)
 }
 
+/// The request has no credential in the place that this API reads. Then the key is not to blame.
+fn unauthorized(response: &ErrorResponse<'_>) -> Option<Finding> {
+    reasons(response)
+        .any(|reason| reason == "CREDENTIALS_MISSING")
+        .then_some(Finding::Here)
+}
+
+/// An API key can be taken for an access token, which is not the key's fault. For Vertex AI, which
+/// takes access tokens, the same reason means a wrong credential.
+fn gemini_finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    let is_taken_for_token = response.status() == 401
+        && reasons(response).any(|reason| reason == "ACCESS_TOKEN_TYPE_UNSUPPORTED");
+    if is_taken_for_token {
+        return Some(Finding::Here);
+    }
+    finding(response)
+}
+
 fn forbidden(response: &ErrorResponse<'_>) -> Option<Finding> {
     for reason in reasons(response) {
         match reason {
             "BILLING_DISABLED" => return Some(Finding::Quota(None)),
-            // The whole API is closed to the key, or to its project.
+            // The key or its project has no access to the whole API.
             "SERVICE_DISABLED" => return Some(Finding::Dead),
             _ if reason.starts_with("API_KEY_") => return Some(Finding::Dead),
             _ if reason.starts_with("CONSUMER_") => return Some(Finding::Dead),
             _ => {}
         }
     }
-    // Comes without details.
-    if response.says(&["reported as leaked"]) {
+    // These come without details.
+    const DEAD: [&str; 4] = [
+        "reported as leaked",
+        "project has been denied access",
+        "disabled in this account",
+        "violation of terms of service",
+    ];
+    if response.says(&DEAD) {
         return Some(Finding::Dead);
     }
-    // One model or resource. The newer API has a code in words instead of a status.
+    // One model or resource. The newer API has a textual code instead of a status.
     let denied = response.text("/error/status") == "PERMISSION_DENIED"
         || response.text("/error/code") == "permission_denied";
     denied.then_some(Finding::Here)
 }
 
 fn too_many(response: &ErrorResponse<'_>) -> Option<Finding> {
+    if request_size::has_limit_of_zero(response) {
+        return Some(Finding::Here);
+    }
     if violations(response).any(|quota| quota.contains("PerDay")) {
         return Some(Finding::Quota(waits::midnight_pacific(response.now())));
     }
-    // "You exceeded your current quota, please check your plan and billing details" stands in a
-    // limit per minute as well, and tells nothing. These words stand in one case alone.
+    // "You exceeded your current quota, please check your plan and billing details" also occurs
+    // in a limit per minute, and proves nothing. These words occur in one case only.
     if response.says(&["prepayment credits are depleted"]) {
         return Some(Finding::Quota(None));
     }

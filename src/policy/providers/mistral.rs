@@ -3,7 +3,7 @@
 use super::openai;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::exhausted_response;
+use crate::policy::{exhausted_response, model_access};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "mistral",
@@ -21,7 +21,9 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
             Some(Finding::Quota(None))
         }
         // A model that is not in the workspace's tier.
-        403 if kind == "invalid_request_error" => Some(Finding::Here),
+        403 if kind == "invalid_request_error" || model_access::is_refused(response) => {
+            Some(Finding::Here)
+        }
         429 if kind.ends_with("capacity_exceeded") || response.says(&["capacity exceeded"]) => {
             Some(Finding::NotTheKey)
         }

@@ -4,7 +4,7 @@
 use crate::policy::credentials::Places;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::exhausted_response;
+use crate::policy::{exhausted_response, model_access, request_size};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "openai",
@@ -36,13 +36,10 @@ pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     if is_overload(kind) || is_overload(code) {
         return Some(Finding::NotTheKey);
     }
-    match code {
-        "unsupported_country_region_territory" => return Some(Finding::NotTheKey),
-        // No access from this project, where others may have it.
-        "model_not_found" => return Some(Finding::Here),
-        _ => {}
+    if code == "unsupported_country_region_territory" {
+        return Some(Finding::NotTheKey);
     }
-    // A restricted key and an unlisted network have no code of their own.
+    // A restricted key and a network that is not allowed have no code of their own.
     match response.status().as_u16() {
         401 | 403 if response.says(&["missing scopes", "insufficient permissions"]) => {
             Some(Finding::Here)
@@ -50,8 +47,20 @@ pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         401 if response.says(&["ip not authorized", "ip address", "ip allowlist"]) => {
             Some(Finding::Here)
         }
+        403 if model_access::is_refused(response) => Some(Finding::Here),
+        // Also explains itself under another status.
+        403 if is_dead(code) => Some(Finding::Dead),
+        429 if request_size::never_fits(response) => Some(Finding::Here),
         _ => None,
     }
+}
+
+/// The codes of keys and accounts that are dead, which a 401 has, too.
+fn is_dead(code: &str) -> bool {
+    matches!(
+        code,
+        "account_deactivated" | "invalid_api_key" | "organization_deactivated"
+    )
 }
 
 fn is_quota(code: &str) -> bool {

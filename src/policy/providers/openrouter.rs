@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use serde_json::Value;
 
 use super::openai;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::waits;
+use crate::policy::{model_access, waits};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "openrouter",
@@ -18,7 +19,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     ..openai::DIALECT
 };
 
-/// An error once the model has been asked comes as an event with the status that it would have had.
+/// An error after the model has started is an event with the status that it would have had.
 fn status_of_event(event: &ErrorResponse<'_>) -> Option<StatusCode> {
     let code = event.at("/error/code").as_u64()?;
     StatusCode::from_u16(u16::try_from(code).ok()?).ok()
@@ -31,10 +32,17 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     };
     match response.status().as_u16() {
         402 if names("in_flight_budget") => Some(Finding::RateLimited(None)),
-        402 if names("weight_exceeds_budget") => Some(Finding::NotTheKey),
+        // This request costs too much. Another account may afford it.
+        402 if names("weight_exceeds_budget") || response.says(&["can only afford"]) => {
+            Some(Finding::Here)
+        }
         402 => Some(Finding::Quota(resets_at(response))),
         403 if is_moderation(response) || is_upstream(response) => Some(Finding::NotTheKey),
-        403 if !limit.is_empty() => Some(Finding::Quota(resets_at(response))),
+        403 if is_not_allowed(response) => Some(Finding::NotTheKey),
+        403 if !limit.is_empty() || response.says(&["key limit exceeded"]) => {
+            Some(Finding::Quota(resets_at(response)))
+        }
+        403 if model_access::is_refused(response) => Some(Finding::Here),
         429 if is_upstream(response) => Some(Finding::NotTheKey),
         429 => Some(Finding::RateLimited(reset_in_body(response))),
         _ => None,
@@ -42,21 +50,28 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
 }
 
 fn is_moderation(response: &ErrorResponse<'_>) -> bool {
-    let stands = |pointer| !response.at(pointer).is_null();
-    stands("/error/metadata/reasons") || stands("/error/metadata/flagged_input")
+    let has = |pointer| !response.at(pointer).is_null();
+    has("/error/metadata/reasons") || has("/error/metadata/flagged_input")
 }
 
-/// Whether the provider behind OpenRouter refused, which no key of ours can help.
+/// Whether the provider's terms or the caller's region forbid the request, with any key.
+fn is_not_allowed(response: &ErrorResponse<'_>) -> bool {
+    let metadata = response.at("/error/metadata");
+    metadata.get("provider_name").is_some_and(Value::is_null)
+        || response.says(&["terms of service", "in your region", "your country"])
+}
+
+/// Whether the provider behind OpenRouter refused the request.
 fn is_upstream(response: &ErrorResponse<'_>) -> bool {
-    let stands = |pointer| !response.at(pointer).is_null();
-    stands("/error/metadata/provider_code") || stands("/error/metadata/provider_name")
+    let has = |pointer| !response.at(pointer).is_null();
+    has("/error/metadata/provider_code") || has("/error/metadata/provider_name")
 }
 
 fn resets_at(response: &ErrorResponse<'_>) -> Option<Duration> {
     waits::until_moment(response, response.at("/error/metadata/resets_at"))
 }
 
-/// The limit's headers may stand in the body alone.
+/// The headers of the limit may be in the body only.
 fn reset_in_body(response: &ErrorResponse<'_>) -> Option<Duration> {
     let is_empty = response.text("/error/metadata/headers/X-RateLimit-Remaining") == "0";
     let reset = response.at("/error/metadata/headers/X-RateLimit-Reset");

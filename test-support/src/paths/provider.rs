@@ -9,7 +9,7 @@ use http::{HeaderName, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::Service;
-use tower_key_failover::policy::BodyEvidence;
+use tower_key_failover::policy::{BodyEvidence, Success};
 use tower_key_failover::pool::{Exhausted, Key};
 use tower_key_failover::{Mark, ProviderPolicy, Verdict};
 
@@ -70,6 +70,14 @@ impl ProviderPolicy for Plain {
 
     fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
         Verdict::Forward
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, _: &Exhausted) -> Response<Bytes> {

@@ -17,7 +17,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 use tokio_test::task::Spawn;
 use tower::{Layer, Service};
-use tower_key_failover::policy::BodyEvidence;
+use tower_key_failover::policy::{BodyEvidence, ReadLimit, Success};
 use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key, KeyState, NewKey};
 use tower_key_failover::{
     FailoverInfo, KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody,
@@ -348,7 +348,7 @@ impl ProviderPolicy for Dialect {
     fn classify(&self, response: &response::Parts) -> Verdict {
         let header = |name| response.headers.get(name)?.to_str().ok();
         match response.status.as_u16() {
-            _ if header("x-say") == Some("inspect") => Verdict::Inspect,
+            _ if header("x-say") == Some("inspect") => Verdict::Read(ReadLimit::refusal()),
             401 | 403 => Verdict::Failover(Mark::permanent()),
             418 => Verdict::Failover(Mark::keep()),
             429 => {
@@ -360,8 +360,20 @@ impl ProviderPolicy for Dialect {
     }
 
     fn classify_body(&self, _: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
-        assert_eq!(body.bytes(), b"refuse");
+        let (BodyEvidence::Complete { bytes, .. } | BodyEvidence::Partial { bytes, .. }) = body
+        else {
+            panic!("{body:?}");
+        };
+        assert_eq!(*bytes, b"refuse");
         Verdict::Failover(Mark::permanent())
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {

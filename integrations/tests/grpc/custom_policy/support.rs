@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service};
 use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
-use tower_key_failover::policy::BodyEvidence;
+use tower_key_failover::policy::{BodyEvidence, Success};
 use tower_key_failover::pool::{Exhausted, Key, KeyState};
 use tower_key_failover::{
     KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody, Verdict,
@@ -57,6 +57,14 @@ impl ProviderPolicy for Plain {
 
     fn classify_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> Verdict {
         Verdict::Forward
+    }
+
+    fn success(&self, response: &response::Parts) -> Success {
+        Success::of_status(response.status)
+    }
+
+    fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        false
     }
 
     fn exhausted_response(&self, exhausted: &Exhausted) -> http::Response<Bytes> {
