@@ -12,6 +12,7 @@
 //!
 //! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
 //! - `proxy.rs` checks the request, sets the target and calls the layer;
+//! - `target.rs` normalizes the path, so that it cannot leave the upstream's base path;
 //! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `headers.rs` removes headers that a proxy must not forward;
@@ -50,6 +51,7 @@ mod server;
 mod signals;
 #[cfg(feature = "serde")]
 mod state_file;
+mod target;
 mod timing;
 mod upgrade;
 mod upstream;

@@ -25,7 +25,7 @@ use crate::failovers::{Failovers, RequestSummary};
 use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{client_token, headers, local_response, origin, timing};
+use crate::{client_token, headers, local_response, origin, target, timing};
 
 type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
@@ -86,8 +86,8 @@ impl Proxy {
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
-        if self.upstream.target(&head.uri).is_none() {
-            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
+        if let Err(what) = target::normalize(&mut head.uri) {
+            return Ok(self.error(StatusCode::BAD_REQUEST, what));
         }
         if self.is_local_only && !origin::has_local_host(&head.uri, &head.headers) {
             let what = "without a client token, the host must be localhost or a loopback address";
@@ -114,7 +114,7 @@ impl Proxy {
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
         let Some(target) = self.upstream.target(&head.uri) else {
-            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target has no path"));
+            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target is too long"));
         };
         head.uri = target;
         // The upstream's protocol does not depend on the client's.

@@ -49,11 +49,9 @@ impl Upstream {
     }
 
     /// The target of a request at the upstream: its path below the base path, and its query.
-    /// `None` for targets without a path (`*`, and those of CONNECT).
+    /// `None` if it is too long. The path must be normalized.
     pub fn target(&self, of: &Uri) -> Option<Uri> {
-        let path = of
-            .path_and_query()
-            .filter(|path| path.as_str().starts_with('/'))?;
+        let path = of.path_and_query()?;
         let path = match self.base.as_str() {
             "" => path.clone(),
             base => format!("{base}{path}").parse().ok()?,

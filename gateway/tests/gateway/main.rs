@@ -24,6 +24,7 @@ mod secrets;
 mod shutdown;
 mod state_file;
 mod streaming;
+mod target;
 mod timing;
 mod tls;
 mod unreachable;
