@@ -19,6 +19,7 @@ use super::budget::ReplayBudget;
 use super::error::RequestBodyError;
 use super::recorded_head::RecordedHead;
 use super::recording::{Recording, Stopped};
+use super::small_frames::room_for_first;
 use crate::BoxError;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -82,13 +83,15 @@ impl<B: Body> ReplayBuffer<B> {
         budget: ReplayBudget,
     ) -> Self {
         let is_empty = source.is_end_stream();
+        let hint = source.size_hint();
+        let head = RecordedHead::new(head, room_for_first(hint.lower()));
         Self {
-            hint: source.size_hint(),
+            hint,
             is_empty,
             state: Mutex::new(State {
                 generation: 0,
                 live: !is_empty,
-                head: Some(RecordedHead::new(head)),
+                head: Some(head),
                 recording: Recording::new(limit, budget),
                 source: Some(source),
                 polling: false,
@@ -147,7 +150,7 @@ impl<B> State<B> {
                 None => Tail::End(None),
             };
         }
-        self.recording.rewind();
+        self.recording.rewind(self.head.as_mut());
         self.waker.take()
     }
 
@@ -205,7 +208,7 @@ impl<B> State<B> {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.recording.push_read(data);
+                    self.recording.push_read(data, self.head.as_mut());
                 } else if let Some(trailers) = frame.trailers_ref() {
                     let again = self.recording.stopped().is_none();
                     self.tail = Tail::End(again.then(|| trailers.clone()));

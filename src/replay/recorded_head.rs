@@ -21,15 +21,18 @@ pub(super) struct RecordedHead {
     text: Vec<u8>,
     /// The same, shared with the heads that were built from it.
     shared: Bytes,
+    /// Where the text of the headers ends. A small first frame of the body follows.
+    end: usize,
 }
 
 impl RecordedHead {
     /// The usual size of a header. If that is not enough, the buffer grows.
     const USUAL: usize = 48;
 
-    pub(super) fn new(head: &request::Parts) -> Self {
+    /// Copies the head, with room for a small first frame of the body.
+    pub(super) fn new(head: &request::Parts, room: usize) -> Self {
         let len = head.headers.len();
-        let mut text = Vec::with_capacity(len * Self::USUAL);
+        let mut text = Vec::with_capacity(len * Self::USUAL + room);
         for (name, value) in &head.headers {
             let name = name.as_str().as_bytes();
             let prefix = Prefix {
@@ -47,16 +50,36 @@ impl RecordedHead {
             version: head.version,
             extensions: head.extensions.clone(),
             len,
+            end: text.len(),
             text,
             shared: Bytes::new(),
         }
     }
 
-    /// A copy of the head, with room for one more header.
-    pub(super) fn clone_parts(&mut self) -> request::Parts {
+    /// Records the first frame of the body. `false` if that is no longer possible.
+    pub(super) fn push_body(&mut self, frame: &[u8]) -> bool {
+        let is_open = self.shared.is_empty();
+        if is_open {
+            self.text.extend_from_slice(frame);
+        }
+        is_open
+    }
+
+    /// The recorded frame of the body.
+    pub(super) fn body(&mut self) -> Bytes {
+        self.share();
+        self.shared.slice(self.end..)
+    }
+
+    fn share(&mut self) {
         if !self.text.is_empty() {
             self.shared = std::mem::take(&mut self.text).into();
         }
+    }
+
+    /// A copy of the head, with room for one more header.
+    pub(super) fn clone_parts(&mut self) -> request::Parts {
+        self.share();
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.method.clone();
         head.uri = self.uri.clone();
@@ -125,7 +148,7 @@ mod tests {
         accept.set_sensitive(true);
         let (head, ()) = request.into_parts();
 
-        let mut recorded = RecordedHead::new(&head);
+        let mut recorded = RecordedHead::new(&head, 0);
         let (again, last) = (recorded.clone_parts(), recorded.clone_parts());
         let debug = |head: &request::Parts| {
             let headers: Vec<_> = head.headers.iter().collect();
@@ -138,6 +161,19 @@ mod tests {
             assert_eq!(debug(&again), debug(&head));
             assert_eq!(again.headers, head.headers);
             assert_eq!(again.extensions.get::<&str>(), Some(&"extension"));
+        }
+    }
+    #[test]
+    fn a_frame_is_recorded_with_the_head_until_the_head_is_sent_again() {
+        let with_header = Request::get("/").header("a", "b").body(()).unwrap();
+        for (request, room) in [(Request::new(()), 0), (with_header, 5)] {
+            let (head, ()) = request.into_parts();
+            let mut recorded = RecordedHead::new(&head, room);
+            assert!(recorded.push_body(b"frame"));
+            assert_eq!(recorded.body(), "frame");
+            assert!(!recorded.push_body(b"late"));
+            assert_eq!(recorded.clone_parts().headers, head.headers);
+            assert_eq!(recorded.body(), "frame");
         }
     }
 }

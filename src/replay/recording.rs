@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::budget::{ReplayBudget, Share};
+use super::recorded_head::RecordedHead;
 use super::small_frames::{Block, is_small};
 
 /// Why a body is no longer recorded.
@@ -23,8 +24,11 @@ pub(crate) enum Stopped {
 
 #[derive(Debug)]
 pub(super) struct Recording {
+    /// The length of the first frame, if it is recorded with the head.
+    first: Option<usize>,
+    /// All others.
     frames: Frames,
-    /// The index of the first frame that the reader has not read.
+    /// The index of the first of them that the reader has not read.
     next: usize,
     /// The small frames at the end, all of which the reader has read.
     block: Block,
@@ -35,7 +39,7 @@ pub(super) struct Recording {
     stopped: Option<Stopped>,
 }
 
-/// Frames in order. Most bodies are a single frame, so the first needs no allocation.
+/// Frames in order. Many bodies are a single frame, so the first needs no allocation.
 #[derive(Debug, Default)]
 struct Frames {
     first: Option<Kept>,
@@ -52,6 +56,7 @@ struct Kept {
 impl Recording {
     pub(super) fn new(limit: usize, budget: ReplayBudget) -> Self {
         Self {
+            first: None,
             frames: Frames::default(),
             next: 0,
             block: Block::default(),
@@ -82,17 +87,25 @@ impl Recording {
     }
 
     /// Records a frame that the reader gets at the same time. It has read everything before it.
-    pub(super) fn push_read(&mut self, data: &Bytes) {
+    pub(super) fn push_read(&mut self, data: &Bytes, head: Option<&mut RecordedHead>) {
         // Empty frames carry nothing, and any number of them would fit the limit.
         if self.stopped.is_some() || data.is_empty() || !self.admit(data.len()) {
             return;
         }
-        if is_small(data) && self.len != data.len() {
+        if is_small(data) && self.len > data.len() {
             self.copy(data);
-        } else if self.hold(data.len()) {
+        } else if !self.hold(data.len()) {
+            // The recording has stopped.
+        } else if is_small(data) {
+            // Without a further allocation, because most bodies are a single small frame.
+            if head.is_some_and(|head| head.push_body(data)) {
+                self.first = Some(data.len());
+            } else {
+                self.keep_read(Bytes::copy_from_slice(data));
+            }
+        } else {
             self.close_block();
-            self.keep(data.clone(), data.len());
-            self.next = self.frames.len();
+            self.keep_read(data.clone());
         }
     }
 
@@ -108,13 +121,21 @@ impl Recording {
         // The reader needs it even if it cannot be read a second time.
         self.share.hold(data.len());
         let cost = data.len();
+        let data = match is_small(&data) {
+            true => Bytes::copy_from_slice(&data),
+            false => data,
+        };
         self.keep(data, cost);
     }
 
     /// Lets the reader start at the beginning.
-    pub(super) fn rewind(&mut self) {
+    pub(super) fn rewind(&mut self, head: Option<&mut RecordedHead>) {
         debug_assert!(self.stopped.is_none(), "what was read is freed");
         self.close_block();
+        if let (Some(cost), Some(head)) = (self.first.take(), head) {
+            let data = head.body();
+            self.frames.push_first(Kept { data, cost });
+        }
         self.next = 0;
     }
 
@@ -124,6 +145,9 @@ impl Recording {
             return;
         }
         self.stopped = Some(why);
+        if let Some(first) = self.first.take() {
+            self.share.release(first);
+        }
         for _ in 0..std::mem::take(&mut self.next) {
             self.free_next();
         }
@@ -162,6 +186,12 @@ impl Recording {
 
     fn keep(&mut self, data: Bytes, cost: usize) {
         self.frames.push(Kept { data, cost });
+    }
+
+    fn keep_read(&mut self, data: Bytes) {
+        let cost = data.len();
+        self.keep(data, cost);
+        self.next = self.frames.len();
     }
 
     fn copy(&mut self, mut data: &[u8]) {
@@ -209,6 +239,12 @@ impl Frames {
             self.first = Some(kept);
         } else {
             self.rest.push_back(kept);
+        }
+    }
+
+    fn push_first(&mut self, kept: Kept) {
+        if let Some(second) = self.first.replace(kept) {
+            self.rest.push_front(second);
         }
     }
 

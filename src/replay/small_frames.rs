@@ -15,6 +15,11 @@ pub(super) fn is_small(frame: &Bytes) -> bool {
     frame.len() < LARGE
 }
 
+/// The room that a first frame needs in a body of at least this length, if it is small.
+pub(super) fn room_for_first(len: u64) -> usize {
+    usize::try_from(len).map_or(0, |len| if len < LARGE { len } else { 0 })
+}
+
 /// The block that small frames are copied into.
 #[derive(Debug, Default)]
 pub(super) struct Block {

@@ -6,6 +6,7 @@
 mod support;
 
 mod allocations;
+mod first_frame;
 mod freed_keys;
 mod sizes;
 mod small_frames;
