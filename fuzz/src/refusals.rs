@@ -5,7 +5,7 @@ use flate2::Crc;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower_key_failover::policy::{BodyEvidence, ProviderPolicy};
-use tower_key_failover::{FailoverInfo, KeyState};
+use tower_key_failover::KeyState;
 
 use crate::judge::{Does, FIRST_KEY, Outcome, Whole, judge, on_a_paused_clock, send};
 use crate::response::WireResponse;

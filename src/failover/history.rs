@@ -8,7 +8,7 @@ use super::attempt::AttemptRecord;
 ///
 /// A request whose first key is accepted has none. Once it is part of a
 /// [`FailoverInfo`](super::FailoverInfo), it never changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct History {
     // Most requests that are refused are refused once.
     refused: SmallVec<[AttemptRecord; 2]>,

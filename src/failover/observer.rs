@@ -24,6 +24,9 @@ pub(crate) trait ExchangeSpan: Default {
     /// While it lives, everything that is reported belongs to the span.
     type Entered;
 
+    /// Whether anything is recorded. If not, there is no need to begin a span.
+    const IS_RECORDED: bool;
+
     /// A key was refused. The first refusal begins the span and enters it.
     fn begin(&mut self, pool: &str) -> Option<Self::Entered>;
 

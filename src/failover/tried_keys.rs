@@ -6,7 +6,7 @@ use crate::pool::Key;
 ///
 /// Each pass over the pool tries a key at most once. A request that waited for a key begins a new
 /// pass, which leaves out only the keys that refused the request and stayed usable.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct TriedKeys {
     /// The refused attempts before the current pass.
     before: usize,
@@ -19,14 +19,14 @@ impl TriedKeys {
     }
 
     /// Begins a new pass, since the request waits for a key.
-    pub(super) fn begin_wait(&mut self, refused: &[AttemptRecord]) {
+    pub(super) fn begin_wait(&mut self, refused: usize) {
         self.has_waited = true;
-        self.before = refused.len();
+        self.before = refused;
     }
 
     /// The keys that are not tried again.
     pub(super) fn all<'a>(
-        &self,
+        self,
         refused: &'a [AttemptRecord],
     ) -> impl Iterator<Item = &'a Key> + Clone + use<'a> {
         let (before, pass) = refused.split_at(self.before);

@@ -26,6 +26,8 @@ pub(crate) type Entered = EnteredSpan;
 impl ExchangeSpan for Trace {
     type Entered = Entered;
 
+    const IS_RECORDED: bool = true;
+
     fn begin(&mut self, pool: &str) -> Option<Entered> {
         if self.span.is_some() {
             return None;

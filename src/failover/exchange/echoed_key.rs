@@ -21,12 +21,9 @@ impl<S, P, B> Exchange<S, P, B> {
         R: Body<Data = Bytes>,
     {
         remove(self.key(), head, body);
-        if let Some(progress) = &self.progress {
-            let refused = progress.history.refused().iter();
-            let others = refused.map(AttemptRecord::key);
-            for key in others.filter(|key| !key.is_same(self.key())) {
-                remove(key, head, body);
-            }
+        let refused = self.refused().iter().map(AttemptRecord::key);
+        for key in refused.filter(|key| !key.is_same(self.key())) {
+            remove(key, head, body);
         }
     }
 }

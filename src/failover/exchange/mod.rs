@@ -44,17 +44,17 @@ pub(super) struct Exchange<S, P, B> {
     /// `None`: the current attempt is the last, even if another key recovers meanwhile.
     replay_parts: Option<ReplayParts<S, B>>,
     replay: Replay,
-    /// `None` until a key refuses the request or the request waits.
+    /// `None` until a key refuses the request or the request waits. Shared only as the exchange ends.
+    history: Option<Arc<History>>,
+    // Allocated only if the request waits, suspects a key, or is traced.
     progress: Option<Box<Progress>>,
     /// Whether an attempt probed a key that was unusable or suspected.
     has_probed: bool,
 }
 
-/// What a request remembers of its attempts so far.
+/// What a request remembers of its attempts besides their history. It ends with the exchange.
 #[derive(Default)]
 struct Progress {
-    /// The only part that outlives the exchange.
-    history: History,
     tried: TriedKeys,
     suspicions: Suspicions,
     span: Span,
@@ -83,6 +83,7 @@ impl<S, P, B> Exchange<S, P, B> {
             attempts: 0,
             replay_parts: None,
             replay: Replay::NotNeeded,
+            history: None,
             progress: None,
             has_probed: false,
         }
@@ -102,19 +103,25 @@ impl<S, P, B> Exchange<S, P, B> {
         &self.current.as_ref().expect("an attempt has a key").key
     }
 
-    fn progress_mut(&mut self) -> &mut Progress {
-        self.progress.get_or_insert_default()
+    fn history_mut(&mut self) -> &mut History {
+        // Nobody else has it before the exchange ends, so nothing is cloned.
+        Arc::make_mut(self.history.get_or_insert_default())
+    }
+
+    fn refused(&self) -> &[AttemptRecord] {
+        self.history.as_deref().map_or(&[], History::refused)
     }
 
     /// The keys that are not tried again.
     fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
-        self.progress.iter().flat_map(|progress| progress.tried())
+        let progress = self.progress.as_deref();
+        let tried = progress.map_or(TriedKeys::default(), |progress| progress.tried);
+        tried.all(self.refused())
     }
 
     /// The keys that refused this request without being marked.
     fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
-        let progress = self.progress.iter();
-        progress.flat_map(|progress| tried_keys::kept(progress.history.refused()))
+        tried_keys::kept(self.refused())
     }
 
     /// Takes the next key to try, if there is one.
@@ -158,12 +165,6 @@ impl<S, P, B> Exchange<S, P, B> {
             (None, None) => usize::MAX,
         };
         self.attempts.saturating_add(more) <= bound
-    }
-}
-
-impl Progress {
-    fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
-        self.tried.all(self.history.refused())
     }
 }
 

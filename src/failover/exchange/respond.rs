@@ -1,7 +1,5 @@
 //! The response that the caller gets, and the report on how it came about.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{Response, StatusCode, response};
 use http_body::Body;
@@ -54,11 +52,10 @@ impl<S, P, B> Exchange<S, P, B> {
             self.replay = parts.recorder.end().into();
         }
         self.replay_parts = None;
-        let history = self.progress.take().map(|progress| {
+        if let Some(progress) = self.progress.take() {
             progress.span.end(status, outcome);
-            Arc::new(progress.history)
-        });
-        let info = FailoverInfo::new(history, forwarded, outcome, self.replay);
+        }
+        let info = FailoverInfo::new(self.history.take(), forwarded, outcome, self.replay);
         Observer::on_response(self.pool().name(), &info);
         info
     }

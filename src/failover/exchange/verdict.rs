@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, response};
 use http_body::Body;
 
-use super::{CurrentAttempt, Entered, Exchange, Next, trust};
+use super::{CurrentAttempt, Entered, Exchange, Next, Span, trust};
 use crate::Observer;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
@@ -159,6 +159,9 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// Begins the request's span, with its first refusal.
     fn begin_span(&mut self) -> Option<Entered> {
+        if !Span::IS_RECORDED {
+            return None;
+        }
         let progress = self.progress.get_or_insert_default();
         progress.span.begin(self.config.pool.as_deref()?.name())
     }
@@ -169,6 +172,6 @@ impl<S, P, B> Exchange<S, P, B> {
         if matches!(verdict, Verdict::Failover(_)) {
             Observer::on_refused(self.pool().name(), &refused);
         }
-        self.progress_mut().history.push(refused);
+        self.history_mut().push(refused);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Exchange, Progress};
+use super::Exchange;
+use crate::failover::history::History;
 use crate::failover::wait::Found;
 use crate::pool::{Outlook, Waiter};
 
@@ -13,8 +14,8 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// How much longer the request may wait.
     pub(crate) fn wait_left(&self) -> Option<Duration> {
-        let progress = self.progress.as_deref();
-        let waited = progress.map_or(Duration::ZERO, |progress| progress.history.waited());
+        let history = self.history.as_deref();
+        let waited = history.map_or(Duration::ZERO, History::waited);
         Some(self.config.wait_for_key?.saturating_sub(waited))
     }
 
@@ -30,8 +31,9 @@ impl<S, P, B> Exchange<S, P, B> {
             return None;
         }
         let waiter = self.pool().join_queue(self.kept().next().is_none())?;
-        let Progress { history, tried, .. } = self.progress_mut();
-        tried.begin_wait(history.refused());
+        let refused = self.refused().len();
+        let progress = self.progress.get_or_insert_default();
+        progress.tried.begin_wait(refused);
         Some(waiter)
     }
 
@@ -49,6 +51,6 @@ impl<S, P, B> Exchange<S, P, B> {
     }
 
     pub(crate) fn end_wait(&mut self, took: Duration) {
-        self.progress_mut().history.add_wait(took);
+        self.history_mut().add_wait(took);
     }
 }
