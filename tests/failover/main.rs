@@ -12,6 +12,8 @@ mod inspect;
 mod late_errors;
 #[cfg(feature = "providers")]
 mod late_success;
+#[cfg(feature = "providers")]
+mod laws;
 #[cfg(any())]
 mod model;
 mod order;
