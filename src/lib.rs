@@ -30,7 +30,6 @@
 //!     .key("sk-ant-first") // is tried first
 //!     .key("sk-ant-second")
 //!     .exponential_cooldown(Duration::from_secs(1)..=Duration::from_secs(60))
-//!     .probe_after(Duration::from_secs(600))
 //!     .build()?;
 //!
 //! let service = ServiceBuilder::new()
@@ -54,13 +53,21 @@
 //! | Response | Request | Key |
 //! |---|---|---|
 //! | 429 | sent again with the next key | cools down for the time that the response names, otherwise for 60 s |
-//! | 401, 403 | sent again with the next key | permanently marked |
+//! | 429 about this request, such as one that is too large | sent again with the next key | unchanged |
+//! | 401 | sent again with the next key | permanently marked; only suspected if a request has succeeded with it before |
+//! | 403 that names its cause | as the cause requires | as the cause requires |
+//! | 403 without an explanation | sent again with the next key | suspected |
+//! | 403 with an incomplete body | sent again with the next key | unchanged |
+//! | 403 or 429 from a CDN or firewall in front of the provider | response is returned | unchanged |
 //! | any other | response is returned | unchanged |
 //! | none (transport error) | fails | unchanged |
 //!
-//! These are the defaults for each status. Most built-in policies also read the response body. For
-//! example, a 403 for one model leaves the key unchanged, and a 400 can mean that the key is not
-//! valid. The [`policy`] module lists what each of them does.
+//! A mark affects all requests, so it needs evidence. A refusal that may be the fault of the request only makes
+//! the key *suspected*: it stays usable, but requests try other keys first. One success clears it. A
+//! permanently marked key is probed with a single request from time to time, and returns with the first
+//! success. See [`guides::recovery`].
+//!
+//! What a policy can tell apart depends on the provider. The [`policy`] module lists what each of them does.
 //!
 //! A request tries the keys in the order of the pool, each key at most once. If no key is left, the
 //! caller receives an error in the provider's own format. Its status is 429, with a `retry-after`
@@ -92,10 +99,11 @@
 //!
 //! # Guides
 //!
-//! - [`guides::recovery`]: cooldowns, probes, waiting for a key, groups, and changing a pool at run time
+//! - [`guides::recovery`]: cooldowns, suspicion, probes, waiting for a key, groups, and changing a pool at run time
 //! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic and reqwest
 //! - [`guides::observability`]: snapshots, events, metrics and logs
 //! - [`guides::websocket`]: proxying WebSocket
+//! - [`guides::custom_policies`]: customizing a built-in policy, and writing your own
 //!
 //! # Secrets
 //!

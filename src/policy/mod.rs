@@ -1,49 +1,73 @@
-//! What a provider means: how it carries a key, how it says "it is the key", and what a caller
-//! is told when no key is left.
+//! How providers accept keys, and what their responses mean.
 //!
-//! The layer asks a [`ProviderPolicy`] and acts on its [`Verdict`]; a policy knows nothing of the
-//! pool or of other requests, and how long a key has been out is not its business.
+//! The layer asks a [`ProviderPolicy`] about each request and response, and acts on its [`Verdict`]. A policy
+//! does not know the pool or other requests. [`guides::custom_policies`](crate::guides::custom_policies) shows
+//! how to customize a policy and how to write one.
 //!
-//! # The built-in policies
+//! # The trust table
 //!
-//! They stand behind the feature `providers`, which is on by default; `Grpc` behind `grpc`. By
-//! status alone, **429 puts a key out for a while, 401 and 403 for good, and everything else is
-//! forwarded**. What the answer says beyond that refines the verdict; what it does not say, or what
-//! cannot be read, changes nothing. A 403 in HTML comes from an edge in front of the provider, and
-//! is forwarded.
+//! A mark affects the requests of all clients, so it needs evidence. Built-in policies follow these rules:
 //!
-//! | Policy | Key travels in | The key's failure, beyond the status | Kept or forwarded, against the status | Wait, beyond the headers |
+//! | Response | Request | Key |
+//! |---|---|---|
+//! | 429 | sent again with the next key | cools down for the time that the response names |
+//! | 429 about this request (too large for the limit, paid extra required) | sent again with the next key | unchanged |
+//! | 401, and no request has succeeded with the key since it was added or returned | sent again with the next key | permanently marked |
+//! | 401, and a request has succeeded with the key | sent again with the next key | [suspected](crate::guides::recovery#suspicion) |
+//! | 403 that explains itself (dead key, quota, model access, country, ...) | as the explanation requires | as the explanation requires |
+//! | 403 without an explanation, or with an empty body | sent again with the next key | suspected |
+//! | 403 or 429 with evidence that an edge sent it: HTML, `error code: NNNN`, or RFC 9457 with an edge's fields | response is returned | unchanged |
+//! | 403 with an incomplete or unreadable body, or whose caller disconnected | sent again with the next key | unchanged |
+//! | any other | response is returned | unchanged |
+//!
+//! An *edge* is a CDN, a firewall or a load balancer in front of the provider. It refuses requests without
+//! checking their keys.
+//!
+//! # Built-in policies
+//!
+//! [`Provider`] has a constructor for each of these policies except [`Grpc`]. They require the feature
+//! `providers`, which is on by default; `Grpc` requires the feature `grpc`.
+//!
+//! | Policy | The key is sent in | Marks, beyond the status | Kept or forwarded, despite the status | Wait, besides headers |
 //! |---|---|---|---|---|
 //! | `openai` | bearer | 429 of type `insufficient_quota`: quota | 401 for a missing scope or network: kept; 403 for a model: kept; 403 for a country: forwarded | message |
-//! | `anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: for good | 403 `permission_error`: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
+//! | `anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: permanent | 403 `permission_error`: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
 //! | `azure_openai` | `api-key` | 403 for a blocked resource: quota | 401 `PermissionDenied`, 403 of a network rule: kept; 429 for high demand: forwarded | message |
-//! | `gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`: for good; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
-//! | `vertex` | bearer | as `gemini`, but for the 402 | as `gemini` | as `gemini` |
-//! | `bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota | 403 `AccessDenied`: kept; a signature, `ModelNotReady`: forwarded | none |
+//! | `gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`: permanent; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
+//! | `vertex` | bearer | like `gemini`, except for the 402 | like `gemini` | as `gemini` |
+//! | `bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota | 403 `AccessDenied`: kept; a bad signature, `ModelNotReady`: forwarded | none |
 //! | `mistral` | bearer | 402: quota | 403 for a model: kept; 429 for a tier's capacity: forwarded | message |
-//! | `groq` | bearer | as `openai`; 400 `organization_restricted`: for good | 403 for a model: kept | message |
-//! | `deepseek` | bearer | as `openai`; 402: quota | as `openai` | message |
-//! | `openrouter` | bearer | 402, 403 with a budget: quota, or a short wait | 403 of moderation, 402 for the request, 429 of the provider behind it: forwarded | `resets_at`, the limit's headers in the body |
-//! | `cohere` | bearer | 402, a trial's 429 per month: quota | | message |
-//! | `xai` | bearer | 400 for an incorrect key: for good; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
-//! | `together` | bearer | as `openai`; 402: quota | 403 for the context's length: forwarded | message |
-//! | `perplexity` | bearer | as `openai` | as `openai` | message |
-//! | `copilot` | | its clients bring their own token: never asked | | |
-//! | `Grpc` | bearer, in metadata | status 16; 7 and 3 of a dead key: for good; 8: its wait | status 7: kept; 8 that forbids to try again: forwarded | pushback, `RetryInfo`; midnight in Los Angeles for a quota per day |
+//! | `groq` | bearer | like `openai`; 400 `organization_restricted`: permanent | 403 for a model: kept | message |
+//! | `deepseek` | bearer | like `openai`; 402: quota | like `openai` | message |
+//! | `openrouter` | bearer | 402, 403 with a budget: quota, or a short wait | 403 of moderation, 402 for the request, 429 of the provider that it forwards to: forwarded | `resets_at`, the limit's headers in the body |
+//! | `cohere` | bearer | 402, a monthly 429 of a trial key: quota | | message |
+//! | `xai` | bearer | 400 for an incorrect key: permanent; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
+//! | `together` | bearer | like `openai`; 402: quota | 403 for the context's length: forwarded | message |
+//! | `perplexity` | bearer | like `openai` | as `openai` | message |
+//! | `copilot` | | its clients bring their own token | | |
+//! | `Grpc` | bearer, in metadata | status 16; 7 and 3 of a dead key: permanent; 8: its wait | status 7: kept; 8 that forbids a retry: forwarded | pushback, `RetryInfo`; midnight in Los Angeles for a quota per day |
 //! | `bearer` | bearer | | | none |
 //! | `header` | any header | | | none |
 //!
-//! "Bearer" is `authorization: Bearer <key>`. "Quota" is credit, plan or budget that is used up:
-//! the key is out until the reset that the answer names, else for
-//! [`quota_cooldown`](Provider::quota_cooldown).
+//! *Bearer* means `authorization: Bearer <key>`. *Quota* means that credit, a plan or a budget is used up: the key
+//! cools down until the reset that the response names, otherwise for
+//! [`quota_cooldown`](Provider::quota_cooldown). *Kept* means that the key is unchanged and the request is sent
+//! again. *Permanent* means a permanent mark.
 //!
-//! The wait is the first usable of: `retry-after-ms`; `retry-after` (seconds or an HTTP date);
-//! `x-amz-retry-after`; what the last column names; the reset header of a bucket whose remaining is
-//! 0 (not for a quota, which is no bucket). Zero, negative and unreadable values are passed over.
-//! Moments are measured against the answer's own `date`, and only without one against the clock
-//! here.
+//! # Waits
 //!
-//! What is not as one wishes can be changed for each:
+//! The wait of a 429 is the first usable one of:
+//!
+//! 1. `retry-after-ms`
+//! 2. `retry-after`, in seconds or as an HTTP date
+//! 3. `x-amz-retry-after`
+//! 4. the last column of the table
+//! 5. the reset header of a bucket of which nothing remains (not for a quota, which has no bucket)
+//!
+//! Zero, negative and unreadable values are ignored. Dates are compared with the `date` header of the response, or
+//! with the local clock if there is none.
+//!
+//! # Customizing
 //!
 //! ```
 //! # #[cfg(feature = "providers")] {
@@ -51,22 +75,22 @@
 //! use http::{Response, StatusCode};
 //! use tower_key_failover::policy::{Byok, Mark, Provider, ProviderPolicy, Verdict};
 //!
-//! // A burst of 401s is to cost no key, and some clients send `Bearer dummy`.
+//! // A 401 only starts a cooldown, and clients may send a placeholder such as `Bearer dummy`.
 //! let policy = Provider::anthropic()
 //!     .on_unauthorized(Verdict::Failover(Mark::temporary(Some(Duration::from_secs(300)))))
 //!     .byok(Byok::prefixes(["sk-ant-"]));
 //!
-//! let mut answer = Response::new(());
-//! *answer.status_mut() = StatusCode::UNAUTHORIZED;
+//! let mut response = Response::new(());
+//! *response.status_mut() = StatusCode::UNAUTHORIZED;
 //! assert_eq!(
-//!     policy.classify(&answer.into_parts().0),
+//!     policy.classify(&response.into_parts().0),
 //!     Verdict::Failover(Mark::temporary(Some(Duration::from_secs(300)))),
 //! );
 //! # }
 //! ```
 //!
-//! [`map_verdict`](ProviderPolicy::map_verdict) puts a rule of one's own on top of any policy, and
-//! [`Provider::named`] finds one by its name in a configuration file.
+//! [`map_verdict`](ProviderPolicy::map_verdict) adds a rule to any policy. [`Provider::named`] returns a policy by the
+//! name in a configuration file.
 
 mod delegate;
 mod evidence;
