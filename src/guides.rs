@@ -5,7 +5,10 @@ pub mod recovery {}
 
 // Its examples need tonic and others: the crate `integrations` compiles them.
 #[cfg_attr(not(doctest), doc = include_str!("docs/stacks.md"))]
-#[cfg_attr(doctest, doc = "Layer order, and use with axum, hyper, tonic and reqwest.")]
+#[cfg_attr(
+    doctest,
+    doc = "Layer order, and use with axum, hyper, tonic and reqwest."
+)]
 pub mod stacks {}
 
 #[doc = include_str!("docs/observability.md")]
