@@ -23,6 +23,9 @@ pub(super) struct Places {
     /// Further headers in which the provider accepts a credential, so that a caller's own can be
     /// there.
     pub(super) accepts: &'static [&'static str],
+    /// Items of comma-separated lists in which the provider accepts a credential: the header and
+    /// what precedes the credential.
+    pub(super) accepts_in_lists: &'static [(&'static str, &'static str)],
     /// Query parameters in which the provider accepts a credential.
     pub(super) accepts_in_query: &'static [&'static str],
     /// Headers that are not credentials, but belong to the caller's credential.
@@ -37,6 +40,7 @@ impl Places {
     pub(super) const BEARER: Self = Self {
         carrier: Carrier::Bearer,
         accepts: &[],
+        accepts_in_lists: &[],
         accepts_in_query: &[],
         removes: &[],
         removes_items: &[],
@@ -123,7 +127,10 @@ impl Credentials {
         let in_headers = move || {
             let in_own = in_header(header.as_str(), headers.get_all(header));
             let accepts = places.accepts.iter();
-            in_own.chain(accepts.flat_map(move |name| in_header(name, headers.get_all(*name))))
+            let lists = places.accepts_in_lists.iter();
+            in_own
+                .chain(accepts.flat_map(move |name| in_header(name, headers.get_all(*name))))
+                .chain(lists.flat_map(move |(list, lead)| in_list(headers.get_all(*list), lead)))
         };
         let in_headers = headers
             .keys()
@@ -139,6 +146,17 @@ impl Credentials {
             .map(<[u8]>::trim_ascii)
             .filter(|credential| !credential.is_empty())
     }
+}
+
+/// What follows `lead` in each item of a comma-separated list that can span several headers.
+fn in_list<'a>(
+    values: GetAll<'a, HeaderValue>,
+    lead: &'static str,
+) -> impl Iterator<Item = &'a [u8]> {
+    let items = values
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    items.filter_map(|item| item.trim_ascii().strip_prefix(lead.as_bytes()))
 }
 
 /// What follows the scheme. A known scheme without anything is no credential.
@@ -158,7 +176,9 @@ struct NameLengths(u64);
 impl NameLengths {
     /// The headers in which the provider accepts a credential.
     fn accepted(header: &HeaderName, places: &Places) -> Self {
-        Self::of(places.accepts.iter().copied().chain([header.as_str()]))
+        let lists = places.accepts_in_lists.iter().map(|(list, _)| *list);
+        let names = places.accepts.iter().copied().chain(lists);
+        Self::of(names.chain([header.as_str()]))
     }
 
     /// The headers that [`remove`] removes or edits.

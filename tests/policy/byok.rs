@@ -141,3 +141,35 @@ fn copilot_requests_always_use_their_own_credential() {
     );
     assert!(is_byok("copilot", &[]));
 }
+
+#[test]
+fn a_key_in_the_protocol_of_a_websocket_is_the_callers_own() {
+    let protocol = |value| request("/v1/realtime", &[("sec-websocket-protocol", value)]);
+    let openai = Provider::openai();
+    for (value, expected) in [
+        ("realtime, openai-insecure-api-key.sk-theirs", true),
+        ("openai-insecure-api-key.sk-theirs,realtime", true),
+        ("realtime, openai-insecure-api-key.", false),
+        ("realtime, openai-insecure-api-key. ", false),
+        ("realtime, openai-beta.realtime-v1", false),
+        ("x-openai-insecure-api-key.sk-theirs", false),
+        ("realtime", false),
+    ] {
+        assert_eq!(openai.is_byok(&protocol(value)), expected, "{value}");
+        assert!(!Provider::anthropic().is_byok(&protocol(value)), "{value}");
+    }
+    let several = [
+        ("sec-websocket-protocol", "realtime"),
+        (
+            "sec-websocket-protocol",
+            "openai-insecure-api-key.sk-theirs",
+        ),
+    ];
+    assert!(openai.is_byok(&request("/", &several)));
+
+    let dummy = protocol("openai-insecure-api-key.dummy");
+    let by_prefix = Provider::openai().byok(Byok::prefixes(["sk-"]));
+    assert!(by_prefix.is_byok(&protocol("openai-insecure-api-key.sk-theirs")));
+    assert!(!by_prefix.is_byok(&dummy));
+    assert!(!Provider::openai().byok(Byok::Never).is_byok(&dummy));
+}

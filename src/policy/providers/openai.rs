@@ -18,7 +18,8 @@ pub(super) const DIALECT: Dialect = Dialect {
 /// The organization and the project belong to the account of the caller's key.
 pub(super) const PLACES: Places = Places {
     removes: &["openai-organization", "openai-project"],
-    // Browsers send these with a WebSocket.
+    // Browsers, which cannot set headers, send these with a WebSocket.
+    accepts_in_lists: &[("sec-websocket-protocol", "openai-insecure-api-key.")],
     removes_items: &[
         ("sec-websocket-protocol", "openai-insecure-api-key.*"),
         ("sec-websocket-protocol", "openai-organization.*"),
