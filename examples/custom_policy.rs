@@ -1,154 +1,214 @@
-//! A policy for a provider that no built-in policy fits. It expects the key in the query, and reports a
-//! refused key in the body of a 200.
+//! A policy for a provider that this crate does not know.
+//!
+//! The provider expects the key in the query, and reports refusals inside a 200:
+//!
+//! ```text
+//! GET /forecast?city=Oslo&token=KEY
+//!
+//! 200 {"ok":false,"error":"limit","message":"..."}
+//! ```
 //!
 //! ```sh
 //! cargo run --example custom_policy
 //! ```
-//!
-//! The provider listens on loopback. The program panics if a step fails.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::get;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, request, response};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
-use tokio::net::TcpListener;
-use tower::{ServiceBuilder, ServiceExt};
-use tower_key_failover::policy::{ReadLimit, Success};
-use tower_key_failover::pool::ExhaustedKind;
-use tower_key_failover::{
-    BodyEvidence, BoxError, Exhausted, Key, KeyFailoverLayer, KeyPool, KeyState, Mark,
-    ProviderPolicy, Verdict,
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_key_failover::policy::{
+    BodyEvidence, Mark, ProviderPolicy, ReadLimit, Success, Verdict, exhausted_response,
+    remove_credentials, remove_query_parameters, wait_from_headers,
 };
+use tower_key_failover::pool::{Exhausted, Key, KeyPool};
+use tower_key_failover::{BoxError, KeyFailoverLayer, RequestBody};
 
-/// The policy for a provider with `?key=<key>`.
-#[derive(Clone, Debug)]
-struct QueryKey;
+/// The parameter that carries the key.
+const TOKEN: &str = "token";
 
-impl ProviderPolicy for QueryKey {
-    /// A request with a `key` parameter brings its own key.
+#[derive(Clone, Copy, Debug)]
+struct Weather;
+
+impl ProviderPolicy for Weather {
     fn is_byok(&self, request: &request::Parts) -> bool {
-        parameters(&request.uri).any(is_key)
+        let query = request.uri.query().unwrap_or_default();
+        let mut parameters = query.split('&').filter_map(|item| item.split_once('='));
+        parameters.any(|(name, value)| name == TOKEN && !value.is_empty())
     }
 
-    /// Replaces all `key` parameters.
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
-        let others = parameters(&request.uri).filter(|parameter| !is_key(parameter));
-        let own = format!("key={}", key.expose_secret());
-        let query: Vec<_> = others.chain([own.as_str()]).collect();
-        let target = format!("{}?{}", request.uri.path(), query.join("&"));
-        let mut uri = request.uri.clone().into_parts();
-        // A key that is not legal in a query makes the request fail at the provider.
-        if let Ok(target) = target.parse() {
-            uri.path_and_query = Some(target);
-        }
-        if let Ok(uri) = Uri::from_parts(uri) {
-            request.uri = uri;
-        }
+        remove_credentials(request);
+        remove_query_parameters(request, &[TOKEN]);
+        let separator = if request.uri.query().is_some() {
+            '&'
+        } else {
+            '?'
+        };
+        let key = percent_encoded(key.expose_secret());
+        let target = format!("{}{separator}{TOKEN}={key}", request.uri);
+        request.uri = target
+            .parse()
+            .expect("a URI with one more parameter is a URI");
     }
 
-    /// A 200 can contain an error, so its body has to be read.
     fn classify(&self, response: &response::Parts) -> Verdict {
         match response.status {
+            // Every response is a 200, so the body has to tell.
             StatusCode::OK => Verdict::Read(ReadLimit::refusal()),
-            StatusCode::TOO_MANY_REQUESTS => Verdict::Failover(Mark::temporary(None)),
-            // A 403 has no body that explains it. The request may be at fault.
-            StatusCode::FORBIDDEN => Verdict::Failover(Mark::suspect()),
+            StatusCode::TOO_MANY_REQUESTS => limited(response),
             _ => Verdict::Forward,
         }
     }
 
-    fn classify_body(&self, _: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
-        match body {
-            BodyEvidence::Complete { bytes, .. } => match *bytes {
-                b"error: unknown key" => Verdict::Failover(Mark::permanent()),
-                b"error: key is over its quota" => Verdict::Failover(Mark::temporary(None)),
-                _ => Verdict::Forward,
-            },
-            // An incomplete body proves nothing.
-            _ => Verdict::Forward,
+    fn classify_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> Verdict {
+        match error_of(body).as_deref() {
+            Some("limit") => limited(response),
+            Some("token_revoked") => Verdict::Failover(Mark::permanent()),
+            // The plan of this key does not include the request. Another plan may.
+            Some("plan") => Verdict::Failover(Mark::keep()),
+            Some(_) | None => Verdict::Forward,
         }
     }
 
-    /// A 200 that is forwarded is a success, because [`classify_body`](Self::classify_body) has found
-    /// no error in it.
     fn success(&self, response: &response::Parts) -> Success {
         Success::of_status(response.status)
     }
 
-    /// Not called, because [`success`](Self::success) never asks for the body.
     fn success_in_body(&self, _: &response::Parts, _: &BodyEvidence<'_>) -> bool {
+        // `success` never refers to the body.
         false
     }
 
-    /// The response if no key is left, in the provider's own format.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from(format!("error: {exhausted}")));
-        *response.status_mut() = match exhausted.kind {
-            ExhaustedKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::BAD_GATEWAY,
-        };
-        if let Some(wait) = exhausted.retry_after {
-            let seconds = wait.as_secs_f64().ceil() as u64;
-            response
-                .headers_mut()
-                .insert(http::header::RETRY_AFTER, seconds.into());
-        }
-        response
+        exhausted_response(exhausted, |_, message| {
+            json!({ "ok": false, "error": "limit", "message": message }).to_string()
+        })
     }
 }
 
-fn parameters(uri: &Uri) -> impl Iterator<Item = &str> {
-    uri.query().into_iter().flat_map(|query| query.split('&'))
+fn limited(response: &response::Parts) -> Verdict {
+    Verdict::Failover(Mark::temporary(wait_from_headers(response)))
 }
 
-fn is_key(parameter: &str) -> bool {
-    parameter.starts_with("key=")
+/// The error in a complete body. An incomplete one proves nothing, and a mark affects every client.
+fn error_of(body: &BodyEvidence<'_>) -> Option<String> {
+    let BodyEvidence::Complete { bytes, .. } = body else {
+        return None;
+    };
+    let body: Value = serde_json::from_slice(bytes).ok()?;
+    Some(body["error"].as_str()?.to_owned())
 }
 
-/// The provider. It accepts one of the keys.
-async fn search(uri: Uri) -> &'static str {
-    match parameters(&uri).any(|parameter| parameter == "key=valid-key-0123456789") {
-        true => "42 results",
-        false => "error: unknown key",
-    }
+/// The key as it can be in a query.
+fn percent_encoded(key: &str) -> String {
+    key.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    let provider = serve(Router::new().route("/search", get(search))).await?;
-    let pool = Arc::new(KeyPool::new([
-        "unknown-key-01234567",
-        "valid-key-0123456789",
-    ])?);
-    let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(QueryKey, Arc::clone(&pool)))
-        .service(Client::builder(TokioExecutor::new()).build_http());
-
-    let request =
-        Request::get(format!("http://{provider}/search?q=tower")).body(Empty::<Bytes>::new())?;
-    let response = service.oneshot(request).await?;
-    let attempts = response.body().failover().map_or(1, |info| info.attempts());
-    let text = response.into_body().collect().await?.to_bytes();
-    println!(
-        "attempt {attempts} succeeded: {}",
-        String::from_utf8_lossy(&text)
-    );
-    assert_eq!((attempts, &*text), (2, &b"42 results"[..]));
-
-    println!("the pool: {:?}", pool.states());
-    assert_eq!(pool.states(), [KeyState::Permanent, KeyState::Valid]);
+    let pool = Arc::new(KeyPool::new(["revoked", "limited", "good+1"])?);
+    let (status, body) = forecast(&pool).await?;
+    println!("{status}: {body}");
+    for key in pool.keys() {
+        println!("{}: {:?}", key.hint(), key.state());
+    }
     Ok(())
 }
 
-async fn serve(router: Router) -> Result<SocketAddr, BoxError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+/// One request through the layer.
+async fn forecast(pool: &Arc<KeyPool>) -> Result<(StatusCode, String), BoxError> {
+    let service = KeyFailoverLayer::new(Weather, Arc::clone(pool)).layer(service_fn(provider));
+    let request = Request::get("https://weather.test/forecast?city=Oslo");
+    let response = service.oneshot(request.body(Full::default())?).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8(body.to_vec())?))
+}
+
+/// The provider.
+async fn provider(
+    request: Request<RequestBody<Full<Bytes>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (response, body) = match token_of(request.uri()) {
+        "good%2B1" => (
+            Response::builder(),
+            json!({ "ok": true, "forecast": "rain" }),
+        ),
+        "limited" => (
+            Response::builder().header("retry-after", "30"),
+            json!({ "ok": false, "error": "limit" }),
+        ),
+        _ => (
+            Response::builder(),
+            json!({ "ok": false, "error": "token_revoked" }),
+        ),
+    };
+    let body = Full::from(body.to_string());
+    Ok(response.body(body).expect("a valid response"))
+}
+
+fn token_of(uri: &Uri) -> &str {
+    let query = uri.path_and_query().and_then(PathAndQuery::query);
+    let mut parameters = query.unwrap_or_default().split('&');
+    parameters
+        .find_map(|item| item.strip_prefix("token="))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tower_key_failover::KeyState;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_inside_a_200_mark_their_keys_and_the_next_key_serves() {
+        let pool = Arc::new(KeyPool::new(["revoked", "limited", "good+1"]).unwrap());
+        let (status, body) = forecast(&pool).await.unwrap();
+        assert_eq!((status, body.contains("rain")), (StatusCode::OK, true));
+        let retry_after = Duration::from_secs(30);
+        let cooling_down = KeyState::Temporary { retry_after };
+        assert_eq!(
+            pool.states(),
+            [KeyState::Permanent, cooling_down, KeyState::Valid]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exhausted_pool_responds_in_the_shape_of_the_provider() {
+        let pool = Arc::new(KeyPool::new(["limited"]).unwrap());
+        let (status, body) = forecast(&pool).await.unwrap();
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        assert!(body.contains(r#""error":"limit""#), "{body}");
+    }
+
+    #[test]
+    fn a_request_with_its_own_token_is_byok_and_another_is_not() {
+        for (target, expected) in [("/?token=theirs", true), ("/?token=", false), ("/", false)] {
+            let (head, ()) = Request::get(target).body(()).unwrap().into_parts();
+            assert_eq!(Weather.is_byok(&head), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn an_incomplete_refusal_is_forwarded() {
+        let (head, ()) = Response::new(()).into_parts();
+        let refusal = br#"{"ok":false,"error":"token_revoked"}"#;
+        let verdict = Weather.classify_body(&head, &BodyEvidence::partial(refusal));
+        assert_eq!(verdict, Verdict::Forward);
+    }
 }

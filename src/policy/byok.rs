@@ -1,20 +1,22 @@
-/// Which requests bring a credential of their own ("bring your own key"), and so make one attempt
-/// that nothing is done to.
+/// Which requests bring their own credential ("bring your own key"). Such a request makes one
+/// attempt, unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub enum Byok {
-    /// Those with any credential in a place where the provider accepts one.
+    /// Requests with any credential in a place where the provider accepts one.
     #[default]
     Detect,
-    /// None: whatever a client sends is replaced by a key of the pool.
+    /// None. Whatever a client sends is replaced by a key of the pool.
     Never,
-    /// Those with a credential that begins with one of these. Some clients must send *something*
-    /// and send a placeholder (`Bearer dummy`); what real keys begin with tells them apart.
+    /// Requests with a credential that starts with one of these. Some clients cannot send a request
+    /// without a credential, and send a placeholder such as `Bearer dummy`. The prefixes of real
+    /// keys distinguish them.
     Prefixes(Vec<String>),
 }
 
 impl Byok {
-    /// [`Byok::Prefixes`] of anything that can be made into strings.
+    /// Creates [`Byok::Prefixes`] from anything that converts to strings.
     ///
     /// ```
     /// use tower_key_failover::policy::Byok;
@@ -29,7 +31,7 @@ impl Byok {
         Self::Prefixes(prefixes.into_iter().map(Into::into).collect())
     }
 
-    /// Whether a request with these credentials, none of them empty, brings its own.
+    /// Whether a request with these non-empty credentials brings its own.
     pub(super) fn applies<'a>(&self, mut presented: impl Iterator<Item = &'a [u8]>) -> bool {
         match self {
             Self::Detect => presented.next().is_some(),

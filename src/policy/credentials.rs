@@ -201,6 +201,61 @@ impl NameLengths {
     }
 }
 
+/// Removes the headers in which any known provider accepts a credential, and what belongs to that
+/// credential, for policies of other providers.
+///
+/// These are `authorization`, `x-api-key` and the like, the headers of AWS signatures, OpenAI's
+/// organization and project, and the keys in `sec-websocket-protocol`. Parameters of the query differ
+/// between providers: see [`remove_query_parameters`].
+///
+/// ```
+/// use http::Request;
+/// use tower_key_failover::policy::remove_credentials;
+///
+/// let request = Request::builder().header("api-key", "theirs").header("accept", "*/*");
+/// let (mut head, ()) = request.body(()).unwrap().into_parts();
+/// remove_credentials(&mut head);
+/// assert!(!head.headers.contains_key("api-key"));
+/// assert!(head.headers.contains_key("accept"));
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub fn remove_credentials(request: &mut request::Parts) {
+    const ALL: Places = Places {
+        removes: &[
+            "openai-organization",
+            "openai-project",
+            "x-amz-content-sha256",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-goog-user-project",
+        ],
+        removes_items: &[
+            ("anthropic-beta", "oauth-2025-04-20"),
+            ("sec-websocket-protocol", "openai-insecure-api-key.*"),
+            ("sec-websocket-protocol", "openai-organization.*"),
+            ("sec-websocket-protocol", "openai-project.*"),
+        ],
+        ..Places::BEARER
+    };
+    remove(request, &ALL, NameLengths::removed(&ALL));
+}
+
+/// Removes the parameters of these names from the query, however the names are percent-encoded. A
+/// query without them is unchanged, byte for byte.
+///
+/// ```
+/// use http::Request;
+/// use tower_key_failover::policy::remove_query_parameters;
+///
+/// let (mut head, ()) = Request::get("/v1?a=1&%6bey=theirs").body(()).unwrap().into_parts();
+/// remove_query_parameters(&mut head, &["key"]);
+/// assert_eq!(head.uri, "/v1?a=1");
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub fn remove_query_parameters(request: &mut request::Parts, names: &[&str]) {
+    remove_from_query(&mut request.uri, names);
+}
+
 /// Removes everything that this or any other provider accepts as a credential, and what belongs to
 /// it.
 fn remove(request: &mut request::Parts, places: &Places, lengths: NameLengths) {

@@ -25,29 +25,77 @@ pub(super) struct Exhaustion {
 }
 
 impl Exhaustion {
+    fn new(exhausted: &Exhausted) -> Self {
+        let message = exhausted.to_string();
+        match exhausted.kind {
+            ExhaustedKind::RateLimited => Self {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                message,
+                wait: exhausted.retry_after.filter(|wait| !wait.is_zero()),
+            },
+            ExhaustedKind::Permanent => Self {
+                status: StatusCode::BAD_GATEWAY,
+                message,
+                wait: None,
+            },
+        }
+    }
+
     pub(super) fn is_rate_limit(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }
 }
 
+/// Builds the response when no key is left, for
+/// [`ProviderPolicy::exhausted_response`](super::ProviderPolicy::exhausted_response).
+///
+/// The status is 429 if a key will return, and 502 otherwise. `retry-after` and `retry-after-ms` are
+/// the wait for the first key, if it is known, rounded up. `x-should-retry: false` asks official SDKs
+/// to give up if the wait is over a minute or no key will return. `body` gets the status and a
+/// message for people, and returns the body, which is JSON unless the caller changes
+/// `content-type`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_key_failover::policy::exhausted_response;
+/// use tower_key_failover::{Exhausted, ExhaustedKind};
+///
+/// let exhausted = Exhausted {
+///     kind: ExhaustedKind::RateLimited,
+///     retry_after: Some(Duration::from_millis(2500)),
+/// };
+/// let response = exhausted_response(&exhausted, |status, message| {
+///     format!(r#"{{"code":{},"reason":"{message}"}}"#, status.as_u16())
+/// });
+///
+/// assert_eq!(response.status(), 429);
+/// assert_eq!(response.headers()["retry-after"], "3");
+/// assert!(response.body().starts_with(br#"{"code":429,"#));
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub fn exhausted_response<B: Into<Bytes>>(
+    exhausted: &Exhausted,
+    body: impl FnOnce(StatusCode, &str) -> B,
+) -> Response<Bytes> {
+    let exhaustion = Exhaustion::new(exhausted);
+    let mut response = head(&exhaustion);
+    *response.body_mut() = body(exhaustion.status, &exhaustion.message).into();
+    response
+}
+
+/// The response of a built-in policy.
 pub(super) fn response(
     exhausted: &Exhausted,
     shape: fn(&Exhaustion, &mut HeaderMap) -> Value,
 ) -> Response<Bytes> {
-    let wait = exhausted.retry_after.filter(|wait| !wait.is_zero());
-    let message = exhausted.to_string();
-    let exhaustion = match exhausted.kind {
-        ExhaustedKind::RateLimited => Exhaustion {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            message,
-            wait,
-        },
-        ExhaustedKind::Permanent => Exhaustion {
-            status: StatusCode::BAD_GATEWAY,
-            message,
-            wait: None,
-        },
-    };
+    let exhaustion = Exhaustion::new(exhausted);
+    let mut response = head(&exhaustion);
+    let body = shape(&exhaustion, response.headers_mut());
+    *response.body_mut() = body.to_string().into();
+    response
+}
+
+fn head(exhaustion: &Exhaustion) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = exhaustion.status;
     let headers = response.headers_mut();
@@ -63,8 +111,6 @@ pub(super) fn response(
     {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
-    let body = shape(&exhaustion, headers);
-    *response.body_mut() = body.to_string().into();
     response
 }
 

@@ -133,7 +133,11 @@ use http::{Response, request, response};
 
 #[cfg(feature = "providers")]
 pub use self::byok::Byok;
+#[cfg(feature = "providers")]
+pub use self::credentials::{remove_credentials, remove_query_parameters};
 pub use self::evidence::BodyEvidence;
+#[cfg(feature = "providers")]
+pub use self::exhausted_response::exhausted_response;
 #[cfg(feature = "grpc")]
 pub use self::grpc::Grpc;
 pub use self::map_verdict::MapVerdict;
@@ -143,6 +147,8 @@ pub use self::read_limit::ReadLimit;
 pub(crate) use self::read_limit::ReadUntil;
 pub use self::success::Success;
 pub use self::verdict::{Mark, MarkKind, Verdict};
+#[cfg(feature = "providers")]
+pub use self::waits::wait_from_headers;
 use crate::delegate_policy;
 #[doc(no_inline)]
 pub use crate::pool::Reason;

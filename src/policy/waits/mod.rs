@@ -17,12 +17,38 @@ mod message;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, response};
 use jiff::Timestamp;
 use serde_json::Value;
 
 pub(super) use self::calendar::{midnight_pacific, next_month};
 use super::error_response::ErrorResponse;
+
+/// The wait that the headers of a response ask for, for policies of other providers.
+///
+/// The first usable one counts: `retry-after-ms`; `retry-after`, in seconds or as an HTTP date;
+/// `x-amz-retry-after`; the latest reset of a bucket whose remaining is 0, in
+/// `x-ratelimit-reset-*` or `anthropic-ratelimit-*-reset`. Values that are zero, negative or
+/// unreadable are ignored. Moments are compared with the response's own `date`, so that clock skew
+/// does not matter.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::Response;
+/// use tower_key_failover::policy::wait_from_headers;
+///
+/// let (head, ()) = Response::builder()
+///     .header("date", "Fri, 20 Nov 2026 20:00:00 GMT")
+///     .header("retry-after", "Fri, 20 Nov 2026 20:00:30 GMT")
+///     .body(())
+///     .unwrap()
+///     .into_parts();
+/// assert_eq!(wait_from_headers(&head), Some(Duration::from_secs(30)));
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub fn wait_from_headers(response: &response::Parts) -> Option<Duration> {
+    rate_limit(&ErrorResponse::of_head(response), None)
+}
 
 /// How long a rate limit lasts, if the response says so. `reset` comes from the provider's own
 /// fields.
