@@ -31,10 +31,10 @@
 //! | Policy | The key is sent in | Marks, beyond the status | Kept or forwarded, despite the status | Wait, besides headers |
 //! |---|---|---|---|---|
 //! | `openai` | bearer | 429 of type `insufficient_quota`: quota | 401 for a missing scope or network: kept; 403 for a model, 429 for a request above the limit: kept; 403 for a country: forwarded | message |
-//! | `anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: permanent | 403 `permission_error`, 429 for a long context: kept, unless about the OAuth token | message; first of the next month for `enforced_spend_limit_reached` |
+//! | `anthropic` | `x-api-key` | 400 for credit or a spend limit, 402: quota; 400 `organization_on_hold`: permanent | 403 `permission_error` unless about the OAuth token, 429 for a long context: kept | message; first of the next month for `enforced_spend_limit_reached` |
 //! | `azure_openai` | `api-key` | 403 for a blocked resource: quota | 401 `PermissionDenied`, 403 of a network rule: kept; 429 for high demand: forwarded | message |
 //! | `gemini` | `x-goog-api-key` | 400 `API_KEY_INVALID`, 403 for a leaked key, a denied project or the terms of service: permanent; 402: quota | 403 `PERMISSION_DENIED` without a reason in the key, 401 `CREDENTIALS_MISSING`, 429 with a limit of 0: kept; 429 for shared capacity: forwarded | `RetryInfo`; midnight in Los Angeles for a quota per day |
-//! | `vertex` | bearer | like `gemini`, except for the 402 | like `gemini` | as `gemini` |
+//! | `vertex` | bearer | like `gemini`, except for the 402 | like `gemini` | like `gemini` |
 //! | `bedrock` | bearer | `ServiceQuotaExceeded`, a 429 per day: quota; 403 for an invalid key or an expired token: permanent | 403 `AccessDenied`: kept; a bad signature, `ModelNotReady`: forwarded | none |
 //! | `mistral` | bearer | 402: quota | 403 for a model: kept; 429 for a tier's capacity: forwarded | message |
 //! | `groq` | bearer | like `openai`; 400 `organization_restricted`: permanent | 403 for a model: kept | message |
@@ -43,7 +43,7 @@
 //! | `cohere` | bearer | 402, a monthly 429 of a trial key: quota | 403 for a model: kept | message |
 //! | `xai` | bearer | 400 for an incorrect key: permanent; 403 and 429 for credits: quota | 403 for a model: kept; 403 for content: forwarded | message |
 //! | `together` | bearer | like `openai`; 402: quota | 403 for the context's length: forwarded | message |
-//! | `perplexity` | bearer | like `openai` | as `openai` | message |
+//! | `perplexity` | bearer | like `openai` | like `openai` | message |
 //! | `copilot` | | its clients bring their own token | | |
 //! | `Grpc` | bearer, in metadata | status 16; 7 and 3 of a dead key: permanent; 8: its wait | status 7: kept; 8 that forbids a retry: forwarded | pushback, `RetryInfo`; midnight in Los Angeles for a quota per day |
 //! | `bearer` | bearer | | | none |
