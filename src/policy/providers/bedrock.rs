@@ -28,21 +28,23 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 /// Messages about the key itself, in lower case. A signature that has expired is not among them.
-const DEAD: [&str; 5] = [
+const DEAD: [&str; 7] = [
     "authentication failed",
     "api key is valid",
+    "bearer token included in the request is invalid",
+    "security token included in the request is invalid",
     "bearer token has expired",
     "bearer token is expired",
     "api key has expired",
 ];
 
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
+    // A bad API key, or one of another region, comes with `AccessDenied` or without a type.
+    if response.status() == 403 && response.says(&DEAD) {
+        return Some(Finding::Dead);
+    }
     match error_type(response) {
         "UnrecognizedClient" | "InvalidClientTokenId" | "ExpiredToken" => Some(Finding::Dead),
-        // A bad API key, or one of another region, comes with `AccessDenied` or without a type.
-        "AccessDenied" | "" if response.status() == 403 && response.says(&DEAD) => {
-            Some(Finding::Dead)
-        }
         "" if response.status() == 403 && model_access::is_refused(response) => Some(Finding::Here),
         "AccessDenied" | "NotAuthorized" => Some(Finding::Here),
         // The account's agreement with the model's vendor is not complete yet.

@@ -96,7 +96,8 @@ fn forbidden(response: &ErrorResponse<'_>) -> Option<Finding> {
 }
 
 fn too_many(response: &ErrorResponse<'_>) -> Option<Finding> {
-    if request_size::has_limit_of_zero(response) {
+    let has_no_tier = || response.says(&["doesn't have a free quota tier"]);
+    if request_size::has_limit_of_zero(response) || has_no_tier() {
         return Some(Finding::Here);
     }
     if violations(response).any(|quota| quota.contains("PerDay")) {

@@ -37,7 +37,9 @@ pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     if is_overload(kind) || is_overload(code) {
         return Some(Finding::NotTheKey);
     }
-    if code == "unsupported_country_region_territory" {
+    let is_country = code == "unsupported_country_region_territory"
+        || response.says(&["country, region, or territory not supported"]);
+    if is_country {
         return Some(Finding::NotTheKey);
     }
     // A restricted key and a network that is not allowed have no code of their own.
