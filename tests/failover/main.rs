@@ -14,7 +14,6 @@ mod late_errors;
 mod late_success;
 #[cfg(feature = "providers")]
 mod laws;
-#[cfg(any())]
 mod model;
 mod order;
 mod readiness;

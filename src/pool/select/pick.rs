@@ -110,6 +110,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut best: Option<(u32, usize)> = None;
         // A reopened key that another request is using: only for a request without an alternative.
         let mut spare = None;
+        // How many of those there are.
+        let mut spares = 0_usize;
         let mut usable = 0_usize;
         let mut next = 0;
         while let Some(at) = self.next(next, probes.sweeps) {
@@ -136,11 +138,14 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                             return Some(Found {
                                 at,
                                 probe: Some(probe),
-                                has_more: usable > 0,
+                                has_more: usable + spares > 0,
                                 rest: next,
                             });
                         }
-                        None => spare = spare.or(Some(at)),
+                        None => {
+                            spare = spare.or(Some(at));
+                            spares += usize::from(!self.request.has_waited);
+                        }
                     }
                     continue;
                 }
@@ -174,7 +179,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             return Some(Found {
                 at: alternative,
                 probe: None,
-                has_more: usable > 1,
+                has_more: usable + spares > 1,
                 rest: next,
             });
         }
@@ -182,7 +187,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             return Some(Found {
                 at,
                 probe: None,
-                has_more: false,
+                has_more: spares > 1,
                 rest: next,
             });
         }

@@ -17,10 +17,8 @@ pub struct Rules {
     /// The group of each key.
     pub groups: [Option<u8>; KEYS],
     pub max_attempts: Option<usize>,
-    pub probe_after: Option<Duration>,
     pub slow_start: Option<Duration>,
     pub growth: Option<Duration>,
-    pub common_cause: Option<usize>,
 }
 
 pub fn rules() -> impl Strategy<Value = Rules> {
@@ -35,21 +33,15 @@ pub fn rules() -> impl Strategy<Value = Rules> {
         proptest::array::uniform(option::weighted(0.2, 0..2_u8)),
         option::weighted(0.3, 1..4_usize),
         seconds(1..20_u64),
-        seconds(1..20_u64),
         seconds(60..600_u64),
-        option::weighted(0.3, 1..4_usize),
     )
-        .prop_map(
-            |(keys, groups, max_attempts, probe_after, slow_start, growth, common_cause)| Rules {
-                keys,
-                groups,
-                max_attempts,
-                probe_after,
-                slow_start,
-                growth,
-                common_cause,
-            },
-        )
+        .prop_map(|(keys, groups, max_attempts, slow_start, growth)| Rules {
+            keys,
+            groups,
+            max_attempts,
+            slow_start,
+            growth,
+        })
 }
 
 /// Requests and keys are meant modulo how many there are.
@@ -75,8 +67,8 @@ pub enum Answer {
     Good,
     /// Forwarded, and says nothing of the key.
     Broken,
-    Unauthorized,
-    Forbidden,
+    /// The key is marked permanently.
+    Revoked,
     Keep,
     /// For so many seconds; 0 is without a hint.
     Limited(u64),
@@ -90,8 +82,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         3 => Just(Answer::Good),
         1 => Just(Answer::Broken),
-        3 => Just(Answer::Unauthorized),
-        1 => Just(Answer::Forbidden),
+        4 => Just(Answer::Revoked),
         1 => Just(Answer::Keep),
         4 => (0..30_u64).prop_map(Answer::Limited),
         2 => Just(Answer::Inspect),

@@ -7,7 +7,6 @@ use super::operation::{Answer, KEYS, Operation, REQUESTS, Rules};
 use super::world::{Did, Doing, Ended, Sight, State};
 
 const DEFAULT_COOLDOWN: u64 = 60_000;
-const DAY: u64 = 24 * 60 * 60 * 1000;
 const INSPECTION: u64 = 1000;
 
 /// All times are in milliseconds since the pool was built.
@@ -36,15 +35,9 @@ struct Gate {
     /// How often it was returned to service, or disabled.
     generation: u32,
     until: Until,
-    trial: Trial,
-    repeated: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Trial {
-    due: Option<u64>,
-    doublings: u32,
+    /// Whether a request tries it out, in slow start.
     is_held: bool,
+    repeated: u32,
 }
 
 /// A key in the list. Each key that ever was has a gate of its own.
@@ -59,7 +52,6 @@ struct Slot {
 enum Standing {
     Open,
     Returned(u64),
-    Due,
     Shut,
 }
 
@@ -77,7 +69,6 @@ struct Lease {
     gate: usize,
     generation: u32,
     until: Until,
-    was_out: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +79,6 @@ struct Request {
     could_follow: bool,
     /// The keys that refused it, and whether they were kept.
     refused: Vec<(Slot, bool)>,
-    suspects: Vec<(Turn, u16)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +102,7 @@ impl Gate {
             is_removed: false,
             generation: 0,
             until: Until::Now,
-            trial: Trial::default(),
+            is_held: false,
             repeated: 0,
         }
     }
@@ -128,7 +118,7 @@ impl Gate {
     fn begin_generation(&mut self, until: Until) {
         self.generation += 1;
         self.until = until;
-        self.trial = Trial::default();
+        self.is_held = false;
     }
 }
 
@@ -285,29 +275,16 @@ impl Reference {
                 _ if gate.is_removed => Standing::Shut,
                 Until::Now => Standing::Open,
                 Until::Time(until) if until <= self.now => Standing::Returned(until),
-                _ if gate.trial.is_held => Standing::Shut,
-                _ if gate.trial.due.is_some_and(|due| due <= self.now) => Standing::Due,
                 _ => Standing::Shut,
             }
         };
         slot.gates().map(standing).max().unwrap()
     }
 
-    fn is_valid(&self, slot: Slot) -> bool {
-        self.standing(slot) < Standing::Due
-    }
-
-    /// Where a walk goes on that has come to a key.
-    fn after(&self, slot: Option<Slot>) -> usize {
-        let at = slot.and_then(|slot| self.list.iter().position(|there| there.own == slot.own));
-        at.map_or(0, |at| at + 1)
-    }
-
-    fn pick(&mut self, after: Option<Slot>, tried: &[Slot], can_go_on: bool) -> Option<Turn> {
+    fn pick(&mut self, tried: &[Slot]) -> Option<Turn> {
         let mut spare = None;
         let is_tried = |slot: Slot| tried.iter().any(|tried| tried.own == slot.own);
-        for at in self.after(after)..self.list.len() {
-            let slot = self.list[at];
+        for slot in self.list.clone() {
             if is_tried(slot) {
                 continue;
             }
@@ -327,25 +304,9 @@ impl Reference {
                     }
                     spare = spare.or(Some(slot));
                 }
-                Standing::Due => {
-                    let mut later = self.list[at + 1..].iter();
-                    let goes_on = later.any(|slot| self.is_valid(*slot) && !is_tried(*slot));
-                    if can_go_on && goes_on && self.can_lend(slot) {
-                        return Some(self.lend(slot));
-                    }
-                }
             }
         }
-        if let Some(slot) = spare {
-            return Some(self.hand_out(slot));
-        }
-        if self.list.iter().any(|slot| self.is_valid(*slot)) {
-            return None;
-        }
-        let mut rest = self.list[self.after(after)..].iter().copied();
-        let due = |slot: &Slot| self.standing(*slot) == Standing::Due && self.can_lend(*slot);
-        let slot = rest.find(|slot| !is_tried(*slot) && due(slot))?;
-        Some(self.lend(slot))
+        spare.map(|slot| self.hand_out(slot))
     }
 
     fn hand_out(&self, slot: Slot) -> Turn {
@@ -360,21 +321,19 @@ impl Reference {
 
     fn can_lend(&self, slot: Slot) -> bool {
         let mut gates = slot.gates().map(|gate| &self.gates[gate]);
-        gates.all(|gate| gate.until == Until::Now || !gate.trial.is_held)
+        gates.all(|gate| gate.until == Until::Now || !gate.is_held)
     }
 
     fn lend(&mut self, slot: Slot) -> Turn {
         let mut turn = self.hand_out(slot);
         for at in slot.gates() {
-            let now = self.now;
             let gate = &mut self.gates[at];
             if gate.until != Until::Now {
-                gate.trial.is_held = true;
+                gate.is_held = true;
                 turn.loan.push(Lease {
                     gate: at,
                     generation: gate.generation,
                     until: gate.until,
-                    was_out: !gate.is_valid(now),
                 });
             }
         }
@@ -393,13 +352,13 @@ impl Reference {
 
     fn give_back(&mut self, turn: &Turn) {
         for (gate, _) in self.lent(turn) {
-            gate.trial.is_held = false;
+            gate.is_held = false;
         }
     }
 
     fn return_to_service(&mut self, turn: &Turn) {
         for (gate, lease) in self.lent(turn) {
-            gate.trial.is_held = false;
+            gate.is_held = false;
             if gate.until == lease.until && !gate.is_removed {
                 gate.begin_generation(Until::Now);
                 gate.repeated = 0;
@@ -407,19 +366,8 @@ impl Reference {
         }
     }
 
-    fn try_again_later(&mut self, turn: &Turn, doublings: u32) {
-        let (rules, now) = (self.rules.clone(), self.now);
-        for (gate, lease) in self.lent(turn) {
-            gate.trial.is_held = false;
-            if lease.was_out {
-                gate.trial.doublings += doublings;
-                gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
-            }
-        }
-    }
-
     fn put_out(&mut self, at: usize, generation: u32, until: Until) -> bool {
-        let (rules, now) = (self.rules.clone(), self.now);
+        let now = self.now;
         let gate = &mut self.gates[at];
         let is_later = (generation, until) > (gate.generation, gate.until);
         if gate.is_removed || !is_later {
@@ -427,10 +375,6 @@ impl Reference {
         }
         let was_valid = gate.is_valid(now);
         gate.until = until;
-        if was_valid {
-            gate.trial.doublings = 0;
-        }
-        gate.trial.due = next_trial(&rules, now, gate.trial.doublings);
         was_valid
     }
 
@@ -475,7 +419,7 @@ impl Reference {
         }
         let id = self.started;
         self.started += 1;
-        let Some(turn) = self.pick(None, &[], self.has_attempts(0, 2)) else {
+        let Some(turn) = self.pick(&[]) else {
             return Some((id, Ended::Answered(self.exhausted(&[]), Vec::new())));
         };
         let mut request = Request {
@@ -484,7 +428,6 @@ impl Reference {
             attempts: 1,
             could_follow: false,
             refused: Vec::new(),
-            suspects: Vec::new(),
         };
         request.could_follow = self.could_follow(&request);
         self.requests.insert(id, request);
@@ -499,24 +442,25 @@ impl Reference {
 
     /// Whether another key could follow the attempt that begins.
     fn could_follow(&self, request: &Request) -> bool {
-        let from = self.after(Some(request.turn.slot));
         let tried = |slot: &Slot| {
             request
                 .refused
                 .iter()
                 .any(|(tried, _)| tried.own == slot.own)
         };
-        let mut later = self.list[from..].iter().filter(|slot| !tried(slot));
+        let mut others = self
+            .list
+            .iter()
+            .filter(|slot| !tried(slot) && slot.own != request.turn.slot.own);
         self.has_attempts(request.attempts, 1)
-            && later.any(|slot| self.standing(*slot) != Standing::Shut)
+            && others.any(|slot| self.standing(*slot) != Standing::Shut)
     }
 
     fn answer(&mut self, id: usize, answer: Answer) -> Option<Ended> {
         let (verdict, status) = match answer {
             Answer::Good => (Verdict::Forward, 200),
             Answer::Broken => (Verdict::Forward, 500),
-            Answer::Unauthorized => (Verdict::Permanent, 401),
-            Answer::Forbidden => (Verdict::Permanent, 403),
+            Answer::Revoked => (Verdict::Permanent, 403),
             Answer::Keep => (Verdict::Keep, 418),
             Answer::Limited(seconds) => (Verdict::Temporary(seconds), 429),
             Answer::Inspect => {
@@ -566,8 +510,7 @@ impl Reference {
 
     fn next(&mut self, request: &Request) -> Option<Turn> {
         let tried: Vec<Slot> = request.refused.iter().map(|(slot, _)| *slot).collect();
-        let can_go_on = self.has_attempts(request.attempts, 2);
-        self.pick(tried.last().copied(), &tried, can_go_on)
+        self.pick(&tried)
     }
 
     fn settle(&mut self, id: usize, verdict: Verdict, status: u16) -> Option<Ended> {
@@ -580,11 +523,7 @@ impl Reference {
             return Some(Ended::Answered(status, keys));
         }
         request.refused.push((slot, verdict == Verdict::Keep));
-        let is_common = self
-            .rules
-            .common_cause
-            .is_some_and(|keys| request.suspects.len() >= keys);
-        let next = match request.could_follow && !is_common {
+        let next = match request.could_follow {
             true => self.next(&request),
             false => None,
         };
@@ -624,18 +563,6 @@ impl Reference {
         match verdict {
             Verdict::Forward | Verdict::Keep => {}
             Verdict::Temporary(seconds) => self.put_out_for(&turn, seconds),
-            Verdict::Permanent if self.rules.common_cause.is_some() => {
-                if request
-                    .suspects
-                    .last()
-                    .is_some_and(|(_, last)| *last != status)
-                {
-                    self.convict(request);
-                }
-                let until = Until::Time(self.now + DEFAULT_COOLDOWN);
-                self.put_out(turn.slot.own, turn.own, until);
-                request.suspects.push((turn.clone(), status));
-            }
             Verdict::Permanent => self.put_out_for_good(&turn),
         }
         let is_success = verdict == Verdict::Forward && status == 200;
@@ -650,19 +577,9 @@ impl Reference {
         }
         match verdict {
             Verdict::Forward if is_success => self.return_to_service(&turn),
-            Verdict::Forward | Verdict::Keep => self.try_again_later(&turn, 0),
-            Verdict::Temporary(_) | Verdict::Permanent => self.try_again_later(&turn, 1),
+            _ => self.give_back(&turn),
         }
         request.turn.loan.clear();
-        if verdict != Verdict::Permanent {
-            self.convict(request);
-        }
-    }
-
-    fn convict(&mut self, request: &mut Request) {
-        for (turn, _) in std::mem::take(&mut request.suspects) {
-            self.put_out_for_good(&turn);
-        }
     }
 }
 
@@ -672,14 +589,6 @@ fn history(request: &Request) -> Vec<usize> {
         .iter()
         .map(|(slot, _)| slot.number)
         .collect()
-}
-
-fn next_trial(rules: &Rules, now: u64, doublings: u32) -> Option<u64> {
-    let after = rules.probe_after?.as_millis() as u64;
-    let gap = after
-        .saturating_mul(1 << doublings.min(40))
-        .min(after.max(DAY));
-    Some(now + gap)
 }
 
 const _: () = assert!(KEYS > 0);

@@ -91,9 +91,7 @@ impl World {
                 pool = pool.group(group.to_string());
             }
         }
-        if let Some(time) = rules.probe_after {
-            pool = pool.probe_after(time).without_probe_jitter();
-        }
+        pool = pool.probe_after(None);
         if let Some(time) = rules.slow_start {
             pool = pool.slow_start(time);
         }
@@ -183,8 +181,7 @@ impl World {
         let status = match answer {
             Answer::Good | Answer::Inspect => 200,
             Answer::Broken => 500,
-            Answer::Unauthorized => 401,
-            Answer::Forbidden => 403,
+            Answer::Revoked => 403,
             Answer::Keep => 418,
             Answer::Limited(_) => 429,
             Answer::Failed => return,
@@ -349,7 +346,7 @@ impl ProviderPolicy for Dialect {
         let header = |name| response.headers.get(name)?.to_str().ok();
         match response.status.as_u16() {
             _ if header("x-say") == Some("inspect") => Verdict::Read(ReadLimit::refusal()),
-            401 | 403 => Verdict::Failover(Mark::permanent()),
+            403 => Verdict::Failover(Mark::permanent()),
             418 => Verdict::Failover(Mark::keep()),
             429 => {
                 let seconds = header("retry-after").and_then(|seconds| seconds.parse().ok());

@@ -36,6 +36,16 @@ async fn one_request_tries_a_recovered_key_while_others_use_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_can_continue_with_a_recovered_key_that_another_request_tries() {
+    let (_, mut harness) = returned(builder()).await;
+    let (_first, mut second) = (harness.send(), harness.send());
+    assert_eq!(harness.next_attempt().key, "k0");
+    harness.next_attempt().respond(response(401));
+    assert!(second.is_pending());
+    assert_eq!(harness.next_attempt().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_slow_start_all_requests_get_a_recovered_key_at_once() {
     let (_, mut harness) = returned(KeyPool::builder().key("k0").key("k1")).await;
     assert_eq!(storm(&mut harness, 3), ["k0", "k0", "k0"]);
