@@ -110,6 +110,21 @@ pub struct Limits {
     #[arg(long, value_name = "N")]
     pub replay_budget: Option<usize>,
 
+    /// Maximum number of connections of clients. A new connection replaces the one that has been without
+    /// a request for the longest time
+    #[arg(long, value_name = "N", default_value = "4096")]
+    pub max_connections: NonZeroUsize,
+
+    /// How long a connection may be open without a request, at its start and between requests; 0 does
+    /// not limit it
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    pub idle_timeout: Duration,
+
+    /// How long each attempt may take until the head of its response arrives, including the upload; 0
+    /// does not limit it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    pub upstream_timeout: Duration,
+
     /// How long a request may wait for a key, if all keys are marked and one of them returns in time; 0
     /// does not wait
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]

@@ -25,6 +25,7 @@ fn google(status: StatusCode, message: &str) -> Value {
     let name = match status {
         StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
+        StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
         StatusCode::BAD_REQUEST => "INVALID_ARGUMENT",
         _ => "UNAVAILABLE",
     };
@@ -48,6 +49,7 @@ fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
     let code = match status {
         StatusCode::UNAUTHORIZED => "16",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "7",
+        StatusCode::GATEWAY_TIMEOUT => "4",
         StatusCode::BAD_REQUEST => "3",
         _ => "14",
     };

@@ -11,10 +11,12 @@
 //! `--help` lists the flags and the environment variables. A request passes through these files:
 //!
 //! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
+//! - `connections.rs` limits them, and ends those without a request;
 //! - `proxy.rs` checks the request, sets the target and calls the layer;
 //! - `target.rs` normalizes the path, so that it cannot leave the upstream's base path;
 //! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
+//! - `upstream_client.rs` sends each attempt;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
 //! - `upgrade.rs` copies the bytes of WebSocket connections;
@@ -36,6 +38,7 @@ mod admin;
 mod bad_input;
 mod client_token;
 mod config;
+mod connections;
 mod duration;
 mod environment;
 mod failovers;
@@ -55,6 +58,7 @@ mod target;
 mod timing;
 mod upgrade;
 mod upstream;
+mod upstream_client;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -65,9 +69,10 @@ use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tower::service_fn;
 
-use self::admin::Admin;
+use self::admin::{Admin, Guesses};
 use self::bad_input::{BadInput, bad};
-use self::config::Config;
+use self::config::{Config, unless_zero};
+use self::connections::Connections;
 use self::failovers::Failovers;
 use self::proxy::Proxy;
 use self::reload::Reload;
@@ -121,6 +126,7 @@ async fn run() -> Result<(), BadInput> {
                 pool: config.pool.clone(),
                 failovers,
                 token: config.admin_token,
+                guesses: Guesses::default(),
                 on_loopback: address.ip().is_loopback(),
                 provider: config.policy.name(),
                 upstream: config.upstream.to_string(),
@@ -130,15 +136,20 @@ async fn run() -> Result<(), BadInput> {
         None => None,
     };
 
+    let (max, idle_timeout) = (config.limits.max_connections, config.limits.idle_timeout);
+    let connections = || Connections::new(max.get(), unless_zero(idle_timeout));
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = stopped.map(drop).shared();
     let serving = async {
         let admin = async {
             if let Some((listener, router)) = admin {
-                server::serve(listener, router, stopped.clone()).await;
+                server::serve(listener, router, connections(), stopped.clone()).await;
             }
         };
-        tokio::join!(server::serve(listener, gateway, stopped.clone()), admin);
+        tokio::join!(
+            server::serve(listener, gateway, connections(), stopped.clone()),
+            admin
+        );
         proxy.tunnels.finished().await;
     };
     let mut serving = std::pin::pin!(serving);

@@ -2,40 +2,33 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::{AUTHORIZATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::SecretString;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::ProviderPolicy;
-use tower_key_failover::{
-    FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, RequestBody, ResponseBody,
-};
+use tower_key_failover::{FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, ResponseBody};
 
 use crate::config::{Config, unless_zero};
+use crate::connections::Place;
 use crate::failovers::{Failovers, RequestSummary};
 use crate::policy::Policy;
 use crate::upgrade::{self, Tunnels};
 use crate::upstream::Upstream;
+use crate::upstream_client::{UpstreamClient, UpstreamError, Versions};
 use crate::{client_token, headers, local_response, origin, target, timing};
-
-type Upstreams = Client<HttpsConnector<HttpConnector>, RequestBody<Incoming>>;
 
 /// The streamed response of the upstream, or the gateway's own.
 type ProxyResponse = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
 
 pub struct Proxy {
-    service: KeyFailover<Upstreams, Policy>,
+    service: KeyFailover<UpstreamClient, Policy>,
     /// Uses HTTP/1.1 only, for WebSocket.
-    http1: KeyFailover<Upstreams, Policy>,
+    http1: KeyFailover<UpstreamClient, Policy>,
     pub tunnels: Tunnels,
     policy: Policy,
     upstream: Upstream,
@@ -67,13 +60,14 @@ impl Proxy {
         }
         // Nobody else reads the times.
         layer = layer.timings(config.expose_failover || config.admin.is_some());
+        let timeout = unless_zero(limits.upstream_timeout);
         let versions = match policy.name() {
             "grpc" => Versions::Http2,
             _ => Versions::All,
         };
         Self {
-            service: layer.layer(client(versions)),
-            http1: layer.layer(client(Versions::Http1)),
+            service: layer.layer(UpstreamClient::new(versions, timeout)),
+            http1: layer.layer(UpstreamClient::new(Versions::Http1, timeout)),
             tunnels: Tunnels::default(),
             policy,
             upstream: config.upstream.clone(),
@@ -120,6 +114,7 @@ impl Proxy {
         // The upstream's protocol does not depend on the client's.
         head.version = Version::HTTP_11;
         let client = upgrade::take_client(&mut head);
+        let place = head.extensions.remove::<Place>();
         // `clear` would keep a map, which is cloned for each attempt.
         head.extensions = Extensions::new();
         headers::clean_request(&mut head.headers);
@@ -148,17 +143,25 @@ impl Proxy {
                     };
                     upgrade::add_upgrade_headers(response.headers_mut());
                     let upstream = hyper::upgrade::on(&mut response);
-                    self.tunnels.join(client, upstream);
+                    self.tunnels.join(client, upstream, place);
                 }
                 Ok(response.map(Either::Left))
             }
             Err(error) => {
-                let what = match error.is_connect() {
-                    true => "the upstream cannot be reached",
-                    false => "the upstream failed to respond",
+                let (status, what) = match &error {
+                    UpstreamError::TimedOut => (
+                        StatusCode::GATEWAY_TIMEOUT,
+                        "the upstream did not respond in time",
+                    ),
+                    UpstreamError::Client(error) if error.is_connect() => {
+                        (StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
+                    }
+                    UpstreamError::Client(_) => {
+                        (StatusCode::BAD_GATEWAY, "the upstream failed to respond")
+                    }
                 };
                 eprintln!("gateway: {what}: {}", with_causes(&error));
-                Ok(self.error(StatusCode::BAD_GATEWAY, what))
+                Ok(self.error(status, what))
             }
         }
     }
@@ -191,37 +194,6 @@ pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme
         .eq_ignore_ascii_case(b"bearer ")
         .then(|| token.trim_ascii())
-}
-
-#[derive(Clone, Copy)]
-enum Versions {
-    /// HTTP/1.1, or HTTP/2 if TLS negotiates it.
-    All,
-    Http1,
-    /// HTTP/2 with and without TLS, for gRPC.
-    Http2,
-}
-
-fn client(versions: Versions) -> Upstreams {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(Duration::from_secs(10)));
-    http.enforce_http(false);
-    // Use the roots of the system or of SSL_CERT_FILE, and Mozilla's if there are none.
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
-        .https_or_http();
-    let connector = match versions {
-        Versions::All => connector.enable_all_versions().wrap_connector(http),
-        Versions::Http1 => connector.enable_http1().wrap_connector(http),
-        Versions::Http2 => connector.enable_http2().wrap_connector(http),
-    };
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .http2_only(matches!(versions, Versions::Http2))
-        .build(connector)
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

@@ -2,56 +2,119 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::header::UPGRADE;
 use axum::http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tower::Service;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tower::{Service, ServiceExt};
 use tower_key_failover::BoxError;
+
+use crate::connections::{Close, Connections, TrackedBody};
 
 /// Serves connections until `stop` completes, then waits for the requests in flight. Connections that
 /// have switched protocols are not waited for.
-pub async fn serve<S, B>(listener: TcpListener, service: S, stop: impl Future<Output = ()>)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    connections: Connections,
+    stop: impl Future<Output = ()>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut server = Builder::new(TokioExecutor::new());
-    // The timer enables the timeout for request heads.
-    server.http1().timer(TokioTimer::new());
+    // The limit for connections without a request includes the time for a request head.
+    server.http1().header_read_timeout(None);
     server.http2().timer(TokioTimer::new());
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    let (closing, _) = watch::channel(());
+    let mut stop = pin!(stop);
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    // For example, no file descriptor is left until a connection ends.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+        let accepted = async {
+            let stream = accept(&listener, &connections).await;
+            let connection = connections.open().await;
+            (stream, connection)
+        };
+        let (stream, connection) = tokio::select! {
+            accepted = accepted => accepted,
             () = &mut stop => break,
         };
         // Send the small events of a stream without delay.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service.clone());
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async {
-            // Errors are caused by the client, which sees them.
-            let _ = connection.await;
+        let connection = Arc::new(connection);
+        let (tracked, service) = (Arc::clone(&connection), service.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let in_flight = tracked.begin_request();
+            if request.headers().contains_key(UPGRADE) {
+                // A connection that switches protocols still counts.
+                request.extensions_mut().insert(tracked.place());
+            }
+            let response = service.clone().oneshot(request);
+            async move {
+                let response = response.await?;
+                Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
+            }
+        });
+        let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let serving = serving.into_owned();
+        let mut closing = closing.subscribe();
+        tokio::spawn(async move {
+            let mut serving = pin!(serving);
+            let mut closed = pin!(closing.changed());
+            let mut is_closing = false;
+            let mut idle = pin!(connection.idle());
+            let mut late = pin!(None);
+            loop {
+                tokio::select! {
+                    biased;
+                    // Errors are caused by the client, which sees them.
+                    _ = serving.as_mut() => break,
+                    // A request may have arrived while the connection was asked to close.
+                    close = idle.as_mut(), if late.is_none() => {
+                        if close == Close::AtOnce {
+                            break;
+                        }
+                        late.set(Some(connection.idle_for(connection.close_timeout())));
+                        serving.as_mut().graceful_shutdown();
+                    }
+                    () = async {
+                        match late.as_mut().as_pin_mut() {
+                            Some(late) => late.await,
+                            None => std::future::pending().await,
+                        }
+                    } => break,
+                    _ = closed.as_mut(), if !is_closing => {
+                        is_closing = true;
+                        serving.as_mut().graceful_shutdown();
+                    }
+                }
+            }
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    closing.send_replace(());
+    closing.closed().await;
+}
+
+async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(_) => {
+                // For example, no file descriptor is left.
+                connections.close_longest_idle();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }

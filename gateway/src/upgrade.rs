@@ -25,6 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::connections::Place;
+
 /// Removes the client's side from a WebSocket handshake, and returns it.
 pub fn take_client(head: &mut request::Parts) -> Option<OnUpgrade> {
     // Present only with HTTP/1.1.
@@ -56,15 +58,15 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Connects two connections in a task that ends with them.
-    pub fn join(&self, client: OnUpgrade, upstream: OnUpgrade) {
+    /// Connects two connections in a task that ends with them. Until then, the client's keeps its place.
+    pub fn join(&self, client: OnUpgrade, upstream: OnUpgrade, place: Option<Place>) {
         let open = self.open.subscribe();
         tokio::spawn(async move {
             // If one is closed already, dropping the other closes it.
             if let Ok((client, upstream)) = tokio::try_join!(client, upstream) {
                 copy_both_ways(TokioIo::new(client), TokioIo::new(upstream)).await;
             }
-            drop(open);
+            drop((open, place));
         });
     }
 

@@ -9,17 +9,16 @@
 //!   resolve to this machine (DNS rebinding).
 //!
 //! Changes require a token in `Authorization`, which a page can send only if it was given the token.
-//! There are no cookies.
+//! There are no cookies. Wrong tokens are slowed down (`guesses.rs`).
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 
-use super::state::{Shared, failed};
+use super::guesses::TooManyGuesses;
+use super::state::{Admin, Shared, failed};
 use crate::origin;
 use crate::proxy::bearer;
 
@@ -47,8 +46,15 @@ const HEADERS: [(HeaderName, &str); 7] = [
 ];
 
 pub async fn guard(State(admin): State<Shared>, request: Request, next: Next) -> Response {
-    let refused = origin(&request, admin.on_loopback)
-        .or_else(|| token(request.method(), request.headers(), admin.token.as_ref()));
+    let refused = match origin(&request, admin.on_loopback) {
+        Some(refused) => Some(refused),
+        None => {
+            let presented = request.headers().get(header::AUTHORIZATION);
+            let presented = presented.and_then(|value| bearer(value.as_bytes()));
+            let presented = presented.map(<[u8]>::to_vec);
+            token(&admin, &request.method().clone(), presented).await
+        }
+    };
     let mut response = match refused {
         Some(refused) => refused,
         None => next.run(request).await,
@@ -85,22 +91,23 @@ fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// The error response to a change without the admin token.
-fn token(method: &Method, headers: &HeaderMap, token: Option<&SecretString>) -> Option<Response> {
+async fn token(admin: &Admin, method: &Method, presented: Option<Vec<u8>>) -> Option<Response> {
     if [Method::GET, Method::HEAD].contains(method) {
         return None;
     }
-    let Some(token) = token else {
+    let Some(token) = &admin.token else {
         let why = "changes are disabled: GATEWAY_ADMIN_TOKEN is not set";
         return Some(failed(StatusCode::FORBIDDEN, why));
     };
-    let presented = headers.get(header::AUTHORIZATION);
-    let presented = presented.and_then(|value| bearer(value.as_bytes()));
-    let token = token.expose_secret().as_bytes();
-    if presented.is_some_and(|presented| presented.ct_eq(token).into()) {
-        return None;
-    }
     let why = match presented {
-        Some(_) => "this is not the admin token",
+        Some(presented) => match admin.guesses.check(&presented, token).await {
+            Ok(true) => return None,
+            Ok(false) => "this is not the admin token",
+            Err(TooManyGuesses) => {
+                let why = "too many requests with a token that is not the admin token";
+                return Some(failed(StatusCode::TOO_MANY_REQUESTS, why));
+            }
+        },
         None => "changes require the admin token as a bearer token",
     };
     let mut refused = failed(StatusCode::UNAUTHORIZED, why);

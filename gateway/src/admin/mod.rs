@@ -1,6 +1,6 @@
 //! The admin listener, for operators. It shows hints of keys, never keys.
 //!
-//! - `guard.rs` controls access;
+//! - `guard.rs` controls access, and `guesses.rs` slows down wrong tokens;
 //! - `state.rs` contains the state that the handlers share;
 //! - `page.rs` serves the status page;
 //! - `keys.rs` shows keys, disables and reinstates them;
@@ -8,6 +8,7 @@
 //! - `metrics.rs` exports metrics for Prometheus.
 
 mod guard;
+mod guesses;
 mod health;
 mod keys;
 mod metrics;
@@ -20,6 +21,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 
+pub use self::guesses::Guesses;
 use self::metrics::Metrics;
 pub use self::state::Admin;
 use self::state::failed;

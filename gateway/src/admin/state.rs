@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tower_key_failover::KeyPool;
 
+use super::guesses::Guesses;
 use crate::failovers::Failovers;
 
 /// The state that the handlers share.
@@ -18,6 +19,7 @@ pub struct Admin {
     pub failovers: Arc<Failovers>,
     /// Without a token, changes are disabled.
     pub token: Option<SecretString>,
+    pub guesses: Guesses,
     /// Whether the admin address is on loopback.
     pub on_loopback: bool,
     pub provider: &'static str,

@@ -1,5 +1,7 @@
 //! Access to the admin listener.
 
+use std::time::{Duration, Instant};
+
 use axum::body::Body;
 use axum::http::Request;
 use hyper_util::client::legacy::Client;
@@ -219,4 +221,25 @@ async fn the_admin_token_must_differ_from_the_client_token() {
 async fn an_empty_admin_token_is_rejected() {
     let line = start().env("GATEWAY_ADMIN_TOKEN", "").refused().await;
     assert!(line.contains("GATEWAY_ADMIN_TOKEN"), "{line}");
+}
+
+#[tokio::test]
+async fn wrong_admin_tokens_are_checked_one_after_the_other() {
+    let gateway = start().admin_token().listen().await;
+    let path = gateway.admin_url("/keys/0/disable");
+    let guess = async || {
+        send(with(post(&path), "authorization", "Bearer wrong"))
+            .await
+            .status
+    };
+    assert_eq!(guess().await, 401);
+    let start = Instant::now();
+
+    let statuses = futures_util::future::join_all((0..30).map(|_| guess())).await;
+
+    let checked = statuses.iter().filter(|&&status| status == 401).count();
+    let refused = statuses.iter().filter(|&&status| status == 429).count();
+    assert!(checked <= 16 && checked + refused == 30, "{statuses:?}");
+    assert!(start.elapsed() >= Duration::from_millis(250) * u32::try_from(checked).unwrap());
+    assert_eq!(send(as_operator(post(&path))).await.status, 200);
 }
