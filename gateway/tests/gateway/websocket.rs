@@ -352,7 +352,7 @@ async fn a_handshake_with_its_own_key_makes_one_attempt() {
 async fn a_handshake_without_the_client_token_is_rejected() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
-    let gateway = gateway.listen().await;
+    let gateway = gateway.args(["--byok", "never"]).listen().await;
     let wrong = "realtime, openai-insecure-api-key.wrong";
 
     let without = refusal(handshake(&gateway)).await;
@@ -426,9 +426,27 @@ async fn a_handshake_can_carry_the_client_token_as_any_subprotocol() {
 }
 
 #[tokio::test]
-async fn a_key_in_a_subprotocol_is_replaced() {
+async fn a_clients_own_key_in_a_subprotocol_is_forwarded() {
     let upstream = sockets(echo).await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    let offered = "realtime, openai-insecure-api-key.sk-theirs";
+
+    let request = with(handshake(&gateway), "sec-websocket-protocol", offered);
+    let (mut socket, _) = try_connect(request).await.unwrap();
+
+    assert_echoes(&mut socket, Message::text("hello")).await;
+    assert_eq!(upstream.keys(), [""]);
+    assert_eq!(
+        upstream.seen()[0].header("sec-websocket-protocol"),
+        Some(offered)
+    );
+}
+
+#[tokio::test]
+async fn with_byok_never_a_key_in_a_subprotocol_is_replaced() {
+    let upstream = sockets(echo).await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.args(["--byok", "never"]).listen().await;
     let offered = "realtime, openai-insecure-api-key.sk-theirs";
 
     let request = with(handshake(&gateway), "sec-websocket-protocol", offered);
