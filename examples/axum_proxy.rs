@@ -90,7 +90,7 @@ async fn messages(headers: HeaderMap, question: String) -> Response {
         Ok("sk-ant-first") => {
             (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "30")]).into_response()
         }
-        Ok("sk-ant-third") => format!("an answer to: {question}").into_response(),
+        Ok("sk-ant-third") => format!("reply to: {question}").into_response(),
         _ => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -119,9 +119,9 @@ async fn main() -> Result<(), BoxError> {
 
     let response = ask("gateway-token").await?;
     assert_eq!(response.status(), StatusCode::OK);
-    let answer = response.into_body().collect().await?.to_bytes();
-    assert_eq!(answer, "an answer to: a question");
-    println!("the client received {answer:?}");
+    let reply = response.into_body().collect().await?.to_bytes();
+    assert_eq!(reply, "reply to: a question");
+    println!("the client received {reply:?}");
 
     let states = pool.states();
     assert!(matches!(

@@ -28,7 +28,7 @@ use tower_key_failover::{BoxError, KeyFailoverLayer, KeyPool};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let provider = serve(Router::new().fallback(answer)).await?;
+    let provider = serve(Router::new().fallback(echo)).await?;
     for http2 in [false, true] {
         converse(provider, http2).await?;
     }
@@ -56,7 +56,7 @@ async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
         .failover()
         .ok_or("no failover information")?;
     println!(
-        "{:?}: answered at attempt {}, under {}",
+        "{:?}: attempt {} succeeded, with key {}",
         response.version(),
         info.attempts(),
         info.hint().unwrap_or_default(),
@@ -72,7 +72,7 @@ async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
 }
 
 /// Refuses the first key without reading the body, and echoes the body with the second.
-async fn answer(request: Request) -> Response {
+async fn echo(request: Request) -> Response {
     match request.headers()["authorization"].to_str() {
         Ok("Bearer sk-proj-second") => Response::new(request.into_body()),
         _ => StatusCode::UNAUTHORIZED.into_response(),

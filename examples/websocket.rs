@@ -58,12 +58,12 @@ async fn main() -> Result<(), BoxError> {
 
     for said in ["hello", "and good-bye"] {
         socket.send(Message::text(said)).await?;
-        let answer = socket
+        let reply = socket
             .next()
             .await
             .ok_or("the provider closed the connection")??;
-        println!("sent {said:?}, received {answer}");
-        assert_eq!(answer, Message::text(said.to_uppercase()));
+        println!("sent {said:?}, received {reply}");
+        assert_eq!(reply, Message::text(said.to_uppercase()));
     }
     socket.close(None).await?;
     while let Some(Ok(_)) = socket.next().await {}

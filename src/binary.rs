@@ -17,7 +17,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// The values in a header, of which several may have been joined. `None` stands for one that is no
+/// The decoded values of a header, which can contain several. `None` is a value that is not valid
 /// base64.
 pub(crate) fn decode_each(header: &[u8]) -> impl Iterator<Item = Option<Vec<u8>>> {
     let values = header.split(|&byte| byte == b',');

@@ -1,6 +1,6 @@
 //! The parts of a load run, each a process of its own; `run` beside this file puts them together.
 //!
-//! `load upstream` answers requests. `load bare` and `load layer` are a reverse proxy, without the
+//! `load upstream` responds to requests. `load bare` and `load layer` are a reverse proxy, without the
 //! layer and with it. `load pace` sends requests at a constant rate, and `load upload` bodies that
 //! take their time.
 

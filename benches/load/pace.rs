@@ -1,4 +1,4 @@
-//! An open loop: requests are due at a constant rate, whether or not earlier ones have been answered.
+//! An open loop: requests are due at a constant rate, whether or not earlier ones have a response.
 //!
 //! Latency is counted from when a request was due. Where the proxy falls behind, the time that a
 //! request waited for a connection is in it, as it would be for a client.

@@ -37,7 +37,7 @@ pub async fn bare(upstream: SocketAddr) {
     serve(service).await;
 }
 
-/// Has a pool of keys, of which the first `out` are out for good.
+/// Has a pool of keys, of which the first `out` are permanently marked.
 #[tokio::main]
 pub async fn layer(upstream: SocketAddr, keys: usize, out: usize) {
     let pool = KeyPool::new((0..keys).map(key)).unwrap();

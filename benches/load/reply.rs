@@ -15,7 +15,7 @@ impl Replies {
         }
     }
 
-    /// The head of the next answer, once its body has been read as well. It must be a 200.
+    /// The head of the next response, once its body has been read as well. It must be a 200.
     pub fn next(&mut self) -> String {
         let end = loop {
             match self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -53,7 +53,7 @@ where
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let provider = serve(Router::new().fallback(answer)).await?;
+    let provider = serve(Router::new().fallback(reply)).await?;
 
     // Do not follow redirects: reqwest would send the key headers of most providers to another host.
     // The provider is on loopback, so use no proxy.
@@ -73,16 +73,16 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(response.status(), StatusCode::OK);
     let attempts = response.body().failover().map(|info| info.attempts());
     assert_eq!(attempts, Some(2));
-    let answer = response.into_body().collect().await?.to_bytes();
-    assert_eq!(answer, "an answer to: a question");
-    println!("response to the second key: {answer:?}");
+    let reply = response.into_body().collect().await?.to_bytes();
+    assert_eq!(reply, "reply to: a question");
+    println!("response to the second key: {reply:?}");
     Ok(())
 }
 
 /// A provider that accepts one of the keys.
-async fn answer(headers: HeaderMap, question: String) -> (StatusCode, String) {
+async fn reply(headers: HeaderMap, question: String) -> (StatusCode, String) {
     match headers["authorization"].to_str() {
-        Ok("Bearer sk-second") => (StatusCode::OK, format!("an answer to: {question}")),
+        Ok("Bearer sk-second") => (StatusCode::OK, format!("reply to: {question}")),
         _ => (StatusCode::UNAUTHORIZED, String::new()),
     }
 }

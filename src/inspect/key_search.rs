@@ -2,7 +2,7 @@
 //! in hex, or in base64.
 //!
 //! Nothing is masked: what contains a key is removed as a whole. The search therefore only has to
-//! answer whether there is one, and a match that is too generous does no harm.
+//! tell whether there is one, and a match that is too generous does no harm.
 
 /// Encoded, a shorter key could be any text.
 const MIN_ENCODED: usize = 8;

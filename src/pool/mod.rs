@@ -244,7 +244,7 @@ impl KeyPool {
     pub fn disable<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<Marked, ChangeError> {
         let list = self.list();
         let marked = list.keys[key.into().find(&list)?].disable();
-        // Waiters may wait for this key in vain.
+        // No waiter should keep waiting for this key.
         self.shared.queue.wake();
         Ok(marked)
     }
@@ -425,7 +425,7 @@ impl KeyPool {
             .ok_or_else(|| outlook(list, contained_in(excluded), &mut selector.now()))
     }
 
-    /// Reports that a request was told that no key is left.
+    /// Reports that no key is left for a request.
     pub(crate) fn emit_exhausted(&self, exhausted: Exhausted) {
         self.shared.on_event(|| PoolEvent::Exhausted { exhausted });
     }

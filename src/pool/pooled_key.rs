@@ -259,7 +259,7 @@ impl PooledKey {
         }
     }
 
-    /// Reports a mark, and wakes waiters, which may wait in vain now.
+    /// Reports a mark, and wakes waiters, because there may be no key left to wait for.
     pub(super) fn after_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
         self.emit_mark(marked, state, cause);
         if marked != Marked::Unchanged {

@@ -179,7 +179,7 @@ where
         &self.0
     }
 
-    /// The exact length, if one is told, and the least.
+    /// The exact length, if it is known, and the minimum.
     pub fn hint(&self) -> (Option<u64>, u64) {
         let hint = self.0.size_hint();
         (hint.exact(), hint.lower())

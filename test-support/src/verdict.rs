@@ -1,11 +1,11 @@
-//! Upstream answers, and what a policy says of them.
+//! Upstream responses, and a policy's verdicts on them.
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
 
-/// An answer's head. Header names may be in any case.
+/// The head of a response. Header names may be in any case.
 pub fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
     let mut answer = Response::new(());
     *answer.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -33,7 +33,7 @@ pub fn judge_evidence(
     }
 }
 
-/// Judges an answer with a JSON body.
+/// Judges a response with a JSON body.
 pub fn judge_json(
     policy: &dyn ProviderPolicy,
     status: u16,

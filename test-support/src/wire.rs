@@ -1,5 +1,5 @@
 //! A body whose frames the test sends, a caller with the layer in front of a real client, and a
-//! server whose answers the test gives.
+//! server whose responses the test sends.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ pub fn all_valid(pool: &KeyPool) -> bool {
 #[derive(Debug)]
 pub struct Fed {
     frames: mpsc::UnboundedReceiver<Result<Frame<Bytes>, BoxError>>,
-    /// What is left of the length that was told, if one was.
+    /// The rest of the announced length, if there is one.
     left: Option<u64>,
 }
 
@@ -179,7 +179,7 @@ where
     tokio::spawn(service.clone().oneshot(request))
 }
 
-/// A server. Each request that it gets is handed to the test, which answers it.
+/// A server. It passes each request to the test, which responds to it.
 #[derive(Debug)]
 pub struct Server {
     pub address: SocketAddr,
@@ -187,7 +187,7 @@ pub struct Server {
     exchanges: mpsc::UnboundedReceiver<Exchange>,
 }
 
-/// A request at the server, with its answer still to be given. Dropped without one, the server lets
+/// A request at the server that has no response yet. Dropped without one, the server lets
 /// go of the request as if it had crashed over it.
 #[derive(Debug)]
 pub struct Exchange {
@@ -328,7 +328,7 @@ impl Exchange {
         self.head.headers["x-key"].to_str().unwrap()
     }
 
-    /// Has the server close the connection once this request is answered, and say so.
+    /// Makes the server announce and close the connection after its response.
     pub fn leave(&self) {
         self.leave.notify_one();
     }
@@ -360,7 +360,7 @@ impl Exchange {
     }
 }
 
-/// An answer without a body.
+/// A response without a body.
 pub fn response(status: u16) -> Response<Fed> {
     response_with(status, "")
 }

@@ -1,4 +1,4 @@
-//! Dropping the future leaves no judged answer unmarked and invents no mark.
+//! Dropping the future leaves no judged response unmarked, and marks nothing else.
 
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ async fn run(case: &Value) {
             .iter()
             .map(|calls| calls.as_u64().unwrap() as usize)
             .collect(),
-        // Two turns of an agent: a request that is answered, then one that fails over.
+        // Two turns of an agent: a request that succeeds, then one that fails over.
         None if text(&case["name"]).starts_with("agentic/") => vec![1, responses.len() - 1],
         None => vec![responses.len()],
     };

@@ -1,4 +1,4 @@
-//! What the caller is told when no key is left, and what passes untouched.
+//! The response if no key is left, and requests that pass unchanged.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{Attempt, FailoverInfo, KeyFailoverLayer, Outcome, Replay, ResponseBody};
 
-/// Runs one request against these answers, and says which keys were seen.
+/// Runs one request against these responses, and returns the keys that were used.
 async fn run(
     layer: &KeyFailoverLayer<TestPolicy>,
     request: Request<Body>,

@@ -1,4 +1,4 @@
-//! Where the head is not enough: Inspect, Peek, and putting the answer together again.
+//! If the head is not enough: reading the body, and forwarding it completely.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -43,7 +43,7 @@ where
         (Reader::new(request.into_body()), reply)
     }
 
-    /// What the caller is answered.
+    /// The caller's response.
     fn response(&mut self) -> http::Response<ResponseBody<Body>> {
         assert_ready_ok!(self.future.poll())
     }
@@ -206,7 +206,7 @@ async fn a_frame_that_arrives_while_a_reader_is_superseded_goes_to_its_successor
         remote.data("one");
         assert_eq!(first.read(), data("one"));
 
-        // While the first view polls the source, the answer to it comes, and the second parks.
+        // While the first reader polls the source, its response arrives, and the second one parks.
         let call = Arc::new(Mutex::new(call));
         let second = Arc::new(Mutex::new(None));
         remote.push(Step::Meanwhile(Box::new({

@@ -123,11 +123,11 @@ fn a_key_with_possible_successors_costs_two_allocations() {
     assert_eq!(through(&layer(["good", "k1"])), 2);
 }
 
-// What is told of a refusal has to be put together.
+// The report of a refusal is allocated.
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
 #[test]
 fn each_further_attempt_costs_four_allocations_at_most() {
-    // What tells of the failover is the answer's first extension.
+    // `FailoverInfo` is the first extension of the response.
     const FIRST_EXTENSION: u64 = 3;
 
     let counts = [

@@ -41,7 +41,7 @@ fn each_path_allocates_as_often_as_the_table_says() {
             });
         counts.collect::<Vec<_>>()
     });
-    // What is told of a refusal has to be put together.
+    // The report of a refusal is allocated.
     let is_told = cfg!(any(feature = "metrics", feature = "tracing"));
     let is_counted = |(name, ..): &(&str, u64, u64)| !(is_told && name.ends_with("refused"));
     let counts: Vec<_> = std::iter::zip(shared, fresh)

@@ -44,7 +44,7 @@ impl Body for Upload {
     }
 }
 
-/// A provider that answers no request before it has read all of them.
+/// A provider that responds after it has read all requests.
 async fn provider<B>(
     all_are_read: Arc<Barrier>,
     request: Request<B>,

@@ -304,8 +304,8 @@ fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response
     answer.body(Full::from(body)).unwrap()
 }
 
-/// Sends one request, shows all that the layer says of it, and the answer where that is its own or
-/// a refusal that it looked at.
+/// Sends one request, and prints everything that the layer reports, and the response if it is the
+/// layer's own or an inspected refusal.
 async fn send<S, R>(service: S, request: Request<Body>) -> Option<Outcome>
 where
     S: Service<Request<Body>, Response = Response<tower_key_failover::ResponseBody<R>>>,
@@ -667,7 +667,7 @@ fn no_output_contains_a_key_that_was_changed_saved_or_rejected() {
 
         let mut saved = serde_json::to_value(pool.save()).unwrap();
         saved["salt"] = key(0).into();
-        // What stands in a damaged file is no business of ours, but is not a key of the pool's.
+        // The content of a damaged file may be printed: it is not a key of the pool.
         assert!(serde_json::from_value::<tower_key_failover::pool::SavedPool>(saved).is_err());
     });
     assert_nothing_leaked(&[

@@ -1,4 +1,4 @@
-//! What subscribers of a pool are told.
+//! What subscribers of a pool receive.
 
 use std::time::Duration;
 

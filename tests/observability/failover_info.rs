@@ -1,4 +1,4 @@
-//! How an answer came about.
+//! How a response came about.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,8 +59,8 @@ fn counts<F: Future>(work: F) -> Vec<Metric> {
     counted(&recorder)
 }
 
-/// Sends a request to a provider that reads it, takes half a second, and answers each key with the
-/// status that it names.
+/// Sends a request to a provider that reads it, takes half a second, and responds to each key with
+/// the status in the key.
 async fn send(layer: &KeyFailoverLayer<TestPolicy>, body: &'static str) -> u16 {
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
         let key = test_support::mock::key_of(&request)

@@ -1,4 +1,4 @@
-//! A pool as it stands.
+//! The snapshot of a pool.
 
 use test_support::harness::{Harness, SECOND, cooling_down, key, rate_limited};
 use test_support::mock::{layer, response};

@@ -45,7 +45,7 @@ impl Visit for Fields {
 struct Told {
     level: Level,
     target: String,
-    /// The spans that it stands in, the outermost first.
+    /// Its spans, the outermost first.
     spans: Vec<&'static str>,
     fields: Fields,
 }
@@ -138,8 +138,8 @@ fn pool<const N: usize>(keys: [&'static str; N]) -> Arc<KeyPool> {
     Arc::new(keys.build().unwrap())
 }
 
-/// Sends a request to a provider that reads it, takes a while, says so, and answers each key with
-/// the status that it begins with. 999 is no answer at all.
+/// Sends a request to a provider that reads it, takes a while, logs that, and responds to each key
+/// with the status that the key begins with. 999 means no response.
 async fn send(
     layer: &KeyFailoverLayer<TestPolicy>,
     body: &'static str,
@@ -450,7 +450,7 @@ fn operator_actions_are_logged() {
     assert_eq!(events[2].fields.get("removed"), Some("[\"k-0\"]"));
 }
 
-/// Adds a key where it is told that the keys were changed.
+/// Adds a key when the event of a change arrives.
 struct Meddler(Arc<KeyPool>);
 
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Meddler {

@@ -1,4 +1,4 @@
-//! What a caller is told when no key is left.
+//! The response if no key is left.
 
 use std::time::Duration;
 

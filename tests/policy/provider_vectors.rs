@@ -1,4 +1,4 @@
-//! What each built-in policy says of answers that providers give.
+//! The verdict of each built-in policy on real responses of providers.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -136,7 +136,7 @@ const DEFAULT: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Sends one request through the layer. The upstream refuses the first key as the vector says, and
-/// takes the second. Returns the caller's answer, how often the upstream was asked, and how the
+/// takes the second. Returns the caller's response, how many attempts the upstream got, and how the
 /// first key stands then.
 async fn through_the_layer(
     provider: &str,

@@ -24,7 +24,7 @@ fn holds(memory: &[u8], text: &str) -> bool {
 
 #[test]
 fn a_key_is_wiped_with_its_last_handle() {
-    // Made here, so that no copy stands in the program itself.
+    // Made here, so that the program itself contains no copy.
     let secret: String = (0..200).map(|at| char::from(b'a' + at % 23)).collect();
     let pool = KeyPool::new([secret.as_str()]).unwrap();
     let key = pool.walker().next_key().unwrap();

@@ -1,4 +1,4 @@
-//! An upload that goes on after its answer has begun.
+//! An upload that continues after its response has begun.
 
 use bytes::Bytes;
 use http::Response;

@@ -9,7 +9,7 @@ use test_support::wire::{Fed, Feed, Protocol, Server, all_valid, call, client, r
 use tokio::task::JoinHandle;
 use tower_key_failover::pool::KeyState;
 
-/// Sends half of the body, and has the caller get an error for an answer.
+/// Sends half of the body, and lets the caller get an error.
 async fn fail_half_way<T>(
     server: &mut Server,
     feed: Feed,

@@ -9,8 +9,8 @@ use tower_key_failover::{FailoverInfo, KeyFailoverLayer, Outcome, Replay, Replay
 
 const LIMIT: usize = 100_000;
 
-/// Refuses the first key once `length` bytes of the body have arrived, which goes on. Returns the
-/// answer's status and how it came about.
+/// Refuses the first key once `length` bytes of the body have arrived, while the upload continues. Returns
+/// the status of the response and how it came about.
 async fn refuse_after(
     layer: KeyFailoverLayer<TestPolicy>,
     protocol: Protocol,

@@ -1,4 +1,4 @@
-//! What else travels with a request or an answer is as it is without the layer.
+//! Everything else in a request or a response is unchanged.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! A server that gives no answer says nothing about the key.
+//! A missing response proves nothing about the key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Upstreams that answer by key and write down what they saw, and clients for them.
+//! Upstreams that respond by key and record requests, and clients for them.
 
 use std::future::{Future, pending};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -66,7 +66,7 @@ pub fn key_of(headers: &HeaderMap) -> &str {
     value.strip_prefix("Bearer ").unwrap_or(value)
 }
 
-/// A provider in process: it answers as its keys are called, and echoes bodies and trailers under a
+/// A provider in process: it responds as its keys are named, and echoes bodies and trailers under a
 /// good one.
 pub fn provider(seen: &Seen) -> Router {
     Router::new().fallback(answer).with_state(seen.clone())

@@ -57,7 +57,7 @@ pub enum PoolEvent {
     /// A request found no usable key, or no further one after a refusal.
     #[non_exhaustive]
     Exhausted {
-        /// What the caller was told.
+        /// Why, and how long until a key returns.
         exhausted: Exhausted,
     },
     /// The list of keys changed. Concurrent changes can be reported in any order.

@@ -42,7 +42,7 @@ impl WaitQueue {
         }
     }
 
-    /// Whether nobody waits who can use every key.
+    /// Whether no waiter can use every key.
     pub(super) fn is_empty(&self) -> bool {
         self.lengths[0].load(Ordering::Relaxed) == 0
     }

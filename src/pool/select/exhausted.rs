@@ -1,4 +1,4 @@
-//! What a request is told if it finds no key, with the `retry-after` of the exhausted response.
+//! Why no key is left, and the `retry-after` of the exhausted response.
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ impl Path {
 
 /// A request that is ready to be sent.
 pub trait Sending {
-    /// Sends it, once, and drops the answer.
+    /// Sends it once, and drops the response.
     fn send(&mut self);
 }
 
@@ -74,7 +74,7 @@ where
     }
 }
 
-/// Sends `request`, to which a provider answers at once and well.
+/// Sends `request`, to which a provider responds at once with a success.
 pub fn send<S, B, R>(service: &mut S, request: Request<B>)
 where
     S: Service<Request<B>, Response = Response<R>, Error: Debug>,

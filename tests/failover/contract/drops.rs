@@ -125,7 +125,7 @@ async fn a_drop_after_the_response_leaves_nothing_behind(make: Make) {
     let mut call = bench.call().await;
     let answer = (&mut call).await.unwrap();
     drop(answer);
-    // All that was held went with the answer, though the future is still there.
+    // The response has freed everything, although the future still exists.
     bench.assert_free("a drop").await;
     drop(call);
     assert_eq!(bench.states(), "pv");

@@ -27,7 +27,7 @@ pub enum Does {
     RefusesWithoutEnd,
     /// The body is inspected, says nothing and does not end.
     SaysNothing,
-    /// Refuses the first call of all for a second, and answers from then on.
+    /// Refuses the first call for a second, and then succeeds.
     LimitsAtFirst,
     /// The same, but the second call hangs.
     LimitsAndHangs,
@@ -70,7 +70,7 @@ pub struct Provider {
 
 #[derive(Debug)]
 struct Shared {
-    /// What each of the keys `k0`, `k1`... brings; all others are answered.
+    /// The result for each of the keys `k0`, `k1`...; all others succeed.
     script: Vec<Does>,
     /// How each readiness is taken, in the order in which they are asked for; all others are had.
     readiness: Mutex<VecDeque<Ready>>,
@@ -209,7 +209,7 @@ impl Body for Upload {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub struct Reply {
     text: Option<Bytes>,
@@ -242,7 +242,7 @@ impl Reply {
             _guard: guard,
         };
         let response = Response::builder().status(status).header("x-say", say);
-        // For those that are no refusals for good.
+        // For refusals that do not mark permanently.
         response.header("retry-after", "1").body(body).unwrap()
     }
 }

@@ -48,9 +48,9 @@ pub fn rules() -> impl Strategy<Value = Rules> {
 #[derive(Clone, Debug)]
 pub enum Operation {
     Start,
-    /// The attempt of a request is answered.
+    /// The attempt of a request gets a response.
     Answer(usize, Answer),
-    /// The body of an answer that is being inspected comes to its end.
+    /// The body of a response that is being inspected ends.
     EndBody(usize),
     Cancel(usize),
     Advance(Duration),
@@ -72,9 +72,9 @@ pub enum Answer {
     Keep,
     /// For so many seconds; 0 is without a hint.
     Limited(u64),
-    /// The head does not tell. The body says that the key is refused for good, and is slow to end.
+    /// The head is not enough. The body marks the key permanently, and ends late.
     Inspect,
-    /// No answer at all.
+    /// No response at all.
     Failed,
 }
 

@@ -340,7 +340,7 @@ impl Reference {
         turn
     }
 
-    /// The gates of a loan that are still of the generation that was lent.
+    /// The limits of a probe that are still of the generation in which it began.
     fn lent<'a>(&'a mut self, turn: &'a Turn) -> impl Iterator<Item = (&'a mut Gate, Lease)> {
         let gates = self.gates.iter_mut().enumerate();
         gates.filter_map(|(at, gate)| {

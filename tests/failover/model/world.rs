@@ -47,14 +47,14 @@ pub enum State {
 pub enum Doing {
     /// An attempt with this key is under way.
     Attempt(usize),
-    /// Its answer is being inspected, or the next attempt is being made ready.
+    /// Its response is being inspected, or the next attempt is being made ready.
     Between,
 }
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With this status, after attempts with these keys; none is told of those that failed.
+    /// With this status, after attempts with these keys. Failed attempts are not listed.
     Answered(u16, Vec<usize>),
     Failed,
 }
@@ -62,7 +62,7 @@ pub enum Ended {
 /// What came of an operation: the requests that ended in it, and how.
 pub type Did = BTreeMap<usize, Ended>;
 
-/// What a caller is told: the status, and the keys of the attempts.
+/// What a caller receives: the status, and the keys of the attempts.
 type Told = Result<(u16, Vec<usize>), Failed>;
 
 pub struct World {
@@ -258,7 +258,7 @@ fn history(info: &FailoverInfo) -> Vec<usize> {
     keys.map(number).collect()
 }
 
-/// An inner service that answers when it is told to.
+/// An inner service that responds on command.
 #[derive(Clone, Default)]
 struct Upstream(Arc<Mutex<Attempts>>);
 
@@ -299,7 +299,7 @@ impl Service<Request<RequestBody<Full<Bytes>>>> for Upstream {
     }
 }
 
-/// A body that says `refuse` and does not end until it is told to.
+/// A body that says `refuse` and ends on command.
 #[derive(Default)]
 struct Slow {
     end: Option<oneshot::Receiver<Infallible>>,

@@ -1,4 +1,4 @@
-//! An answer that nobody waited for to the end proves nothing of a key.
+//! A response whose caller left proves nothing about a key.
 
 use std::sync::Arc;
 use std::time::Duration;

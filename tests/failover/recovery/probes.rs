@@ -1,4 +1,4 @@
-//! A key that is out for good, or for long, is lent to one request after a while.
+//! A permanently marked key, and one that cools down for long, is probed by one request at a time.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

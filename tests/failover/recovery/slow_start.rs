@@ -23,7 +23,7 @@ async fn returned(builder: KeyPoolBuilder) -> (Arc<KeyPool>, Harness) {
     (pool, harness)
 }
 
-/// The keys of so many requests at once, none of which is answered.
+/// The keys of so many requests at once, none of which gets a response.
 fn storm(harness: &mut Harness, requests: usize) -> Vec<String> {
     let _flights: Vec<_> = (0..requests).map(|_| harness.send()).collect();
     (0..requests).map(|_| harness.next_attempt().key).collect()

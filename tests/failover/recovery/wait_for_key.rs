@@ -700,7 +700,7 @@ async fn a_waiter_that_cannot_use_a_valid_key_does_not_block_others() {
     let mut other = harness.send();
     let seen = harness.next_attempt();
     assert_eq!(seen.key, "k0", "it is valid");
-    // Now there is none for those who come, either.
+    // Now there is no key for new requests, either.
     seen.respond(rate_limited("2"));
     assert!(other.is_pending());
     let mut third = harness.send();
@@ -806,7 +806,7 @@ async fn a_waiter_is_not_woken_by_its_own_mark() {
     assert!(!request.is_woken());
 }
 
-/// A pool of these keys, tried again after so long, of which the first is out for good.
+/// A pool of these keys with this probe interval, of which the first is permanently marked.
 fn revalidating(after: Duration, keys: &[&str]) -> Arc<KeyPool> {
     let builder = keys
         .iter()

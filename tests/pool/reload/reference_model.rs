@@ -23,7 +23,7 @@ enum Step {
     PutBack(usize),
 }
 
-/// Milliseconds; the last of them is for good.
+/// Milliseconds. The last one means permanent.
 const FOR_GOOD: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -62,7 +62,7 @@ fn write(
     io::Write::write_all(&mut *connection.lock().unwrap(), &frame)
 }
 
-/// An upstream that does with its first request as it likes, and answers every other.
+/// An upstream that misbehaves for its first request, and responds to all others.
 pub fn refusing(refuse: impl Fn(Stream) -> io::Result<()> + Clone + Send + 'static) -> Upstream {
     let requests = Arc::new(AtomicUsize::new(0));
     Upstream::start(move |peer| {

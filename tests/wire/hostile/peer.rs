@@ -146,7 +146,7 @@ impl Upstream {
         }
     }
 
-    /// One that answers every key but the first, and does as it likes with that.
+    /// An upstream that misbehaves for the first key, and responds to all others.
     pub fn refusing(refuse: impl Fn(&mut Peer) + Clone + Send + 'static) -> Self {
         Self::start(move |mut peer| {
             if peer.read_head().contains("first-key") {

@@ -1,5 +1,5 @@
-//! Refusals that do not end, or not well. The next key answers, whatever the first one's answer
-//! goes on to be.
+//! Refusals that do not end, or end badly. The next key succeeds, however the first response
+//! continues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ fn ask(mut peer: Peer) -> String {
     answer
 }
 
-/// The second key answered, and the first is out for good.
+/// The second key succeeded, and the first is permanently marked.
 fn assert_failed_over(ran: &Ran<String>, time: Duration) {
     assert!(ran.client.starts_with("HTTP/1.1 200 OK"), "{}", ran.client);
     assert_eq!(ran.states, [KeyState::Permanent, KeyState::Valid]);

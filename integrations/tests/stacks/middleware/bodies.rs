@@ -142,7 +142,7 @@ async fn a_body_limit_above_ends_an_upload_of_unknown_length_without_another_att
         .unwrap();
     let answered = within(service.oneshot(request)).await;
 
-    // The upload broke off: whether an answer had begun is the client's race. No key is to blame.
+    // The upload broke off: whether a response had begun is the client's race. No key is to blame.
     if let Ok(response) = answered {
         within(response.into_body().collect()).await.unwrap_err();
     }

@@ -17,7 +17,7 @@ fn question() -> Request<Body> {
         .unwrap()
 }
 
-/// A request that the provider never answers.
+/// A request that the provider never responds to.
 fn unanswered() -> Request<Body> {
     let request = Request::post("/v1/messages").header("authorization", "Bearer silent");
     request.body("a question".into()).unwrap()

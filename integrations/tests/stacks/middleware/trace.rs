@@ -11,7 +11,7 @@ use tracing::Span;
 
 use crate::support::{Body, Upstream, assert_shareable, client, failover, pool, text, within};
 
-/// The status of every answer that passed a trace layer.
+/// The status of every response that passed a trace layer.
 #[derive(Clone, Debug, Default)]
 struct Answers(Arc<Mutex<Vec<u16>>>);
 
