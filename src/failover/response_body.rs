@@ -37,7 +37,6 @@ pin_project! {
         #[pin]
         kind: BodyKind<R>,
         failover: Option<FailoverInfo>,
-        late_success: Option<LateSuccess>,
     }
 }
 
@@ -53,6 +52,20 @@ pin_project! {
         // `R::Error`, which is why the type requires `R: Body`.
         Inspected { body: Pin<Box<Inspection<R>>> },
         Own { data: Bytes },
+        // Boxed, since it is rare and every response would carry the space for it.
+        Watched { watched: Pin<Box<Watched<R>>> },
+    }
+}
+
+pin_project! {
+    /// A body whose first event or trailers decide whether the request succeeded.
+    pub(super) struct Watched<R>
+    where
+        R: Body,
+    {
+        #[pin]
+        body: BodyKind<R>,
+        late_success: LateSuccess,
     }
 }
 
@@ -62,13 +75,7 @@ impl<R: Body> ResponseBody<R> {
         Self {
             kind: BodyKind::Upstream { body },
             failover: None,
-            late_success: None,
         }
-    }
-
-    pub(super) fn watched_by(mut self, late_success: Option<LateSuccess>) -> Self {
-        self.late_success = late_success;
-        self
     }
 
     /// Returns how this response came about.
@@ -80,11 +87,20 @@ impl<R: Body> ResponseBody<R> {
 }
 
 impl<R: Body> BodyKind<R> {
+    pub(super) fn watched_by(self, late_success: LateSuccess) -> Self {
+        let watched = Watched {
+            body: self,
+            late_success,
+        };
+        Self::Watched {
+            watched: Box::pin(watched),
+        }
+    }
+
     pub(super) fn with_failover(self, failover: FailoverInfo) -> ResponseBody<R> {
         ResponseBody {
             kind: self,
             failover: Some(failover),
-            late_success: None,
         }
     }
 }
@@ -95,7 +111,7 @@ impl<R: Body<Data = Bytes>> BodyKind<R> {
     pub(super) fn remove_key(&mut self, headers: &HeaderMap, key: &str) -> bool {
         match self {
             Self::Inspected { body } => body.as_mut().remove_key(headers, key),
-            Self::Upstream { .. } | Self::Own { .. } => false,
+            Self::Upstream { .. } | Self::Own { .. } | Self::Watched { .. } => false,
         }
     }
 
@@ -128,6 +144,14 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
         match self.project() {
             BodyKindProj::Upstream { body } => body.poll_frame(cx),
             BodyKindProj::Inspected { body } => body.as_mut().poll_frame(cx),
+            BodyKindProj::Watched { watched } => {
+                let watched = watched.as_mut().project();
+                let frame = watched.body.poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &frame {
+                    watched.late_success.on_frame(frame);
+                }
+                frame
+            }
             BodyKindProj::Own { data } if data.is_empty() => Poll::Ready(None),
             BodyKindProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
         }
@@ -138,6 +162,7 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
             Self::Upstream { body } => body.is_end_stream(),
             Self::Inspected { body } => body.is_end_stream(),
             Self::Own { data } => data.is_empty(),
+            Self::Watched { watched } => watched.body.is_end_stream(),
         }
     }
 
@@ -146,6 +171,7 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
             Self::Upstream { body } => body.size_hint(),
             Self::Inspected { body } => body.size_hint(),
             Self::Own { data } => SizeHint::with_exact(data.len() as u64),
+            Self::Watched { watched } => watched.body.size_hint(),
         }
     }
 }
@@ -158,12 +184,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        let this = self.project();
-        let frame = this.kind.poll_frame(cx);
-        if let (Some(late_success), Poll::Ready(Some(Ok(frame)))) = (this.late_success, &frame) {
-            late_success.on_frame(frame);
-        }
-        frame
+        self.project().kind.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -187,6 +208,7 @@ impl<R: Body> fmt::Debug for ResponseBody<R> {
             BodyKind::Upstream { .. } => "upstream",
             BodyKind::Inspected { .. } => "inspected",
             BodyKind::Own { .. } => "own",
+            BodyKind::Watched { .. } => "watched",
         };
         f.debug_struct("ResponseBody")
             .field("kind", &kind)

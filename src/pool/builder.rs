@@ -56,11 +56,7 @@ impl KeyPoolBuilder {
                         max: Duration::from_secs(24 * 60 * 60),
                         exponential: None,
                     },
-                    probes: ProbeRules {
-                        after: Some(Duration::from_secs(60)),
-                        probes_cooldowns: false,
-                        jitter: true,
-                    },
+                    probes: ProbeRules::new(Some(Duration::from_secs(60))),
                     pool_probes: PoolProbes::new(),
                     slow_start: None,
                 },

@@ -141,12 +141,14 @@ impl<S, P, B> Exchange<S, P, B> {
     }
 
     /// Uses a key for the next attempt.
+    #[inline]
     fn use_key(&mut self, pick: Pick) {
         let probe = pick.probe.as_deref();
         self.has_probed |= probe.is_some_and(Probe::is_of_doubtful_key);
         self.current = Some(pick.into());
     }
 
+    #[inline]
     fn pick_request(&self, can_continue: bool) -> PickRequest {
         let progress = self.progress.as_deref();
         PickRequest {

@@ -32,11 +32,15 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
         let forwarded = self.current.take().filter(|_| !is_refusal);
         let forwarded = forwarded.map(|current| current.into_record(Verdict::Forward, head.status));
         let info = self.finish(forwarded, Outcome::Forwarded, head.status);
+        let body = match late_success {
+            Some(late_success) => body.watched_by(late_success),
+            None => body,
+        };
         let mut response = Response::from_parts(head, body);
         if self.config.extensions || info.is_eventful() {
             response.extensions_mut().insert(info.clone());
         }
-        response.map(|body| body.with_failover(info).watched_by(late_success))
+        response.map(|body| body.with_failover(info))
     }
 }
 

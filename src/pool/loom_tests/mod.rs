@@ -14,6 +14,10 @@ use crate::sync::now;
 fn config() -> LimitConfig {
     const HOUR: Duration = Duration::from_secs(3600);
 
+    // Due at once.
+    let mut probes = ProbeRules::new(Some(Duration::ZERO));
+    probes.probes_cooldowns = true;
+    probes.jitter = false;
     LimitConfig {
         clock: Clock::since(now() - HOUR),
         cooldown: CooldownRules {
@@ -21,12 +25,7 @@ fn config() -> LimitConfig {
             max: 2 * HOUR,
             exponential: None,
         },
-        probes: ProbeRules {
-            // Due at once.
-            after: Some(Duration::ZERO),
-            probes_cooldowns: true,
-            jitter: false,
-        },
+        probes,
         pool_probes: PoolProbes::new(),
         slow_start: None,
     }

@@ -110,9 +110,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut best: Option<(u32, usize)> = None;
         // A reopened key that another request is using: only for a request without an alternative.
         let mut spare = None;
-        // How many of those there are.
-        let mut spares = 0_usize;
-        let mut usable = 0_usize;
+        // The keys so far that this request or another one can use now.
+        let mut available = 0_usize;
         let mut next = 0;
         while let Some(at) = self.next(next, probes.sweeps) {
             next = at + 1;
@@ -126,6 +125,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             if (self.tried)(key) {
                 continue;
             }
+            available += 1;
             if let Availability::Reopened { since } = availability {
                 if self.yields_to_waiters {
                     continue;
@@ -138,19 +138,15 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                             return Some(Found {
                                 at,
                                 probe: Some(probe),
-                                has_more: usable + spares > 0,
+                                has_more: available > 1,
                                 rest: next,
                             });
                         }
-                        None => {
-                            spare = spare.or(Some(at));
-                            spares += usize::from(!self.request.has_waited);
-                        }
+                        None => spare = spare.or(Some(at)),
                     }
                     continue;
                 }
             }
-            usable += 1;
             let suspicions = key.suspicions();
             if best.is_none_or(|(fewest, _)| suspicions < fewest) {
                 best = Some((suspicions, at));
@@ -179,7 +175,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             return Some(Found {
                 at: alternative,
                 probe: None,
-                has_more: usable + spares > 1,
+                has_more: available > 1,
                 rest: next,
             });
         }
@@ -187,7 +183,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             return Some(Found {
                 at,
                 probe: None,
-                has_more: spares > 1,
+                has_more: available > 1,
                 rest: next,
             });
         }

@@ -58,6 +58,19 @@ impl StateValue {
         Some(self.generation() + 1).filter(|next| *next < MAX_GENERATION)
     }
 
+    /// Whether the limit is open, or permanently marked. `None` if it cools down, or did.
+    #[inline]
+    pub(super) fn is_open_or_marked(self) -> Option<bool> {
+        let deadline = self.0 & DEADLINE_MASK;
+        if deadline >= Self::PERMANENT {
+            Some(false)
+        } else if deadline <= Self::SUSPECTED {
+            Some(true)
+        } else {
+            None
+        }
+    }
+
     #[inline]
     pub(in crate::pool) fn deadline(self) -> Deadline {
         match self.0 & DEADLINE_MASK {

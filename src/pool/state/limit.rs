@@ -572,9 +572,10 @@ fn is_suspectable(state: StateValue) -> bool {
 
 #[inline]
 pub(in crate::pool) fn is_valid(state: StateValue, clock: Clock, now: &mut LazyNow) -> bool {
-    match state.deadline() {
-        Deadline::None | Deadline::Suspected => true,
-        Deadline::Permanent | Deadline::Disabled => false,
-        Deadline::At(deadline) => clock.has_come(deadline, now),
+    // A search calls this for each key, most of which are closed.
+    match (state.is_open_or_marked(), state.deadline()) {
+        (Some(is_open), _) => is_open,
+        (None, Deadline::At(end)) => clock.has_come(end, now),
+        (None, _) => true,
     }
 }

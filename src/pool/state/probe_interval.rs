@@ -2,6 +2,7 @@
 //! an hour. Each interval varies by half, so that probes stay out of step with periodic requests.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cooldown::doubled;
@@ -14,6 +15,8 @@ pub(in crate::pool) struct ProbeRules {
     pub(in crate::pool) probes_cooldowns: bool,
     /// Whether intervals vary.
     pub(in crate::pool) jitter: bool,
+    /// The state of the random numbers.
+    random: AtomicU64,
 }
 
 impl ProbeRules {
@@ -21,6 +24,15 @@ impl ProbeRules {
     /// If no key is usable.
     const POOL_MIN: Duration = Duration::from_secs(1);
     const POOL_MAX: Duration = Duration::from_secs(5);
+
+    pub(in crate::pool) fn new(after: Option<Duration>) -> Self {
+        Self {
+            after,
+            probes_cooldowns: false,
+            jitter: true,
+            random: AtomicU64::new(RandomState::new().hash_one(())),
+        }
+    }
 
     /// The interval before the next probe of a key that refused so many probes.
     pub(super) fn interval(&self, refused: u32) -> Option<Duration> {
@@ -40,8 +52,18 @@ impl ProbeRules {
         if !self.jitter {
             return interval;
         }
-        let random = RandomState::new().hash_one(()) >> 32;
-        let random = random as f64 / f64::from(u32::MAX);
-        interval.mul_f64(0.5 + random)
+        // In 1,024ths, between 512 and 1,536.
+        let factor = 512 + (self.next_random() & 1023) as u32;
+        interval / 1024 * factor
+    }
+
+    /// SplitMix64.
+    fn next_random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+        let mut value = self.random.fetch_add(STEP, Ordering::Relaxed);
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
     }
 }
