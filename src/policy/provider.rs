@@ -66,6 +66,19 @@ impl Provider {
     /// resource, unless the OAuth token itself was revoked. Newer SDKs send keys in
     /// `authorization`, like OAuth tokens, so that header counts as the caller's own credential
     /// too. The `oauth-2025-04-20` item of `anthropic-beta` is removed together with it.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A 403 for one resource keeps the key.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"type":"permission_error","message":"No access to this file"}}"#,
+    /// );
+    /// let verdict = Provider::anthropic().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn anthropic() -> Self {
         Self::new(providers::ANTHROPIC)
     }
@@ -78,6 +91,19 @@ impl Provider {
     ///
     /// The caller's `openai-organization` and `openai-project` are removed together with its
     /// credential, because they belong to its account.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A 403 for a model keeps the key.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"code":"model_not_found"}}"#,
+    /// );
+    /// let verdict = Provider::openai().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn openai() -> Self {
         Self::new(providers::OPENAI)
     }
@@ -86,6 +112,19 @@ impl Provider {
     ///
     /// A key belongs to one endpoint. A key of another resource gets the same response as a wrong
     /// one. A 401 for a missing role and a 403 from a network rule keep the key.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A missing role is not a wrong key.
+    /// let (head, ()) = Response::builder().status(401).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"code":"PermissionDenied"}}"#,
+    /// );
+    /// let verdict = Provider::azure_openai().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn azure_openai() -> Self {
         Self::new(providers::AZURE_OPENAI)
     }
@@ -95,6 +134,19 @@ impl Provider {
     /// A bad key is a 400 whose details contain a `reason`. A daily limit lasts until midnight in
     /// Los Angeles, whatever `RetryInfo` says. A `?key=` and a bearer token count as the caller's
     /// own credential too.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // The project behind the key is suspended.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"details":[{"reason":"CONSUMER_SUSPENDED"}]}}"#,
+    /// );
+    /// let verdict = Provider::gemini().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::permanent()));
+    /// ```
     pub fn gemini() -> Self {
         Self::new(providers::GEMINI)
     }
@@ -103,6 +155,19 @@ impl Provider {
     ///
     /// A 429 without details means that the region, which all keys share, has no capacity. It is
     /// forwarded.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // The region has no capacity.
+    /// let (head, ()) = Response::builder().status(429).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"message":"Resource exhausted. Please try again later."}}"#,
+    /// );
+    /// let verdict = Provider::vertex().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Forward);
+    /// ```
     pub fn vertex() -> Self {
         Self::new(providers::VERTEX)
     }
@@ -112,6 +177,19 @@ impl Provider {
     /// The error's type decides, not its status: a quota is a 400, and a model that is not ready
     /// is a 429. A caller's SigV4 signature counts as its own credential, and is removed when a
     /// key of the pool is used.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // An expired key.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"message":"Bearer Token has expired"}"#,
+    /// );
+    /// let verdict = Provider::bedrock().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::permanent()));
+    /// ```
     pub fn bedrock() -> Self {
         Self::new(providers::BEDROCK)
     }
@@ -120,6 +198,19 @@ impl Provider {
     ///
     /// A revoked key and an exhausted plan get the same 401, byte for byte. If that happens, make
     /// it a cooldown with [`on_unauthorized`](Self::on_unauthorized).
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // The model has no capacity.
+    /// let (head, ()) = Response::builder().status(429).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"type":"service_tier_capacity_exceeded"}"#,
+    /// );
+    /// let verdict = Provider::mistral().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Forward);
+    /// ```
     pub fn mistral() -> Self {
         Self::new(providers::MISTRAL)
     }
@@ -127,6 +218,19 @@ impl Provider {
     /// Groq: `authorization: Bearer <key>`.
     ///
     /// A 413 with the code of a rate limit can never succeed, and is forwarded.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // No wait makes this request fit the limit of the key.
+    /// let (head, ()) = Response::builder().status(429).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"message":"Limit 6000, Requested 7212"}}"#,
+    /// );
+    /// let verdict = Provider::groq().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn groq() -> Self {
         Self::new(providers::GROQ)
     }
@@ -134,6 +238,19 @@ impl Provider {
     /// DeepSeek: `authorization: Bearer <key>`.
     ///
     /// An empty balance is a 402, whatever its body says.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A wrong key.
+    /// let (head, ()) = Response::builder().status(401).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"type":"authentication_error"}}"#,
+    /// );
+    /// let verdict = Provider::deepseek().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::permanent()));
+    /// ```
     pub fn deepseek() -> Self {
         Self::new(providers::DEEPSEEK)
     }
@@ -142,6 +259,19 @@ impl Provider {
     ///
     /// The error's `metadata` decides. A 429 of the provider behind OpenRouter and a 403 of its
     /// moderation do not concern the key. A 402 and a 403 that name a budget do.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // Moderation concerns the request.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"metadata":{"reasons":["violence"]}}}"#,
+    /// );
+    /// let verdict = Provider::openrouter().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Forward);
+    /// ```
     pub fn openrouter() -> Self {
         Self::new(providers::OPENROUTER)
     }
@@ -150,6 +280,19 @@ impl Provider {
     ///
     /// A trial key's monthly limit is an exhausted quota. A 498 concerns the content, and is
     /// forwarded.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A 403 for a model keeps the key.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"message":"You have no access to this model"}"#,
+    /// );
+    /// let verdict = Provider::cohere().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn cohere() -> Self {
         Self::new(providers::COHERE)
     }
@@ -158,6 +301,19 @@ impl Provider {
     ///
     /// A bad key is a 400, and used-up credit is a 429 or a 403. Several cases share one `code`,
     /// so the message decides.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A 403 for a model keeps the key.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":"Your team has no access to the model grok-x."}"#,
+    /// );
+    /// let verdict = Provider::xai().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// ```
     pub fn xai() -> Self {
         Self::new(providers::XAI)
     }
@@ -165,6 +321,19 @@ impl Provider {
     /// Together: `authorization: Bearer <key>`.
     ///
     /// A 403 means that the request is too long for the model.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // The request is too long for the model.
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"type":"invalid_request_error"}}"#,
+    /// );
+    /// let verdict = Provider::together().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Forward);
+    /// ```
     pub fn together() -> Self {
         Self::new(providers::TOGETHER)
     }
@@ -172,6 +341,19 @@ impl Provider {
     /// Perplexity: `authorization: Bearer <key>`.
     ///
     /// A bad key gets a 401 in HTML. A 401 of the type `insufficient_quota` is an exhausted quota.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
+    ///
+    /// // A wrong key.
+    /// let (head, ()) = Response::builder().status(401).body(()).unwrap().into_parts();
+    /// let body = BodyEvidence::complete(
+    ///     br#"{"error":{"type":"invalid_api_key"}}"#,
+    /// );
+    /// let verdict = Provider::perplexity().classify_body(&head, &body);
+    /// assert_eq!(verdict, Verdict::Failover(Mark::permanent()));
+    /// ```
     pub fn perplexity() -> Self {
         Self::new(providers::PERPLEXITY)
     }
@@ -180,6 +362,14 @@ impl Provider {
     ///
     /// Every request counts as BYOK, whatever [`byok`](Self::byok) is set to, and the layer needs
     /// no pool (see [`KeyFailoverLayer::disabled`](crate::KeyFailoverLayer::disabled)).
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_key_failover::policy::{Provider, ProviderPolicy};
+    ///
+    /// let (head, ()) = Request::new(()).into_parts();
+    /// assert!(Provider::copilot().is_byok(&head));
+    /// ```
     pub fn copilot() -> Self {
         Self::new(providers::COPILOT)
     }
@@ -188,6 +378,18 @@ impl Provider {
     ///
     /// Statuses and timing headers count. Of all bodies, only that of a 403 is read, which may come
     /// from an edge in front of the provider.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tower_key_failover::policy::Provider;
+    /// use tower_key_failover::{KeyFailoverLayer, KeyPool};
+    ///
+    /// # fn main() -> Result<(), tower_key_failover::BuildError> {
+    /// let pool = KeyPool::new(["first-key", "second-key"])?;
+    /// let layer = KeyFailoverLayer::new(Provider::bearer(), Arc::new(pool));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bearer() -> Self {
         Self::new(providers::BEARER)
     }
