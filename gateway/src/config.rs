@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::KeyPoolBuilder;
@@ -38,7 +39,7 @@ impl Config {
     pub fn read() -> Result<Self, BadInput> {
         let flags = Flags::try_parse().map_err(|error| {
             if !error.use_stderr() {
-                error.exit(); // --help was asked for
+                error.exit(); // --help or --version was asked for
             }
             one_line(&error)
         })?;
@@ -60,6 +61,9 @@ impl Config {
             return bad(
                 "--state-file: this build does not support it; build with --features serde",
             );
+        }
+        if flags.keys_file.is_some() && environment::variable("GATEWAY_KEYS")?.is_some() {
+            return bad("--keys-file and GATEWAY_KEYS are both given: use one of them");
         }
         let keys_file = match &flags.keys_file {
             Some(file) => Some((file.clone(), keys::read(file)?)),
@@ -153,7 +157,7 @@ fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
     }
 }
 
-/// The first paragraph of clap's message, without advice and usage.
+/// The first paragraph of clap's message and its suggestion, without usage.
 fn one_line(error: &clap::Error) -> BadInput {
     let text = error.to_string();
     let text = text.split("\n\n").next().unwrap_or(&text);
@@ -161,5 +165,11 @@ fn one_line(error: &clap::Error) -> BadInput {
         .trim_start_matches("error: ")
         .split_whitespace()
         .collect();
-    BadInput(words.join(" "))
+    let mut line = words.join(" ");
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::SuggestedArg) {
+        line.push_str("; did you mean ");
+        line.push_str(flag);
+        line.push('?');
+    }
+    BadInput(line)
 }

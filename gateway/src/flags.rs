@@ -28,7 +28,8 @@ Keys file:
   Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order. Keys
   below a line `[group]` share a rate limit: if one of them is rate-limited, the others are not tried
   either. `[]` ends a group. `#` starts a comment. The file is reloaded when it changes, and on
-  SIGHUP. Keys that stay keep their state. A file with an error changes nothing.
+  SIGHUP. Keys that stay keep their state. Keys and labels must be
+  unique. A file with an error changes nothing.
 
 Admin endpoints:
   GET  /                       A status page
@@ -44,7 +45,7 @@ Times are written as 500ms, 30s, 10m, 2h or 1d.";
 
 /// A reverse proxy that retries a request with the next API key when a provider refuses one.
 #[derive(Debug, Parser)]
-#[command(name = "key-failover-gateway", after_help = NOTES)]
+#[command(name = "key-failover-gateway", version, after_help = NOTES)]
 pub struct Flags {
     /// The provider: its name, such as anthropic, openai or copilot; grpc for a gRPC service; bearer or
     /// header:NAME for any other API
@@ -69,7 +70,7 @@ pub struct Flags {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
-    /// A file with the provider's keys, reloaded when it changes; replaces GATEWAY_KEYS
+    /// A file with the provider's keys, reloaded when it changes; instead of GATEWAY_KEYS
     #[arg(long, value_name = "FILE")]
     pub keys_file: Option<PathBuf>,
 

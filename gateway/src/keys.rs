@@ -13,8 +13,10 @@
 //! last = sk-ant-five
 //! ```
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use axum::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::pool::{KeyPoolBuilder, NewKey};
 
@@ -88,11 +90,17 @@ pub fn source(file: &Path) -> String {
 pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
     let mut keys = Vec::new();
     let mut group = None;
+    let (mut lines_of_keys, mut lines_of_labels) = (HashMap::new(), HashMap::new());
     let lines = text.expose_secret().trim_start_matches('\u{feff}').lines();
-    for (number, line) in (1..).zip(lines) {
+    for (number, line) in (1_usize..).zip(lines) {
         let line = without_comment(line);
         if line.is_empty() {
             continue;
+        }
+        if line.starts_with('[') && !line.ends_with(']') {
+            return bad(format!(
+                "line {number}: a `[` without a `]` at the end of the line"
+            ));
         }
         if let Some(name) = heading(line) {
             group = (!name.is_empty()).then(|| name.to_owned());
@@ -106,6 +114,22 @@ pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
             Some((label, key)) => (Some(label.to_owned()), key),
             None => (None, line),
         };
+        if key.is_empty() {
+            return bad(format!("line {number}: the key is empty"));
+        }
+        if HeaderValue::from_str(key).is_err() {
+            return bad(format!(
+                "line {number}: the key contains a character that a header cannot contain"
+            ));
+        }
+        if let Some(other) = lines_of_keys.insert(key, number) {
+            return bad(format!("line {number}: the same key is on line {other}"));
+        }
+        if let Some(label) = &label
+            && let Some(other) = lines_of_labels.insert(label.clone(), number)
+        {
+            return bad(format!("line {number}: the same label is on line {other}"));
+        }
         keys.push(KeyEntry {
             key: key.into(),
             label,

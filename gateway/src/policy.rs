@@ -25,7 +25,7 @@ impl Policy {
                 let header = HeaderName::from_bytes(header.as_bytes());
                 Provider::header(header.map_err(|error| error.to_string())?)
             }
-            _ => Provider::named(name).ok_or("no such provider; try bearer or header:NAME")?,
+            _ => Provider::named(name).ok_or_else(|| unknown(name))?,
         };
         Ok(Self::Http(provider))
     }
@@ -52,6 +52,19 @@ impl Policy {
             #[cfg(feature = "grpc")]
             Self::Grpc(grpc) => grpc,
         }
+    }
+}
+
+/// The message for an unknown provider, with the most similar name.
+fn unknown(name: &str) -> String {
+    let names = Provider::names().chain(cfg!(feature = "grpc").then_some("grpc"));
+    let similarity = |other: &str| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
+    let similar = names.map(|other| (similarity(other), other));
+    match similar.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((similarity, other)) if similarity > 0.75 => {
+            format!("no such provider; did you mean {other}?")
+        }
+        _ => "no such provider; try bearer or header:NAME".to_owned(),
     }
 }
 

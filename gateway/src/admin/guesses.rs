@@ -5,11 +5,12 @@
 //! not answered at once would be known to be wrong.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 const DELAY: Duration = Duration::from_millis(250);
 

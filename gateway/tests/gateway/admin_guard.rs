@@ -1,12 +1,13 @@
 //! Access to the admin listener.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
 
 use crate::support::{
     ADMIN_TOKEN, GOOD, Gateway, Start, TOKEN, as_operator, gateway, get, post, send, soon, with,

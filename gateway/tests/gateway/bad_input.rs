@@ -1,6 +1,6 @@
 //! Invalid configurations are rejected with a one-line message and exit status 2.
 
-use crate::support::{GOOD, bare, file, gateway, upstream};
+use crate::support::{GOOD, LIMITED, bare, file, gateway, upstream};
 
 const UPSTREAM: &str = "http://127.0.0.1:9";
 
@@ -148,4 +148,83 @@ async fn a_key_cannot_be_given_as_an_argument() {
         .refused()
         .await;
     assert!(line.contains("--keys") && !line.contains(GOOD), "{line}");
+}
+
+#[tokio::test]
+async fn unknown_flags_and_providers_are_answered_with_the_most_similar_one() {
+    for (flag, similar) in [
+        ("--provder=openai", "--provider?"),
+        ("--state-fle=x", "--state-file?"),
+        ("--byokk=never", "--byok?"),
+    ] {
+        let line = gateway("openai", UPSTREAM).args([flag]).refused().await;
+        assert!(
+            line.contains("did you mean") && line.contains(similar),
+            "{line}"
+        );
+    }
+    for (provider, similar) in [
+        ("antropic", "anthropic?"),
+        ("OpenAI", "openai?"),
+        ("azure", "azure_openai?"),
+        ("mistal", "mistral?"),
+    ] {
+        let line = gateway(provider, UPSTREAM).keys([GOOD]).refused().await;
+        assert!(line.contains(provider) && line.contains(similar), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_keys_file_names_the_line_and_no_key() {
+    for (text, expected) in [
+        (
+            format!("# keys\n{GOOD}\n\n{GOOD}\n"),
+            "line 4: the same key is on line 2",
+        ),
+        (
+            format!("a = {GOOD}\na = {LIMITED}\n"),
+            "line 2: the same label is on line 1",
+        ),
+        (format!("[org\n{GOOD}\n"), "line 1: a `[` without a `]`"),
+        (
+            format!("{GOOD}\n[org = {LIMITED}\n"),
+            "line 2: a `[` without a `]`",
+        ),
+        (format!("{GOOD}\nb = \n"), "line 2: the key is empty"),
+        (
+            format!("{GOOD}\n{LIMITED}\u{7f}\n"),
+            "line 2: the key contains a character",
+        ),
+        (
+            format!("{GOOD}\n7 = {LIMITED}\n"),
+            "line 2: a label must not",
+        ),
+    ] {
+        let file = file(&text);
+        let gateway = gateway("openai", UPSTREAM).keys_file(&file);
+        let line = gateway.refused().await;
+        std::fs::remove_file(&file).unwrap();
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains(GOOD) && !line.contains(LIMITED), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_keys_file_together_with_keys_in_the_environment_is_rejected() {
+    let file = file(GOOD);
+    let gateway = gateway("openai", UPSTREAM).keys([LIMITED]).keys_file(&file);
+    let line = gateway.refused().await;
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        line.contains("--keys-file") && line.contains("GATEWAY_KEYS"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn version_prints_the_version() {
+    let output = bare().args(["--version"]).output().await;
+    let expected = format!("key-failover-gateway {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }

@@ -116,20 +116,25 @@ async fn an_invalid_keys_file_changes_nothing_and_is_reported() {
         ("# none\n".to_owned(), "at least one key"),
         (
             format!("{OTHER}\n{OTHER}\n"),
-            "position 1 repeats the one at position 0",
+            "line 2: the same key is on line 1",
         ),
         (
             format!("{OTHER}\nbad\u{7f}key-sk-canary\n"),
-            "position 1 is empty or not a legal",
+            "line 2: the key contains a character",
         ),
         (
             format!("one = {OTHER}\ntwo =\n"),
-            "position 1 is empty or not a legal",
+            "line 2: the key is empty",
         ),
         (
             format!("{OTHER}\n7 = {OTHER}x\n"),
             "line 2: a label must not be empty or a number",
         ),
+        (
+            format!("a = {OTHER}\na = {OTHER}x\n"),
+            "line 2: the same label is on line 1",
+        ),
+        (format!("[org\n{OTHER}\n"), "line 1: a `[` without a `]`"),
         (
             format!("= {OTHER}\n"),
             "line 1: a label must not be empty or a number",

@@ -161,6 +161,11 @@ impl Start {
         }
     }
 
+    /// Runs it until it ends.
+    pub async fn output(mut self) -> std::process::Output {
+        soon(self.command.output()).await.unwrap()
+    }
+
     /// Starts the gateway with an invalid configuration, and returns its one-line message.
     pub async fn refused(mut self) -> String {
         let output = soon(self.command.output()).await.unwrap();
