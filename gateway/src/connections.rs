@@ -89,7 +89,9 @@ fn lock(open: &Open) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
 /// In milliseconds since the first call.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    let start = *START;
+    let elapsed = Instant::now().saturating_duration_since(start);
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Default)]

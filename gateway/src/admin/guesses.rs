@@ -53,7 +53,7 @@ impl Guesses {
             .last_wrong
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if last_wrong.is_some_and(|at| at.elapsed() < MEMORY) {
+        if last_wrong.is_some_and(|at| Instant::now().saturating_duration_since(at) < MEMORY) {
             tokio::time::sleep(DELAY).await;
         }
         let is_right: bool = presented.ct_eq(token.expose_secret().as_bytes()).into();
