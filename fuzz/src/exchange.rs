@@ -17,8 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower_key_failover::policy::{Grpc, Provider, ProviderPolicy, ReadLimit, Verdict};
 use tower_key_failover::{
-    FailoverInfo, KeyFailoverLayer, KeyPool, KeyState, Mark, Outcome, ReplayBudget, RequestBody,
-    ResponseBody,
+    FailoverInfo, KeyFailoverLayer, KeyPool, KeyPoolBuilder, KeyState, Mark, Outcome, ReplayBudget,
+    RequestBody, ResponseBody,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -223,7 +223,10 @@ impl Case {
 
     fn pool(&self) -> Arc<KeyPool> {
         let count = self.keys.len().clamp(1, 6);
-        let pool = KeyPool::new((0..count).map(key)).unwrap();
+        // A probe could follow in the same request, which may take an hour.
+        let pool = KeyPool::builder().probe_after(None);
+        let pool = (0..count).map(key).fold(pool, KeyPoolBuilder::key);
+        let pool = pool.build().unwrap();
         for (key, before) in pool.keys().zip(&self.keys) {
             match before {
                 KeyBefore::Good => {}
@@ -373,6 +376,8 @@ impl Case {
         for pair in seen.windows(2) {
             assert!(pair[0].key < pair[1].key, "keys out of order or repeated");
         }
+        let suspicions = judged.iter().filter(|it| Does::of(**it) == Does::Suspect);
+        assert!(suspicions.count() <= 3, "more than three suspicions");
         for (seen, verdict) in seen.iter().zip(judged).rev().skip(1) {
             let is_failover = matches!(verdict, Verdict::Failover(_));
             assert!(is_failover, "key {:?} was not refused", seen.key);
@@ -419,10 +424,7 @@ impl Case {
         let own = own.as_bytes();
         let sent = self.responses[last.at].head.as_ref().unwrap().build(own);
         let (sent_head, mut sent) = sent.into_parts();
-        let asks_for_body = matches!(
-            policy.classify(&sent_head),
-            Verdict::Read(_)
-        );
+        let asks_for_body = matches!(policy.classify(&sent_head), Verdict::Read(_));
         let is_read = asks_for_body && !is_byok;
         let is_encoded = sent_head.headers.contains_key("content-encoding");
         if is_own {
@@ -432,11 +434,20 @@ impl Case {
             );
             return;
         }
-        assert!(matches!(does, Does::Forward | Does::Keep), "{verdict:?}");
+        assert!(
+            matches!(does, Does::Forward | Does::Keep | Does::Suspect),
+            "{verdict:?}"
+        );
         assert_eq!(head.status, sent_head.status);
         // Each header arrives as it was sent, or is removed.
         for (name, value) in &head.headers {
-            assert!(sent_head.headers.get_all(name).iter().any(|sent| sent == value));
+            assert!(
+                sent_head
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .any(|sent| sent == value)
+            );
         }
         if is_byok {
             assert_eq!(head.headers, sent_head.headers);
@@ -482,6 +493,9 @@ fn check_marks(
 ) {
     let last = seen.last().and_then(|seen| seen.key);
     let doubted = last.filter(|_| has_given_up);
+    let has_succeeded = judged
+        .last()
+        .is_some_and(|last| Does::of(*last) == Does::Forward);
     let mut expected: Vec<_> = before.iter().map(|state| (*state, Does::Forward)).collect();
     for (seen, verdict) in seen.iter().zip(judged) {
         let (state, does) = &mut expected[seen.key.unwrap()];
@@ -494,7 +508,9 @@ fn check_marks(
             (Does::Permanent, _, KeyState::Temporary { .. }) if doubted == Some(at) => {}
             // It may have ended already.
             (Does::Temporary, _, KeyState::Temporary { .. } | KeyState::Valid) => {}
-            (Does::Forward | Does::Keep, KeyState::Valid, KeyState::Valid) => {}
+            (Does::Forward | Does::Keep | Does::Suspect, KeyState::Valid, KeyState::Valid) => {}
+            // Convicted by a success with another key.
+            (Does::Suspect, KeyState::Valid, KeyState::Permanent) if has_succeeded => {}
             (Does::Forward, KeyState::Permanent, KeyState::Permanent) => {}
             (Does::Forward, KeyState::Temporary { .. }, KeyState::Temporary { .. }) => {}
             other => panic!("an unexplained mark: {other:?}"),

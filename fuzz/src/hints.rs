@@ -34,7 +34,7 @@ pub fn run(input: &[u8]) {
                 assert_eq!(retry_after, DEFAULT_COOLDOWN);
             }
         }
-        (Does::Permanent, KeyState::Permanent) => {}
+        (Does::Permanent | Does::Suspect, KeyState::Permanent) => {}
         (Does::Forward | Does::Keep, KeyState::Valid) => {}
         (does, state) => panic!("{does:?} leaves the key {state:?}"),
     }

@@ -39,6 +39,8 @@ pub(crate) fn on_a_paused_clock<T>(future: impl Future<Output = T>) -> T {
 pub(crate) enum Does {
     Forward,
     Keep,
+    /// The key is marked permanently once the request succeeds with another key.
+    Suspect,
     Temporary,
     Permanent,
 }
@@ -62,8 +64,8 @@ impl Does {
     pub(crate) fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Forward | Verdict::Read(_) => Self::Forward,
-            // Neither changes the state of the key.
-            _ if is(verdict, Mark::keep()) || is(verdict, Mark::suspect()) => Self::Keep,
+            _ if is(verdict, Mark::keep()) => Self::Keep,
+            _ if is(verdict, Mark::suspect()) => Self::Suspect,
             _ if is(verdict, Mark::permanent()) => Self::Permanent,
             Verdict::Failover(_) => Self::Temporary,
             other => panic!("{other:?}"),
