@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, request, response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::ext::ReasonPhrase;
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
@@ -99,11 +100,13 @@ fn encodings(secret: &str) -> Vec<String> {
         };
         secret.bytes().map(encode).collect()
     };
+    let every_byte: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let digits: String = secret.bytes().map(hex).collect();
     let mut encodings = vec![
         secret.to_owned(),
         percent(&hex),
         percent(&|byte| hex(byte).to_ascii_uppercase()),
+        every_byte,
         digits.to_ascii_uppercase(),
         digits,
     ];
@@ -288,12 +291,15 @@ fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response
         "message": format!("incorrect API key provided: {said}. No access to this model."),
     }});
     let mut body = serde_json::to_vec(&error).unwrap();
+    let redirect = format!("/login?keys={}", encodings(key)[1..4].join("&"));
     let mut answer = Response::builder()
         .status(status)
         .header("content-type", "application/json")
         .header("retry-after", "5")
         .header("grpc-status", "16")
         .header("x-echo", key)
+        .header("location", redirect)
+        .extension(ReasonPhrase::try_from(format!("Bad key {key}").into_bytes()).unwrap())
         .header("www-authenticate", format!("Bearer error=\"{key}\""));
     if is_compressed {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -324,15 +330,18 @@ where
     let info = answer.body().failover().unwrap().clone();
     emit_debug(&info);
     emit_debug(answer.extensions());
+    // The head of every response is free of keys.
+    emit_debug(answer.headers());
+    for value in answer.headers().values() {
+        Emitted.write_all(value.as_bytes()).unwrap();
+    }
+    if let Some(reason) = answer.extensions().get::<ReasonPhrase>() {
+        Emitted.write_all(reason.as_bytes()).unwrap();
+    }
     let last = info.history().last().map(|attempted| attempted.verdict());
     let is_kept = matches!(last, Some(Verdict::Failover(_)));
     if info.outcome() == Outcome::Exhausted || is_kept {
-        let (head, body) = answer.into_parts();
-        emit_debug(&head.headers);
-        for value in head.headers.values() {
-            Emitted.write_all(value.as_bytes()).unwrap();
-        }
-        let body = body.collect().await.unwrap();
+        let body = answer.into_body().collect().await.unwrap();
         emit(String::from_utf8_lossy(&body.to_bytes()));
     }
     Some(info.outcome())
@@ -398,6 +407,44 @@ fn no_output_contains_a_key_that_a_providers_refusal_echoes() {
         "label-1",
         "Sensitive",
         "http.request.resend_count",
+    ]);
+}
+
+#[test]
+fn no_output_contains_a_key_that_is_suspected_convicted_or_trusted_again() {
+    listen(async {
+        let pool = pool(2);
+        let mut events = pool.subscribe();
+        let layer = KeyFailoverLayer::new(Provider::openai(), pool.clone())
+            .timings(true)
+            .extensions(true);
+        // Refused with a 403 that explains nothing: with every key, with the first, with none.
+        for refused in [2, 1, 0, 2] {
+            let provider = service_fn(move |request: Request<RequestBody<Body>>| async move {
+                let used = key_of(&request.into_parts().0);
+                let is_refused = (0..refused).any(|at| key(at) == used);
+                let mut response = echo(403, &used, true, false);
+                *response.body_mut() = Full::from(r#"{"error":{"message":"no"}}"#);
+                if !is_refused {
+                    *response.status_mut() = StatusCode::OK;
+                }
+                Ok::<_, Infallible>(response)
+            });
+            send(layer.layer(logs().layer(provider)), request("hello")).await;
+            show(&pool);
+        }
+        while let Some(event) = events.next_event().now_or_never().flatten() {
+            emit_debug(event);
+        }
+    });
+    assert_nothing_leaked(&[
+        "key suspected",
+        "key trusted again",
+        "Suspected",
+        "Trusted",
+        "suspicions: 2",
+        "key_pool_suspicions_total",
+        "key_pool_suspected_keys",
     ]);
 }
 
