@@ -49,8 +49,8 @@ pub enum Outcome {
     /// The gateway's response that the upstream failed.
     GatewayFailed,
     /// No response, or an incomplete one.
-    FailedBeforeTheAnswer,
-    FailedInTheAnswer,
+    FailedBeforeTheResponse,
+    FailedInTheBody,
     Cancelled,
     GaveUpWaiting,
     GaveUpReading,
@@ -62,7 +62,7 @@ impl Outcome {
             Self::Success | Self::Forwarded(_) | Self::Exhausted(_) | Self::GatewayFailed => {
                 "responded"
             }
-            Self::FailedBeforeTheAnswer | Self::FailedInTheAnswer => "failed",
+            Self::FailedBeforeTheResponse | Self::FailedInTheBody => "failed",
             Self::Cancelled | Self::GaveUpWaiting | Self::GaveUpReading => "cancelled",
         }
     }

@@ -103,13 +103,13 @@ impl Traffic {
     ) -> Outcome {
         let request = self.request(number, &shown, random);
         let Ok(response) = client.request(request).await else {
-            return Outcome::FailedBeforeTheAnswer;
+            return Outcome::FailedBeforeTheResponse;
         };
         let (head, mut body) = response.into_parts();
         match read(&mut body).await {
             Ok(Some(data)) => self.judge(number, &head, &data),
             Ok(None) => Outcome::GaveUpReading,
-            Err(_) => Outcome::FailedInTheAnswer,
+            Err(_) => Outcome::FailedInTheBody,
         }
     }
 
