@@ -16,6 +16,7 @@ mod failovers;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod headers;
+mod hostile;
 mod limits;
 mod metrics;
 mod recovery;
