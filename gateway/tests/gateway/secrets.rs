@@ -160,7 +160,7 @@ async fn no_output_response_or_file_contains_a_key_or_token() {
             .await,
         200
     );
-    assert_eq!(emitted.ask(request("/refused")).await, 429);
+    assert_eq!(emitted.ask(request("/refused")).await, 403);
     emitted.ask_admin(&gateway).await;
 
     // Changes of all kinds, with and without the admin token.

@@ -11,9 +11,10 @@ async fn marks_nothing(path: &str, keys: usize) {
     let gateway = start(&upstream, keys).await;
     let caller = Caller::new(&gateway);
 
-    let status = caller.send(path).await;
+    // A refusal that is cut may arrive as a closed connection.
+    let status = caller.try_send(path).await;
 
-    assert_eq!(status, 403, "{path}");
+    assert!(matches!(status, None | Some(403)), "{path}: {status:?}");
     unmarked(&gateway, &caller, keys).await;
 }
 

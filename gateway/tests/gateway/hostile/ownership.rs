@@ -2,7 +2,7 @@
 
 use axum::http::Response;
 
-use crate::hostile::traffic::{Caller, key, provider, start, start_with};
+use crate::hostile::traffic::{Caller, key, provider, start, start_with, with_key_counts};
 use crate::support::upstream_with;
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn requests_for_resources_of_one_account_do_not_affect_other_requests() {
 
 #[tokio::test]
 async fn odd_uploads_that_cannot_be_replayed_do_not_affect_other_requests() {
-    for keys in [1, 3] {
+    with_key_counts(async |keys| {
         let upstream = provider().await;
         let gateway = start_with(&upstream, keys, |start| {
             start.args(["--max-replay-bytes", "1"])
@@ -31,7 +31,8 @@ async fn odd_uploads_that_cannot_be_replayed_do_not_affect_other_requests() {
         let (_, failures) = tokio::join!(caller.attack("/odd/403"), caller.good_traffic());
 
         assert_eq!(failures, 0, "{keys} keys");
-    }
+    })
+    .await;
 }
 
 /// No upload can convict the key, but the first suspicion ranks it behind the others.

@@ -22,6 +22,9 @@ const GOOD_TRAFFIC: Duration = Duration::from_millis(50);
 const ATTACKS: usize = 20;
 const GOOD_REQUESTS: usize = 40;
 
+/// What a time limit allows for other load on the machine. The tests in `library.rs` are exact.
+pub const BUSY_MACHINE: Duration = Duration::from_secs(1);
+
 /// The path of requests that succeed with every key.
 pub const GOOD_PATH: &str = "/v1/good";
 
@@ -53,6 +56,8 @@ pub async fn start_with(
 /// - `/edge`, `/stall`, `/cut` and `/large` with a 403 and such a body;
 /// - `/owned/KEY` with success if `KEY` ends the key, and with 403 otherwise;
 /// - every other path with success.
+///
+/// Keys that end with `dead-401` or `dead-403` get this status on every path.
 pub async fn provider() -> Upstream {
     upstream_with(respond).await
 }
@@ -67,6 +72,10 @@ async fn respond(request: Request<Body>) -> Response<Body> {
         Some(("owned", owner)) if !key.to_str().unwrap().ends_with(owner) => {
             forbidden.body(Body::empty())
         }
+        _ if key.to_str().unwrap().ends_with("dead-401") => {
+            Response::builder().status(401).body(Body::empty())
+        }
+        _ if key.to_str().unwrap().ends_with("dead-403") => forbidden.body(Body::empty()),
         _ => match &*path {
             "/edge" => forbidden
                 .header("content-type", "text/plain")
@@ -122,13 +131,18 @@ impl Caller {
         }
     }
 
-    /// Sends a request, and returns the status of the complete response.
+    /// Sends a request, and returns the status of the response.
     pub async fn send(&self, path: &str) -> u16 {
+        self.try_send(path).await.expect("a response")
+    }
+
+    /// Sends a request, and returns the status of the response, if there is one.
+    pub async fn try_send(&self, path: &str) -> Option<u16> {
         let request = post(&format!("{}{path}", self.url));
-        let response = soon(self.client.request(request)).await.unwrap();
+        let response = soon(self.client.request(request)).await.ok()?;
         let status = response.status().as_u16();
         let _ = soon(response.into_body().collect()).await;
-        status
+        Some(status)
     }
 
     /// Sends a request, and disconnects after this time.
