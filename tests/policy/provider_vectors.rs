@@ -19,8 +19,6 @@ use tower_key_failover::policy::{Provider, ProviderPolicy, ReadLimit, Verdict};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 
-const VECTORS: &str = include_str!("../conformance/provider_vectors.json");
-
 struct Vector {
     id: String,
     provider: String,
@@ -30,7 +28,8 @@ struct Vector {
 }
 
 fn vectors() -> Vec<Vector> {
-    let vectors: Vec<Value> = serde_json::from_str(VECTORS).unwrap();
+    let vectors = test_support::conformance::provider_vectors();
+    let vectors = vectors.as_array().unwrap();
     vectors
         .iter()
         // Its policy comes with a feature of its own.
