@@ -127,3 +127,30 @@ async fn a_grpc_call_succeeds_with_its_trailers() {
         assert_eq!(states, expected, "{code} after {frames}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_read_its_stream_does_not_block_a_recovered_key() {
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    let pool = Arc::new(KeyPool::new(["k0"]).unwrap());
+    let upstream = service_fn(|_: Request<tower_key_failover::RequestBody<String>>| {
+        let response = Response::builder().header("content-type", "text/event-stream");
+        let frames: Frames = vec![data("data: {}\n\n")];
+        let body: Upstream = StreamBody::new(futures_util::stream::iter(frames));
+        std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
+    });
+    let layer = KeyFailoverLayer::new(Provider::anthropic(), Arc::clone(&pool));
+    let service = layer.wait_for_key(Duration::from_secs(10)).layer(upstream);
+    let cooldown = Some(Duration::from_secs(1));
+    pool.keys().next().unwrap().mark_temporary(cooldown);
+    let request = || {
+        Request::post("http://upstream.test/")
+            .body(String::new())
+            .unwrap()
+    };
+    let unread = service.clone().oneshot(request()).await.unwrap();
+    let second = timeout(Duration::from_secs(1), service.oneshot(request())).await;
+    assert_eq!(second.unwrap().unwrap().status(), 200);
+    drop(unread);
+}

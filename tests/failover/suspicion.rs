@@ -341,3 +341,61 @@ async fn a_rate_limit_of_one_key_does_not_clear_or_convict_another() {
 async fn a_new_pool_is_not_suspected() {
     assert_eq!(suspicions(&pool(["k0", "k1"])), [0, 0]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn odd_requests_on_several_threads_cost_other_requests_nothing_while_the_list_is_reloaded() {
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let pool = exact(&["k0", "k1", "k2"]);
+    let upstream = service_fn(
+        |request: Request<tower_key_failover::RequestBody<String>>| {
+            let status = match request.headers().contains_key("x-odd") {
+                true => 401,
+                false => 200,
+            };
+            let response = Response::builder().status(status).body(String::new());
+            async move {
+                tokio::task::yield_now().await;
+                Ok::<_, std::convert::Infallible>(response.unwrap())
+            }
+        },
+    );
+    let service = layer(&pool).layer(upstream);
+    let send = move |is_odd: bool| {
+        let mut request = Request::new(String::from("body"));
+        if is_odd {
+            let value = http::HeaderValue::from_static("1");
+            request.headers_mut().insert("x-odd", value);
+        }
+        let response = service.clone().oneshot(request);
+        async move { response.await.unwrap().status().as_u16() }
+    };
+    // The first key works.
+    assert_eq!(send(false).await, 200);
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8 {
+        let send = send.clone();
+        tasks.spawn(async move {
+            for _ in 0..500 {
+                let status = send(task % 2 == 0).await;
+                if task % 2 == 1 {
+                    assert_eq!(status, 200);
+                }
+            }
+        });
+    }
+    let reloaded = Arc::clone(&pool);
+    tasks.spawn(async move {
+        let mut keys = ["k0", "k1", "k2"];
+        for _ in 0..200 {
+            keys.rotate_left(1);
+            reloaded.replace_keys(keys).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    while let Some(result) = tasks.join_next().await {
+        result.unwrap();
+    }
+    assert_eq!(send(false).await, 200);
+}

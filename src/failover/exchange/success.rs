@@ -54,6 +54,15 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
             current.key.succeed();
             return None;
         }
+        let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
+        // A key whose cooldown has ended admits the next request with the head: nobody waits for a
+        // caller that does not read its stream.
+        if let Some(probe) = current
+            .probe
+            .take_if(|probe| is_late && !probe.is_of_doubtful_key())
+        {
+            probe.succeeded();
+        }
         let pending = Pending {
             key: current.key.clone(),
             suspicions: self
@@ -63,7 +72,6 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
                 .unwrap_or_default(),
             probe: current.probe.take(),
         };
-        let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
         if !is_late {
             pending.decide(success == Success::Yes);
             return None;
