@@ -190,11 +190,11 @@ async fn main() -> Result<(), BoxError> {
     let response = service.oneshot(request).await?;
 
     assert_eq!(response.status(), StatusCode::OK);
-    let answer = response.into_body().collect().await?.to_bytes();
-    assert_eq!(answer, r#"{"asked":{"messages":[]}}"#);
+    let reply = response.into_body().collect().await?.to_bytes();
+    assert_eq!(reply, r#"{"asked":{"messages":[]}}"#);
     let asked = account.asked.lock().map_err(|_| "the provider panicked")?;
     assert_eq!(*asked, ["AKIDREVOKED", "AKIDBUSY", "AKIDGOOD"]);
-    println!("signed by {asked:?}, response: {answer:?}");
+    println!("signed by {asked:?}, response: {reply:?}");
     assert!(matches!(
         pool.states()[..],
         [

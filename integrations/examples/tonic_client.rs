@@ -55,8 +55,8 @@ async fn greet(greeter: &mut Greeter, name: &str) -> Result<String, Status> {
     });
     let path = PathAndQuery::from_static("/greet.Greeter/Greet");
     let codec = ProstCodec::<Text, Text>::default();
-    let answer = greeter.unary(request, path, codec).await?;
-    Ok(answer.into_inner().text)
+    let response = greeter.unary(request, path, codec).await?;
+    Ok(response.into_inner().text)
 }
 
 #[tokio::main]
