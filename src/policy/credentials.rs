@@ -28,6 +28,8 @@ pub(super) struct Places {
     pub(super) accepts_in_lists: &'static [(&'static str, &'static str)],
     /// Query parameters in which the provider accepts a credential.
     pub(super) accepts_in_query: &'static [&'static str],
+    /// Query parameters that are not credentials, but belong to the caller's credential.
+    pub(super) removes_in_query: &'static [&'static str],
     /// Headers that are not credentials, but belong to the caller's credential.
     pub(super) removes: &'static [&'static str],
     /// Items of comma-separated lists that belong to the caller's credential: the header and the
@@ -42,6 +44,7 @@ impl Places {
         accepts: &[],
         accepts_in_lists: &[],
         accepts_in_query: &[],
+        removes_in_query: &[],
         removes: &[],
         removes_items: &[],
     };
@@ -282,6 +285,7 @@ fn remove(request: &mut request::Parts, places: &Places, lengths: NameLengths) {
         }
     }
     remove_from_query(&mut request.uri, places.accepts_in_query);
+    remove_from_query(&mut request.uri, places.removes_in_query);
 }
 
 /// Changes or removes values and keeps the order of the others. `HeaderMap::remove` would move the

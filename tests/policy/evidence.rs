@@ -194,6 +194,16 @@ fn azure_errors_are_read_by_their_code_and_message() {
 #[test]
 fn google_errors_are_read_by_their_details() {
     let reason = |reason: &str| json!({ "error": { "status": "PERMISSION_DENIED", "details": [{ "reason": reason }] } });
+    // Requests to Gemini use the project of the key. Those to Vertex AI name theirs.
+    for (provider, expected) in [
+        ("gemini", [Does::Permanent, Does::Permanent, QUOTA]),
+        ("vertex", [Does::Suspect; 3]),
+    ] {
+        let reasons = ["SERVICE_DISABLED", "CONSUMER_INVALID", "BILLING_DISABLED"].map(reason);
+        let cases = reasons.into_iter().zip(expected);
+        let cases: Vec<_> = cases.map(|(body, does)| (403, body, does)).collect();
+        assert_means(provider, &cases);
+    }
     for provider in ["gemini", "vertex"] {
         assert_means(
             provider,
@@ -210,8 +220,8 @@ fn google_errors_are_read_by_their_details() {
                 ),
                 (403, reason("CONSUMER_SUSPENDED"), Does::Permanent),
                 (403, reason("API_KEY_IP_ADDRESS_BLOCKED"), Does::Permanent),
-                (403, reason("SERVICE_DISABLED"), Does::Permanent),
-                (403, reason("BILLING_DISABLED"), QUOTA),
+                (403, reason("API_KEY_HTTP_REFERRER_BLOCKED"), Does::Keep),
+                (403, reason("API_KEY_ANDROID_APP_BLOCKED"), Does::Keep),
                 (403, reason("IAM_PERMISSION_DENIED"), Does::Keep),
                 (
                     403,

@@ -134,10 +134,10 @@ fn a_grpc_status_counts_in_a_head_and_in_trailers() {
 fn error_details_identify_a_dead_key() {
     for (code, reason, expected) in [
         ("7", "CONSUMER_SUSPENDED", Does::Permanent),
-        ("7", "CONSUMER_INVALID", Does::Permanent),
+        ("7", "CONSUMER_INVALID", Does::Keep),
         ("7", "API_KEY_INVALID", Does::Permanent),
         ("7", "API_KEY_SERVICE_BLOCKED", Does::Permanent),
-        ("7", "SERVICE_DISABLED", Does::Permanent),
+        ("7", "SERVICE_DISABLED", Does::Keep),
         ("7", "IAM_PERMISSION_DENIED", Does::Keep),
         ("7", "", Does::Keep),
         ("3", "API_KEY_INVALID", Does::Permanent),

@@ -285,4 +285,19 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_incomplete_body_makes_a_policy_mark_a_key_permanently(shaped in shaped()) {
+        for provider in Provider::names() {
+            let policy = Provider::named(provider).unwrap();
+            for status in [400, 402, 403, 429] {
+                let head = head(status, &[]);
+                if policy.classify(&head) == INSPECT {
+                    let body = BodyEvidence::partial(shaped.as_bytes());
+                    let verdict = policy.classify_body(&head, &body);
+                    prop_assert!(!Does::Permanent.is(verdict), "{} {}", provider, status);
+                }
+            }
+        }
+    }
 }

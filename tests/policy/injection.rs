@@ -105,6 +105,8 @@ fn injection_removes_only_the_key_from_a_google_query() {
             ("/v1?a=1&key=theirs&b=%26&key=again", "/v1?a=1&b=%26"),
             ("/v1?%6bey=theirs&a", "/v1?a"),
             ("/v1?access_token=theirs", "/v1"),
+            // The caller's project belongs to its credential.
+            ("/v1?userProject=theirs&$userProject=theirs&a=1", "/v1?a=1"),
             (
                 "https://host.test:8443/v1?key=theirs&a=b",
                 "https://host.test:8443/v1?a=b",

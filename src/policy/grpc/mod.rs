@@ -47,7 +47,7 @@ const PLACES: Places = Places {
 /// | Status | The key |
 /// |---|---|
 /// | 16 `UNAUTHENTICATED` | is marked permanently |
-/// | 7 `PERMISSION_DENIED` | is kept, or marked permanently if the details say that the key or its account is dead |
+/// | 7 `PERMISSION_DENIED` | is kept, or marked permanently if the details say that the key or its consumer is dead |
 /// | 3 `INVALID_ARGUMENT` | is marked permanently if the details say `API_KEY_INVALID` or `API_KEY_EXPIRED`, otherwise the response is forwarded |
 /// | 8 `RESOURCE_EXHAUSTED` | cools down for the time in `grpc-retry-pushback-ms` or `RetryInfo`; a pushback that forbids a retry is forwarded |
 /// | any other | is unchanged: the response is forwarded |

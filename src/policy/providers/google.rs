@@ -25,6 +25,7 @@ pub(super) const GEMINI: Dialect = Dialect {
         accepts: &["authorization"],
         accepts_in_query: &["key", "$key", "access_token", "oauth_token"],
         removes: &["x-goog-user-project"],
+        removes_in_query: &["userProject", "$userProject"],
         ..Places::BEARER
     },
     inspects: &[400, 401, 403, 429],
@@ -57,13 +58,18 @@ fn unauthorized(response: &ErrorResponse<'_>) -> Option<Finding> {
         .then_some(Finding::Here)
 }
 
-/// An API key can be taken for an access token, which is not the key's fault. For Vertex AI, which
-/// takes access tokens, the same reason means a wrong credential.
+/// Gemini, where the project is that of the key.
 fn gemini_finding(response: &ErrorResponse<'_>) -> Option<Finding> {
-    let is_taken_for_token = response.status() == 401
-        && reasons(response).any(|reason| reason == "ACCESS_TOKEN_TYPE_UNSUPPORTED");
-    if is_taken_for_token {
-        return Some(Finding::Here);
+    for reason in reasons(response) {
+        match (response.status().as_u16(), reason) {
+            // An API key that is taken for an access token, which is not the key's fault. Vertex AI
+            // takes access tokens, so there it means a wrong credential.
+            (401, "ACCESS_TOKEN_TYPE_UNSUPPORTED") => return Some(Finding::Here),
+            (403, "BILLING_DISABLED") => return Some(Finding::Quota(None)),
+            // The project of the key has no access to the whole API.
+            (403, "SERVICE_DISABLED" | "CONSUMER_INVALID") => return Some(Finding::Dead),
+            _ => {}
+        }
     }
     finding(response)
 }
@@ -71,9 +77,12 @@ fn gemini_finding(response: &ErrorResponse<'_>) -> Option<Finding> {
 fn forbidden(response: &ErrorResponse<'_>) -> Option<Finding> {
     for reason in reasons(response) {
         match reason {
-            "BILLING_DISABLED" => return Some(Finding::Quota(None)),
-            // The key or its project has no access to the whole API.
-            "SERVICE_DISABLED" => return Some(Finding::Dead),
+            // The caller's own headers decide.
+            "API_KEY_HTTP_REFERRER_BLOCKED"
+            | "API_KEY_ANDROID_APP_BLOCKED"
+            | "API_KEY_IOS_APP_BLOCKED" => return Some(Finding::Here),
+            // About the project, which the request may have chosen.
+            "BILLING_DISABLED" | "SERVICE_DISABLED" | "CONSUMER_INVALID" => return None,
             _ if reason.starts_with("API_KEY_") => return Some(Finding::Dead),
             _ if reason.starts_with("CONSUMER_") => return Some(Finding::Dead),
             _ => {}
