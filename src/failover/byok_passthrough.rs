@@ -28,6 +28,6 @@ where
     P: ProviderPolicy,
     R: Body<Data = Bytes>,
 {
-    let body = RequestBody::untouched(body);
+    let body = RequestBody::direct(body);
     ResponseFuture::untouched(inner.call(Request::from_parts(head, body)))
 }

@@ -14,6 +14,7 @@ mod late_success;
 mod layer;
 mod observer;
 mod request_body;
+mod request_trailers;
 mod response_body;
 mod service;
 mod suspicions;

@@ -1,12 +1,15 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::attempt::Attempt;
+use super::request_trailers;
 use crate::BoxError;
+use crate::policy::ProviderPolicy;
 use crate::replay::{Reader, RequestBodyError};
 
 /// Request body of [`KeyFailover`](crate::KeyFailover), which the inner service gets.
@@ -18,7 +21,7 @@ use crate::replay::{Reader, RequestBodyError};
 /// for which [`RequestBodyError::is_superseded`] returns `true`. It never ends as if it were complete.
 ///
 /// The size hint is exact only if that of the caller's body is exact, so a chunked upload stays
-/// chunked.
+/// chunked. A caller's credential in the trailers is removed, as it is from the head.
 ///
 /// # Examples
 ///
@@ -38,6 +41,7 @@ use crate::replay::{Reader, RequestBodyError};
 pub struct RequestBody<B> {
     kind: Kind<B>,
     attempt: Option<Attempt>,
+    policy: Option<Arc<dyn ProviderPolicy>>,
 }
 
 enum Kind<B> {
@@ -48,27 +52,30 @@ enum Kind<B> {
 }
 
 impl<B> RequestBody<B> {
-    /// The body of a request without a key of the pool.
-    pub(super) fn untouched(body: B) -> Self {
+    /// The caller's body itself, without an attempt of the pool.
+    pub(super) fn direct(body: B) -> Self {
         Self {
             kind: Kind::Direct(body),
             attempt: None,
+            policy: None,
         }
     }
 
-    /// The body of an attempt that is not recorded.
-    pub(super) fn direct(body: B, attempt: Attempt) -> Self {
-        Self {
-            kind: Kind::Direct(body),
-            attempt: Some(attempt),
-        }
-    }
-
-    /// The body of an attempt that reads a recording.
-    pub(super) fn recorded(reader: Reader<B>, attempt: Attempt) -> Self {
+    /// What is recorded, and then the rest of the caller's body.
+    pub(super) fn recorded(reader: Reader<B>) -> Self {
         Self {
             kind: Kind::Recorded(reader),
+            attempt: None,
+            policy: None,
+        }
+    }
+
+    /// The body as this attempt sends it. The policy knows which trailers are credentials.
+    pub(super) fn of_attempt(self, attempt: Attempt, policy: Arc<dyn ProviderPolicy>) -> Self {
+        Self {
             attempt: Some(attempt),
+            policy: Some(policy),
+            ..self
         }
     }
 
@@ -92,18 +99,22 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let polled = match &mut self.kind {
-            Kind::Direct(body) => {
-                return Pin::new(body)
-                    .poll_frame(cx)
-                    .map_err(|error| RequestBodyError::source(Some(error.into())));
-            }
+        let mut polled = match &mut self.kind {
+            Kind::Direct(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| RequestBodyError::source(Some(error.into()))),
             Kind::Recorded(reader) => Pin::new(reader).poll_frame(cx),
             Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
         };
         if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {
             // Keeps nothing alive while the client still holds it.
             self.kind = Kind::Superseded;
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+            && let (Some(attempt), Some(policy)) = (&self.attempt, &self.policy)
+        {
+            request_trailers::remove_credentials(trailers, &**policy, attempt.key());
         }
         polled
     }

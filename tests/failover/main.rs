@@ -19,4 +19,6 @@ mod order;
 mod readiness;
 mod recovery;
 mod replay;
+#[cfg(feature = "providers")]
+mod request_trailers;
 mod suspicion;

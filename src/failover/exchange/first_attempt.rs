@@ -1,5 +1,7 @@
 //! The first attempt. It decides whether the request is recorded for further ones.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, request};
 use http_body::Body;
@@ -44,16 +46,14 @@ where
         replayable: Result<(), Replay>,
     ) -> S::Future {
         if !self.could_follow() {
-            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+            return self.send(ready, head, RequestBody::direct(body));
         }
         if let Err(why) = replayable {
             self.replay = why;
-            return self.send(ready, head, |attempt| RequestBody::direct(body, attempt));
+            return self.send(ready, head, RequestBody::direct(body));
         }
         let reader = self.record(ready, &head, body);
-        self.send(ready, head, |attempt| {
-            RequestBody::recorded(reader, attempt)
-        })
+        self.send(ready, head, RequestBody::recorded(reader))
     }
 
     /// Records the request without an attempt, since no key is usable yet, and lets go of the
@@ -93,7 +93,7 @@ where
         &mut self,
         ready: &mut S,
         mut head: request::Parts,
-        body: impl FnOnce(Attempt) -> RequestBody<B>,
+        body: RequestBody<B>,
     ) -> S::Future {
         self.attempts += 1;
         if let Some(progress) = &mut self.progress {
@@ -106,6 +106,7 @@ where
             head.extensions.insert(attempt.clone());
         }
         current.started = self.config.timings.then(Instant::now);
-        ready.call(Request::from_parts(head, body(attempt)))
+        let policy = Arc::clone(&self.config.policy);
+        ready.call(Request::from_parts(head, body.of_attempt(attempt, policy)))
     }
 }

@@ -97,8 +97,6 @@ where
         } else {
             recorder.replay_last()
         };
-        Some(self.send(&mut ready, head, |attempt| {
-            RequestBody::recorded(reader, attempt)
-        }))
+        Some(self.send(&mut ready, head, RequestBody::recorded(reader)))
     }
 }

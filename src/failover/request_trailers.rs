@@ -1,0 +1,23 @@
+//! A caller's credential in the request's trailers is removed.
+//!
+//! Trailers arrive after the key was injected into the head. Forwarded unchanged, they would carry a
+//! second credential.
+
+use http::{HeaderMap, Request};
+
+use crate::policy::ProviderPolicy;
+use crate::pool::Key;
+
+/// Removes the trailers that the policy would remove or replace as headers.
+pub(super) fn remove_credentials(trailers: &mut HeaderMap, policy: &dyn ProviderPolicy, key: &Key) {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.headers = std::mem::take(trailers);
+    let before = head.headers.clone();
+    policy.inject_key(&mut head, key);
+    for name in before.keys() {
+        let (old, new) = (before.get_all(name), head.headers.get_all(name));
+        if old == new {
+            trailers.extend(old.iter().map(|value| (name.clone(), value.clone())));
+        }
+    }
+}
