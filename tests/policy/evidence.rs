@@ -391,6 +391,11 @@ fn errors_of_the_other_providers_are_read_by_their_fields() {
             ),
             (
                 403,
+                json!({ "error": "Your team has no access to the model blocked-credits." }),
+                Does::Keep,
+            ),
+            (
+                403,
                 json!({ "error": "Content violates usage guidelines. Model: grok-x" }),
                 Does::Forward,
             ),

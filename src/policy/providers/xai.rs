@@ -16,10 +16,12 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     match response.status().as_u16() {
         400 if begins("Incorrect API key") => Some(Finding::Dead),
         403 if begins("Content violates") => Some(Finding::NotTheKey),
+        // One model. The request chooses its name, so no other phrase counts.
+        403 if response.says(&["model"]) => Some(Finding::Here),
         403 | 429 if response.says(&["credits", "spending limit"]) => Some(Finding::Quota(None)),
         403 if response.says(&["blocked", "disabled"]) => Some(Finding::Dead),
-        // One model or endpoint that the key may not use.
-        403 if response.says(&["permission", "model", "endpoint"]) => Some(Finding::Here),
+        // One endpoint that the key may not use.
+        403 if response.says(&["permission", "endpoint"]) => Some(Finding::Here),
         _ => None,
     }
 }
