@@ -43,7 +43,7 @@ fn a_recorded_frame_does_not_keep_the_buffer_alive_that_it_was_cut_from() {
         let frame = Bytes::from_owner(Buffer(Arc::clone(&memory))).slice(..len);
         let budget = ReplayBudget::new(1 << 20);
         let layer = layer(["k0", "good"]).replay_budget(budget.clone());
-        let mut service = layer.layer(service_fn(|request| read(request)));
+        let mut service = layer.layer(service_fn(read));
         let mut call = pin!(service.call(Request::new(Full::new(frame))));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(call.as_mut().poll(&mut cx).is_pending());
