@@ -7,7 +7,7 @@ use crate::support::{GOOD, Gateway, LIMITED, REVOKED, file, gateway, get, post, 
 async fn with_labels() -> Gateway {
     let upstream = upstream().await;
     let file = file(&format!(
-        "bad = {REVOKED}\nsame = {LIMITED}\nsame = other-key-4444\na/b?c = other-key-5555\n{GOOD}\n"
+        "bad = {REVOKED}\nsame = {LIMITED}\nother-key-4444\na/b?c = other-key-5555\n{GOOD}\n"
     ));
     let gateway = gateway("openai", &upstream.url).keys_file(&file);
     let gateway = gateway.admin().admin_token().listen().await;
@@ -60,18 +60,8 @@ async fn a_label_in_a_path_can_be_percent_encoded() {
 }
 
 #[tokio::test]
-async fn a_label_of_two_keys_is_ambiguous_and_their_positions_are_not() {
+async fn a_key_without_a_label_is_named_by_its_position() {
     let gateway = with_labels().await;
-
-    let ambiguous = gateway.change("/keys/same/disable").await;
-    assert_eq!(ambiguous.status, 409);
-    assert!(
-        ambiguous.json()["error"]
-            .as_str()
-            .unwrap()
-            .contains("position")
-    );
-    assert!(gateway.states().await.iter().all(|state| state == "valid"));
 
     assert_eq!(gateway.keys().await[2]["name"], "2");
     assert_eq!(gateway.change("/keys/2/disable").await.status, 200);
