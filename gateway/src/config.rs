@@ -12,6 +12,7 @@ use tower_key_failover::pool::KeyPoolBuilder;
 
 use crate::bad_input::{BadInput, bad};
 use crate::flags::{Cooldowns, Flags, Limits};
+use crate::logging::Format;
 use crate::policy::Policy;
 use crate::upstream::Upstream;
 use crate::{environment, keys};
@@ -32,6 +33,7 @@ pub struct Config {
     /// Whether anyone who can connect may use the keys without a token.
     pub open: bool,
     pub expose_failover: bool,
+    pub log: Format,
     pub limits: Limits,
 }
 
@@ -86,6 +88,7 @@ impl Config {
             admin_token,
             open: flags.open,
             expose_failover: flags.expose_failover,
+            log: flags.log,
             limits: flags.limits,
         })
     }

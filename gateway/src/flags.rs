@@ -8,6 +8,7 @@ use clap::{Args, Parser};
 use tower_key_failover::policy::Byok;
 
 use crate::duration;
+use crate::logging::Format;
 use crate::policy::Policy;
 
 const NOTES: &str = "\
@@ -88,6 +89,10 @@ pub struct Flags {
     /// each attempt
     #[arg(long)]
     pub expose_failover: bool,
+
+    /// How to log to stderr: what happens to keys, reloads and outages. No log contains a key
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log: Format,
 
     #[command(flatten)]
     pub limits: Limits,

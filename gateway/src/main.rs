@@ -17,6 +17,7 @@
 //! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `upstream_client.rs` sends each attempt;
+//! - `byok.rs` counts requests with their own key;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
 //! - `upgrade.rs` copies the bytes of WebSocket connections;
@@ -26,6 +27,7 @@
 //!
 //! - `flags.rs` defines the command line, and `config.rs` reads it and the environment;
 //! - `keys.rs` reads the list of keys, and `upstream.rs` the upstream's address;
+//! - `logging.rs` logs to stderr;
 //! - `policy.rs` selects the provider's policy;
 //! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
 //! - `reload.rs` reloads the keys when their file changes;
@@ -36,6 +38,7 @@
 
 mod admin;
 mod bad_input;
+mod byok;
 mod client_token;
 mod config;
 mod connections;
@@ -46,6 +49,7 @@ mod flags;
 mod headers;
 mod keys;
 mod local_response;
+mod logging;
 mod origin;
 mod policy;
 mod proxy;
@@ -68,6 +72,7 @@ use futures_util::FutureExt;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::oneshot;
 use tower::service_fn;
+use tracing::info;
 
 use self::admin::{Admin, Guesses};
 use self::bad_input::{BadInput, bad};
@@ -92,6 +97,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), BadInput> {
     let config = Config::read()?;
+    logging::start(config.log);
     let mut signals = signals::Stop::new()?;
     let listener = listen("--listen", &config.listen, config.is_local_only()).await?;
     let failovers = Arc::new(Failovers::default());
@@ -102,6 +108,20 @@ async fn run() -> Result<(), BadInput> {
         async move { proxy.forward(request).await }
     });
 
+    let features: Vec<&str> = [
+        ("client token", config.client_token.is_some()),
+        ("open", config.open),
+        ("admin", config.admin.is_some()),
+        ("admin token", config.admin_token.is_some()),
+        ("keys file", config.keys_file.is_some()),
+        #[cfg(feature = "serde")]
+        ("state file", config.state_file.is_some()),
+        ("wait for key", !config.limits.wait_for_key.is_zero()),
+        ("expose failover", config.expose_failover),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_enabled)| is_enabled.then_some(name))
+    .collect();
     let admin_listener = match &config.admin {
         Some(address) => Some(listen("--admin", address, false).await?),
         None => None,
@@ -125,6 +145,7 @@ async fn run() -> Result<(), BadInput> {
             let admin = Admin {
                 pool: config.pool.clone(),
                 failovers,
+                byok: Arc::clone(&proxy.byok),
                 token: config.admin_token,
                 guesses: Guesses::default(),
                 on_loopback: address.ip().is_loopback(),
@@ -138,6 +159,15 @@ async fn run() -> Result<(), BadInput> {
 
     let (max, idle_timeout) = (config.limits.max_connections, config.limits.idle_timeout);
     let connections = || Connections::new(max.get(), unless_zero(idle_timeout));
+    info!(
+        target: "gateway",
+        version = env!("CARGO_PKG_VERSION"),
+        provider = config.policy.name(),
+        upstream = %config.upstream,
+        keys = logging::names(config.pool.as_deref()),
+        features = features.join(", "),
+        "started"
+    );
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = stopped.map(drop).shared();
     let serving = async {

@@ -12,7 +12,9 @@ use secrecy::SecretString;
 use tower::{Layer, ServiceExt};
 use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, ResponseBody};
+use tracing::warn;
 
+use crate::byok::ByokRequests;
 use crate::config::{Config, unless_zero};
 use crate::connections::Place;
 use crate::failovers::{Failovers, RequestSummary};
@@ -34,6 +36,7 @@ pub struct Proxy {
     upstream: Upstream,
     client_token: Option<SecretString>,
     is_local_only: bool,
+    pub byok: Arc<ByokRequests>,
     failovers: Arc<Failovers>,
     expose_failover: bool,
 }
@@ -73,6 +76,7 @@ impl Proxy {
             upstream: config.upstream.clone(),
             client_token: config.client_token.clone(),
             is_local_only: config.is_local_only(),
+            byok: Arc::default(),
             failovers,
             expose_failover: config.expose_failover,
         }
@@ -105,6 +109,9 @@ impl Proxy {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             return Ok(response);
+        }
+        if self.brings_own_key(&head) {
+            self.byok.add(&head.headers);
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
         let Some(target) = self.upstream.target(&head.uri) else {
@@ -160,7 +167,7 @@ impl Proxy {
                         (StatusCode::BAD_GATEWAY, "the upstream failed to respond")
                     }
                 };
-                eprintln!("gateway: {what}: {}", with_causes(&error));
+                warn!(target: "gateway", "{what}: {}", with_causes(&error));
                 Ok(self.error(status, what))
             }
         }

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::{KeyChanges, KeyName};
+use tracing::{info, warn};
 
 use crate::bad_input::BadInput;
 use crate::keys;
@@ -47,7 +48,7 @@ impl Reload {
         let watcher = watch(&self.file, &changed);
         if let Err(error) = &watcher {
             let file = keys::source(&self.file);
-            eprintln!("gateway: {file}: cannot be watched, reload it with SIGHUP: {error}");
+            warn!(target: "gateway", "{file}: cannot be watched, reload it with SIGHUP: {error}");
         }
         // It may have changed before the watcher started.
         self.read(false);
@@ -75,8 +76,8 @@ impl Reload {
         };
         self.last = read;
         match changes {
-            Ok(changes) => eprintln!("gateway: reloaded keys: {}", summary(&changes)),
-            Err(line) => eprintln!("gateway: keys not reloaded: {line}"),
+            Ok(changes) => info!(target: "gateway", "reloaded keys: {}", summary(&changes)),
+            Err(line) => warn!(target: "gateway", "keys not reloaded: {line}"),
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tower_key_failover::KeyPool;
 use tower_key_failover::policy::Reason;
 use tower_key_failover::pool::{KeyState, SavedPool};
+use tracing::{error, info, warn};
 
 use crate::bad_input::BadInput;
 
@@ -64,8 +65,9 @@ fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
     match serde_json::from_slice::<SavedPool>(bytes) {
         Ok(saved) => match pool.restore(&saved) {
             0 => {}
-            keys => eprintln!(
-                "gateway: {}: restored the state of {keys} keys",
+            keys => info!(
+                target: "gateway",
+                "{}: restored the state of {keys} keys",
                 source(path)
             ),
         },
@@ -76,8 +78,9 @@ fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
             let aside = PathBuf::from(aside);
             fs::rename(path, &aside)?;
             let (from, to) = (source(path), aside.display());
-            eprintln!(
-                "gateway: {from}: ignored and renamed to {to}, because it is damaged: {error}"
+            warn!(
+                target: "gateway",
+                "{from}: ignored and renamed to {to}, because it is damaged: {error}"
             );
         }
     }
@@ -109,7 +112,7 @@ async fn keep(
             Ok(()) => (written, is_failing) = (outline, false),
             Err(error) => {
                 if !is_failing {
-                    eprintln!("gateway: {}: not written: {error}", source(&path));
+                    error!(target: "gateway", "{}: not written: {error}", source(&path));
                 }
                 is_failing = true;
             }

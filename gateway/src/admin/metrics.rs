@@ -7,6 +7,7 @@ pub use self::without::Metrics;
 
 #[cfg(feature = "metrics")]
 mod recorded {
+    use std::fmt::Write;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -14,6 +15,8 @@ mod recorded {
     use axum::response::{IntoResponse, Response};
     use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
     use tower_key_failover::KeyPool;
+
+    use crate::byok::ByokRequests;
 
     /// Buckets in seconds.
     const TIMES: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -23,11 +26,12 @@ mod recorded {
     pub struct Metrics {
         rendered: PrometheusHandle,
         pool: Option<Arc<KeyPool>>,
+        byok: Arc<ByokRequests>,
     }
 
     impl Metrics {
         /// Installs the recorder for the library's metrics.
-        pub fn start(pool: Option<Arc<KeyPool>>) -> Self {
+        pub fn start(pool: Option<Arc<KeyPool>>, byok: Arc<ByokRequests>) -> Self {
             let named = |name: &str| Matcher::Full(name.to_owned());
             let rendered = PrometheusBuilder::new()
                 .set_buckets_for_metric(named("key_pool_failover_attempts"), &ATTEMPTS)
@@ -46,7 +50,11 @@ mod recorded {
                     histograms.run_upkeep();
                 }
             });
-            Self { rendered, pool }
+            Self {
+                rendered,
+                pool,
+                byok,
+            }
         }
 
         pub fn show(&self) -> Response {
@@ -55,7 +63,15 @@ mod recorded {
                 pool.record_metrics();
             }
             let kind = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-            ([kind], self.rendered.render()).into_response()
+            let mut text = self.rendered.render();
+            let name = "gateway_byok_requests_total";
+            let _ = write!(
+                text,
+                "# HELP {name} Requests that brought their own key\n# TYPE {name} counter\n\
+                 {name} {}\n",
+                self.byok.count()
+            );
+            ([kind], text).into_response()
         }
     }
 }
@@ -69,11 +85,12 @@ mod without {
     use tower_key_failover::KeyPool;
 
     use crate::admin::state::failed;
+    use crate::byok::ByokRequests;
 
     pub struct Metrics(());
 
     impl Metrics {
-        pub fn start(_: Option<Arc<KeyPool>>) -> Self {
+        pub fn start(_: Option<Arc<KeyPool>>, _: Arc<ByokRequests>) -> Self {
             Self(())
         }
 

@@ -30,7 +30,7 @@ use self::state::failed;
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let failovers = Arc::clone(&admin.failovers);
-    let metrics = Arc::new(Metrics::start(admin.pool.clone()));
+    let metrics = Arc::new(Metrics::start(admin.pool.clone(), Arc::clone(&admin.byok)));
     Router::new()
         .merge(page::router())
         .route("/about", get(health::about))

@@ -10,6 +10,7 @@ use serde_json::json;
 use tower_key_failover::KeyPool;
 
 use super::guesses::Guesses;
+use crate::byok::ByokRequests;
 use crate::failovers::Failovers;
 
 /// The state that the handlers share.
@@ -17,6 +18,7 @@ pub struct Admin {
     /// `None` for a provider whose clients always bring their own key.
     pub pool: Option<Arc<KeyPool>>,
     pub failovers: Arc<Failovers>,
+    pub byok: Arc<ByokRequests>,
     /// Without a token, changes are disabled.
     pub token: Option<SecretString>,
     pub guesses: Guesses,

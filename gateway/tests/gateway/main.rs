@@ -18,6 +18,7 @@ mod grpc;
 mod headers;
 mod hostile;
 mod limits;
+mod logs;
 mod metrics;
 mod recovery;
 mod reload;

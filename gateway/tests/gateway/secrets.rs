@@ -127,6 +127,11 @@ async fn prints(gateway: &Gateway, what: &str, times: usize) {
 
 #[tokio::test]
 async fn no_output_response_or_file_contains_a_key_or_token() {
+    tokio::join!(search("text"), search("json"));
+}
+
+/// Searches everything that a gateway emits that logs in this format.
+async fn search(log: &str) {
     let (upstream, directory) = (echoing().await, Directory::new());
     let (keys, state) = (directory.path("keys"), directory.path("state"));
     let first = format!("one = {REVOKED}\n[org]\n{LIMITED}\n[]\n<b>three</b> = {ECHOED}\n{GOOD}\n");
@@ -136,6 +141,8 @@ async fn no_output_response_or_file_contains_a_key_or_token() {
         let start = start.token().admin_token();
         let start = start.args([
             "--expose-failover",
+            "--log",
+            log,
             "--byok",
             "detect",
             "--revalidate-after",
