@@ -110,7 +110,8 @@ impl PooledKey {
     /// When the key or its group is due for a probe, in milliseconds since the pool's epoch. 0 means
     /// never.
     pub(super) fn probe_due_at(&self) -> u64 {
-        let due = self.limits().map(Limit::probe_due_at);
+        let config = self.limit_config();
+        let due = self.limits().map(|limit| limit.probe_due_at(config));
         due.max().unwrap_or_default()
     }
 

@@ -399,3 +399,51 @@ async fn odd_requests_on_several_threads_cost_other_requests_nothing_while_the_l
     }
     assert_eq!(send(false).await, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_suspected_key_is_probed_even_if_it_has_cooled_down_before() {
+    let pool = exact(&["k0", "k1"]);
+    let mut harness = proven(&pool);
+    let keys = harness.keys([rate_limited("1"), response(200)]);
+    assert_eq!(keys, ["k0", "k1"]);
+    advance(5 * SECOND).await;
+    assert_eq!(harness.keys([response(401), response(500)]), ["k0", "k1"]);
+    advance(MINUTE - MILLI).await;
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
+    advance(MILLI).await;
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+    assert_eq!(suspicions(&pool), [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_was_suspected_during_a_cooldown_is_probed_after_it() {
+    let pool = exact(&["k0", "k1"]);
+    let mut harness = proven(&pool);
+    let mut odd = harness.send();
+    let with_k0 = harness.next_attempt();
+    key(&pool, 0).mark_temporary(Some(SECOND));
+    with_k0.respond(response(401));
+    odd.poll();
+    harness.next_attempt().respond(response(500));
+    odd.poll();
+    assert_eq!(suspicions(&pool), [1, 0]);
+    advance(SECOND).await;
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
+    advance(MINUTE).await;
+    assert_eq!(harness.keys([response(200)]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plan_of_a_suspicion_does_not_probe_a_later_cooldown() {
+    let pool = exact(&["k0", "k1"]);
+    let mut harness = proven(&pool);
+    assert_eq!(harness.keys([response(401), response(401)]), ["k0", "k1"]);
+    let keys = harness.keys([rate_limited("3600"), response(200)]);
+    assert_eq!(keys, ["k0", "k1"]);
+    advance(100 * SECOND).await;
+    // A mark that makes requests look for due keys.
+    pool.add_key("k2").unwrap();
+    key(&pool, 2).mark_permanent();
+    advance(100 * SECOND).await;
+    assert_eq!(harness.keys([response(200)]), ["k1"]);
+}

@@ -160,6 +160,8 @@ impl Limit {
                 return Availability::Reopened { since };
             }
             Deadline::Disabled => return Availability::Closed,
+            // The plan may be that of an earlier suspicion.
+            Deadline::At(_) if !config.probes.probes_cooldowns => return Availability::Closed,
             Deadline::At(_) | Deadline::Permanent => {}
         }
         if config.probes.after.is_some() && config.is_due(self.probes.plan(state), now) {
@@ -181,10 +183,11 @@ impl Limit {
     }
 
     /// When it is due for a probe, in milliseconds since the pool's epoch. 0 means never.
-    pub(in crate::pool) fn probe_due_at(&self) -> u64 {
+    pub(in crate::pool) fn probe_due_at(&self, config: &LimitConfig) -> u64 {
         let state = self.state.load();
         match state.deadline() {
             Deadline::None | Deadline::Suspected | Deadline::Disabled => 0,
+            Deadline::At(_) if !config.probes.probes_cooldowns => 0,
             Deadline::At(_) | Deadline::Permanent => self.probes.plan(state).due,
         }
     }
@@ -202,7 +205,20 @@ impl Limit {
             Deadline::At(deadline) => Some(deadline),
             Deadline::Permanent => None,
         };
-        let due = Some(self.probes.plan(state).due).filter(|due| *due != 0);
+        let plan = self.probes.plan(state);
+        if let Some(end) = reopens
+            && config.clock.has_come(end, now)
+        {
+            // Another request may be using it, for as long as its probe lasts.
+            let lease = Some(plan.due).filter(|_| plan.taken);
+            return Some(
+                lease
+                    .and_then(|end| config.clock.remaining(end, now))
+                    .unwrap_or_default(),
+            );
+        }
+        let has_plan = reopens.is_none() || config.probes.probes_cooldowns;
+        let due = Some(plan.due).filter(|due| has_plan && *due != 0);
         let soonest = reopens.into_iter().chain(due).min()?;
         Some(config.clock.remaining(soonest, now).unwrap_or_default())
     }
@@ -311,7 +327,7 @@ impl Limit {
         let due = config.next_probe(refused, now);
         self.probes
             .update(state, |plan| (plan.doublings, plan.due) = (refused, due));
-        config.pool_probes.is_due_at(self.probe_due_at());
+        config.pool_probes.is_due_at(self.probe_due_at(config));
         if is_permanent {
             config.pool_probes.start(config.next_pool_probe(0, now));
         }
@@ -352,14 +368,35 @@ impl Limit {
             return Suspicion::VOID;
         }
         let suspicion = self.trust.suspect();
-        if suspicion.count == 1 && is_suspectable(state) {
+        let now = &mut LazyNow::default();
+        if !self.forget_cooldown(config, now) && suspicion.count == 1 && is_suspectable(state) {
+            self.plan_suspect(config, state, now);
+        }
+        if is_suspectable(self.state.load()) {
             self.record_reason(cause.reason);
-            let due = config.next_probe(0, &mut LazyNow::default());
-            self.probes
-                .update(state, |plan| (plan.doublings, plan.due) = (0, due));
         }
         self.show_suspicion();
         suspicion
+    }
+
+    fn plan_suspect(&self, config: &LimitConfig, state: StateValue, now: &mut LazyNow) {
+        let due = config.next_probe(0, now);
+        self.probes
+            .update(state, |plan| (plan.doublings, plan.due) = (0, due));
+    }
+
+    /// Turns an expired cooldown of a suspected limit into its suspicion, which is then probed.
+    /// Returns whether it did.
+    fn forget_cooldown(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
+        let state = self.state.latest();
+        match state.deadline() {
+            Deadline::At(end) if config.clock.has_come(end, now) => {
+                self.plan_suspect(config, state, now);
+                self.state.set_suspected(state, true);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Marks the limit permanently if the suspicion still stands.
@@ -459,6 +496,7 @@ impl Limit {
 
     /// Whether a suspected limit is due for a probe.
     pub(in crate::pool) fn is_suspect_due(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
+        self.forget_cooldown(config, now);
         let state = self.state.load();
         config.probes.after.is_some()
             && is_suspectable(state)
@@ -494,20 +532,17 @@ impl Limit {
             Deadline::Suspected if is_due => ProbeKind::Suspected,
             Deadline::Suspected => return Taken::Open,
             Deadline::At(since) if config.clock.has_come(since, now) => ProbeKind::Reopened,
-            Deadline::At(_) if is_due => ProbeKind::CoolingDown,
+            Deadline::At(_) if is_due && config.probes.probes_cooldowns => ProbeKind::CoolingDown,
             Deadline::Permanent if is_due => ProbeKind::Permanent,
             Deadline::At(_) | Deadline::Permanent | Deadline::Disabled => return Taken::Refused,
         };
         if is_taken {
             return Taken::Refused;
         }
-        let expires = match kind {
-            ProbeKind::Reopened => StateValue::LATEST,
-            _ => config.probe_expires(now),
-        };
+        let expires = config.probe_expires(now);
         match self.probes.take(seen, plan, expires) {
             Some(token) => {
-                config.pool_probes.is_due_at(self.probe_due_at());
+                config.pool_probes.is_due_at(self.probe_due_at(config));
                 Taken::Probe(LimitProbe { seen, token, kind })
             }
             None => Taken::Refused,
@@ -544,11 +579,14 @@ impl Limit {
             return;
         }
         let is_same = refused.is_some() && refused == self.reason();
+        if let Some(reason) = refused {
+            self.record_reason(reason);
+        }
         self.probes.finish(probe.token, |plan| {
             plan.doublings += u32::from(is_same);
             plan.due = config.next_probe(plan.doublings, &mut LazyNow::default());
         });
-        config.pool_probes.is_due_at(self.probe_due_at());
+        config.pool_probes.is_due_at(self.probe_due_at(config));
     }
 
     /// Ends a probe without a result. The next request can probe.
@@ -558,7 +596,7 @@ impl Limit {
             _ => PAST,
         };
         self.probes.finish(probe.token, |plan| plan.due = due);
-        config.pool_probes.is_due_at(self.probe_due_at());
+        config.pool_probes.is_due_at(self.probe_due_at(config));
     }
 }
 

@@ -55,6 +55,10 @@ impl PoolProbes {
 
     /// A key was marked permanently, perhaps the last usable one.
     pub(super) fn start(&self, due: u64) {
+        // A probe in progress makes the next plan when it ends.
+        if self.plan().taken {
+            return;
+        }
         self.schedule
             .update(POOL, |plan| (plan.doublings, plan.due) = (0, due));
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use super::operation::{Answer, KEYS, Operation, REQUESTS, Rules};
 use super::world::{Did, Doing, Ended, Sight, State};
 
+/// How long a probe keeps other requests away.
+const PROBE_TIMEOUT: u64 = 5_000;
 const DEFAULT_COOLDOWN: u64 = 60_000;
 const INSPECTION: u64 = 1000;
 
@@ -36,7 +38,8 @@ struct Gate {
     generation: u32,
     until: Until,
     /// Whether a request tries it out, in slow start.
-    is_held: bool,
+    /// Until when, unless it responds before that.
+    held_until: u64,
     repeated: u32,
 }
 
@@ -69,6 +72,7 @@ struct Lease {
     gate: usize,
     generation: u32,
     until: Until,
+    held_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +106,7 @@ impl Gate {
             is_removed: false,
             generation: 0,
             until: Until::Now,
-            is_held: false,
+            held_until: 0,
             repeated: 0,
         }
     }
@@ -115,10 +119,17 @@ impl Gate {
         }
     }
 
+    /// Ends a probe, unless another request has taken it over.
+    fn give_back(&mut self, lease: Lease) {
+        if self.held_until == lease.held_until {
+            self.held_until = 0;
+        }
+    }
+
     fn begin_generation(&mut self, until: Until) {
         self.generation += 1;
         self.until = until;
-        self.is_held = false;
+        self.held_until = 0;
     }
 }
 
@@ -321,19 +332,21 @@ impl Reference {
 
     fn can_lend(&self, slot: Slot) -> bool {
         let mut gates = slot.gates().map(|gate| &self.gates[gate]);
-        gates.all(|gate| gate.until == Until::Now || !gate.is_held)
+        gates.all(|gate| gate.until == Until::Now || gate.held_until <= self.now)
     }
 
     fn lend(&mut self, slot: Slot) -> Turn {
         let mut turn = self.hand_out(slot);
+        let now = self.now;
         for at in slot.gates() {
             let gate = &mut self.gates[at];
             if gate.until != Until::Now {
-                gate.is_held = true;
+                gate.held_until = now + PROBE_TIMEOUT;
                 turn.loan.push(Lease {
                     gate: at,
                     generation: gate.generation,
                     until: gate.until,
+                    held_until: gate.held_until,
                 });
             }
         }
@@ -351,14 +364,14 @@ impl Reference {
     }
 
     fn give_back(&mut self, turn: &Turn) {
-        for (gate, _) in self.lent(turn) {
-            gate.is_held = false;
+        for (gate, lease) in self.lent(turn) {
+            gate.give_back(lease);
         }
     }
 
     fn return_to_service(&mut self, turn: &Turn) {
         for (gate, lease) in self.lent(turn) {
-            gate.is_held = false;
+            gate.give_back(lease);
             if gate.until == lease.until && !gate.is_removed {
                 gate.begin_generation(Until::Now);
                 gate.repeated = 0;

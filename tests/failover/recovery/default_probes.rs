@@ -243,3 +243,31 @@ async fn a_dropped_probe_lets_the_next_request_probe_at_once() {
     }
     assert_eq!(harness.keys([response(200)]), ["k0"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_are_refused_for_the_same_new_reason_double_the_interval() {
+    let pool = KeyPool::builder().key("k0").key("k1");
+    let pool = Arc::new(pool.without_probe_jitter().build().unwrap());
+    let mut harness = Harness::new(&layer(&pool));
+    assert_eq!(harness.keys([response(403), response(200)]), ["k0", "k1"]);
+    for interval in [MINUTE, MINUTE, 2 * MINUTE, 4 * MINUTE] {
+        advance(interval - MILLI).await;
+        assert_eq!(harness.keys([response(200)]), ["k1"], "before {interval:?}");
+        advance(MILLI).await;
+        let keys = harness.keys([response(401), response(200)]);
+        assert_eq!(keys, ["k0", "k1"], "after {interval:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_during_a_probe_of_the_pool_starts_no_second_probe() {
+    let (pool, mut harness) = killed(["k0", "k1"]);
+    advance(2 * SECOND).await;
+    let _probing = harness.send();
+    let _attempt = harness.next_attempt();
+    pool.add_key("k2").unwrap();
+    key(&pool, 2).mark_permanent();
+    advance(2 * SECOND).await;
+    assert_eq!(harness.send().status(), 502);
+    assert!(harness.try_next_attempt().is_none());
+}

@@ -510,12 +510,31 @@ async fn a_waiter_is_refused_when_recovery_moves_beyond_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_behind_another_attempt_waits_within_its_time() {
+async fn a_waiter_behind_a_hanging_attempt_uses_the_key_after_five_seconds() {
     let (_, mut harness, mut requests) = line::<2>();
     advance(3 * SECOND).await;
     settle(&mut requests);
-    let _never_answered = harness.next_attempt();
-    advance(7 * SECOND - MILLI).await;
+    let _hanging = harness.next_attempt();
+    advance(5 * SECOND - MILLI).await;
+    settle(&mut requests);
+    assert!(harness.try_next_attempt().is_none());
+    advance(MILLI).await;
+    assert!(requests[1].is_woken());
+    settle(&mut requests);
+    harness.next_attempt().respond(response(200));
+    assert_eq!(requests[1].status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_behind_another_attempt_waits_within_its_time() {
+    let pool = pool(["k0"]);
+    out(&pool, 0, 3 * SECOND);
+    let mut harness = Harness::new(&layer(&pool, 7));
+    let mut requests = [harness.send(), harness.send()];
+    advance(3 * SECOND).await;
+    settle(&mut requests);
+    let _hanging = harness.next_attempt();
+    advance(4 * SECOND - MILLI).await;
     assert!(!requests[1].is_woken());
     advance(MILLI).await;
     assert!(requests[1].is_woken());
