@@ -14,17 +14,22 @@ const KEEP_ALIVE: [&[u8]; 4] = [b"ping", b"keepalive", b"keep-alive", b"heartbea
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Whether these are the headers of a stream of server-sent events that is not compressed.
-pub(crate) fn is_plain_stream(headers: &HeaderMap) -> bool {
-    let is_events = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+/// Whether these are the headers of a stream of server-sent events.
+pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next();
         essence.is_some_and(|essence| {
             let essence = essence.trim_ascii();
             essence.eq_ignore_ascii_case(b"text/event-stream")
         })
-    });
+    })
+}
+
+/// Whether these are the headers of a stream of server-sent events that is not compressed.
+pub(crate) fn is_plain_stream(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    is_events && encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    is_stream(headers)
+        && encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Detects the end of the first event. Each byte is read once, however the stream is cut.

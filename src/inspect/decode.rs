@@ -84,6 +84,9 @@ mod codecs {
     /// need far less.
     const MAX_WINDOW: usize = 1 << 20;
 
+    /// Each zstd frame takes a decoder of its own. Encoders write one frame.
+    const MAX_FRAMES: usize = 16;
+
     /// At most about `limit` bytes, and whether the input was decoded to its end.
     pub(super) fn undo(coding: &str, body: &[u8], limit: usize) -> Option<(Vec<u8>, bool)> {
         match coding {
@@ -179,7 +182,10 @@ mod codecs {
         use ReadFrameHeaderError::{BadMagicNumber, InvalidFrameDescriptor, SkipFrame};
 
         let mut decoded = Vec::new();
-        while decoded.len() < limit && !body.is_empty() {
+        for _ in 0..MAX_FRAMES {
+            if decoded.len() >= limit || body.is_empty() {
+                break;
+            }
             let mut frame = FrameDecoder::new();
             frame.set_max_window_size(MAX_WINDOW as u64);
             match frame.init(&mut body) {
@@ -424,6 +430,16 @@ mod tests {
         let frame = |window: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, window << 3, 1, 0, 0];
         assert_eq!(decoded("zstd", &frame(10)).as_deref(), Some(&b""[..]));
         assert_eq!(decoded("zstd", &frame(11)), None);
+    }
+
+    #[test]
+    fn endless_tiny_zstd_frames_are_incomplete() {
+        let frame = encode("zstd", b"x");
+        let (few, many) = (frame.repeat(16), frame.repeat(1_000));
+        assert_eq!(decoded("zstd", &few).unwrap().len(), 16);
+        assert!(is_complete("zstd", &few));
+        assert!(decoded("zstd", &many).unwrap().len() <= 16);
+        assert!(!is_complete("zstd", &many));
     }
 
     #[test]

@@ -511,7 +511,12 @@ impl Provider {
 
     /// Whether the first event of the stream may be an error.
     fn may_fail_late(&self, response: &response::Parts) -> bool {
-        self.dialect.status_of_event.is_some() && sse::is_plain_stream(&response.headers)
+        self.streams_errors() && sse::is_plain_stream(&response.headers)
+    }
+
+    /// Whether a stream can begin with an error.
+    fn streams_errors(&self) -> bool {
+        self.dialect.status_of_event.is_some()
     }
 
     fn inspects(&self, status: StatusCode) -> bool {
@@ -569,6 +574,10 @@ impl ProviderPolicy for Provider {
     fn success(&self, response: &response::Parts) -> Success {
         match Success::of_status(response.status) {
             Success::Yes if self.may_fail_late(response) => Success::FirstEvent,
+            // Its first event can be an error as well, but is compressed.
+            Success::Yes if self.streams_errors() && sse::is_stream(&response.headers) => {
+                Success::No
+            }
             success => success,
         }
     }

@@ -91,3 +91,19 @@ fn streams_of_other_providers_are_not_inspected() {
         assert_eq!(policy.success(&head()), Success::Yes);
     }
 }
+
+#[test]
+fn the_head_of_a_compressed_stream_proves_no_success_if_the_stream_may_begin_with_an_error() {
+    let compressed = || {
+        let mut head = head();
+        let gzip = http::HeaderValue::from_static("gzip");
+        head.headers.insert("content-encoding", gzip);
+        head
+    };
+    let success = |provider| {
+        let policy = Provider::named(provider).unwrap();
+        policy.success(&compressed())
+    };
+    assert_eq!(success("anthropic"), Success::No);
+    assert_eq!(success("openai"), Success::Yes);
+}

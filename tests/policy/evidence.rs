@@ -143,6 +143,14 @@ fn anthropic_errors_are_read_by_their_type_and_message() {
                 403,
                 error(
                     "permission_error",
+                    "OAuth token does not meet scope requirement user:profile",
+                ),
+                Does::Keep,
+            ),
+            (
+                403,
+                error(
+                    "permission_error",
                     "Your API key does not have permission to use it",
                 ),
                 Does::Keep,

@@ -54,6 +54,10 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         (400, _) if begins("Your credit balance is too low") => Some(Finding::Quota(None)),
         (400, _) if begins("You have reached your specified") => Some(Finding::Quota(None)),
         (400, _) if begins("This organization has been disabled") => Some(Finding::Dead),
+        // The token works, but not for this endpoint.
+        (403, "permission_error") if begins("OAuth token does not meet scope") => {
+            Some(Finding::Here)
+        }
         // The token itself was revoked, or is not allowed for its organization.
         (403, "permission_error") if begins("OAuth ") => Some(Finding::Dead),
         (403, "permission_error") => Some(Finding::Here),
