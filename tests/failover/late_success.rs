@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::Provider;
