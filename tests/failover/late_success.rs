@@ -117,7 +117,7 @@ async fn a_grpc_call_succeeds_with_its_trailers() {
     use tower_key_failover::policy::Grpc;
 
     let trailers = |code| {
-        let mut trailers = HeaderMap::new();
+        let mut trailers = http::HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static(code));
         vec![data("message"), Ok(http_body::Frame::trailers(trailers))]
     };
