@@ -136,3 +136,30 @@ async fn a_dropped_request_releases_every_handle_to_the_pool() {
     drop((future, sent, later, service, handle, layer));
     assert_eq!(Arc::strong_count(&pool), 1);
 }
+
+#[cfg(feature = "providers")]
+#[tokio::test(start_paused = true)]
+async fn a_401_whose_caller_is_gone_does_not_mark_a_key_that_works() {
+    use tower_key_failover::policy::Provider;
+
+    for sent in ["", "{"] {
+        let pool = pool(["k0", "k1"]);
+        let layer = KeyFailoverLayer::new(Provider::openai(), Arc::clone(&pool));
+        for status in [200, 401] {
+            let (mut service, mut handle) = stack::<_, Body, Source>(&layer);
+            assert_ready_ok!(service.poll_ready());
+            let mut future = task::spawn(service.call(request("one")));
+            assert_pending!(future.poll());
+            let (_, reply) = handle.next_request().await.unwrap();
+            let (body, remote) = chunked();
+            remote.data(sent);
+            let response = http::Response::builder().status(status);
+            reply.send_response(response.body(body).unwrap());
+            match status {
+                200 => drop(assert_ready_ok!(future.poll())),
+                _ => assert_pending!(future.poll()),
+            }
+        }
+        assert_eq!(pool.states(), [KeyState::Valid; 2], "{sent:?}");
+    }
+}

@@ -78,7 +78,8 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     {
         let _inside = self.enter();
         // A response that was not read to its end proves no success.
-        if let Verdict::Failover(mark) = self.judge(head, body) {
+        let verdict = trust::weigh(self.judge(head, body), head.status, self.key());
+        if let Verdict::Failover(mark) = verdict {
             let is_proof = match mark.kind() {
                 MarkKind::Permanent => !body.is_unread(),
                 MarkKind::Suspect => false,
