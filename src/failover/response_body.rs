@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::info::FailoverInfo;
 use super::late_success::LateSuccess;
-use crate::inspect::Inspection;
+use crate::inspect::{Inspection, remove_from_headers};
 
 pin_project! {
     /// Response body of [`KeyFailover`](crate::KeyFailover), which the caller gets.
@@ -184,7 +184,17 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        self.project().kind.poll_frame(cx)
+        let this = self.project();
+        let mut polled = this.kind.poll_frame(cx);
+        // Trailers of a body that streams arrive too late to be inspected with it.
+        if let (Poll::Ready(Some(Ok(frame))), Some(failover)) = (&mut polled, this.failover)
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            for attempt in failover.history() {
+                remove_from_headers(trailers, attempt.key().expose_secret());
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

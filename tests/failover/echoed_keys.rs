@@ -196,6 +196,27 @@ async fn a_trailer_that_contains_the_key_is_removed() {
 }
 
 #[tokio::test]
+async fn a_trailer_of_a_streamed_body_that_contains_the_key_is_removed() {
+    for form in FORMS {
+        let (body, remote) = chunked();
+        remote.data("streamed");
+        let response = forwarded(say("forward", body)).await;
+        remote.push(Step::Trailers(HeaderMap::from_iter([
+            ("grpc-message".parse().unwrap(), form.parse().unwrap()),
+            ("grpc-status".parse().unwrap(), "7".parse().unwrap()),
+        ])));
+        remote.push(Step::End);
+        let body = response.into_body().collect().await.unwrap();
+        let trailers = body.trailers().unwrap();
+        assert_eq!(
+            (trailers.len(), trailers["grpc-status"].as_bytes()),
+            (1, &b"7"[..])
+        );
+        assert_eq!(body.to_bytes(), "streamed");
+    }
+}
+
+#[tokio::test]
 async fn the_key_of_a_refused_attempt_is_removed_too() {
     let pool = pool([SECRET, "sk-another-canary-0123"]);
     let mut last = say("inspect", body("fine"));

@@ -1,7 +1,7 @@
 //! A key that the provider echoes is removed from the forwarded response.
 //!
 //! What contains a key is removed as a whole: a header, a trailer, the reason phrase, an inspected
-//! body. Bodies that stream through are not searched.
+//! body. Data that streams through is not searched. `ResponseBody` searches its trailers.
 
 use bytes::Bytes;
 use http::{header, response};
