@@ -193,13 +193,18 @@ impl SoakKey {
         }
     }
 
-    /// Like [`Self::explains`], after all refusals were repeated and none was lost.
+    /// Like [`Self::may_be`], after all refusals were repeated and none was lost.
     fn ended_as(&self, told: &Value, asked: Instant) -> bool {
-        let expected = match self.end {
-            Some((_, End::Revoked | End::Forbidden)) => "permanent",
-            Some((_, End::Limited | End::Quota)) => "temporary",
-            None => "valid",
+        let state = &told["state"];
+        let has_ended = match self.end {
+            // A key that worked before stays suspected while only requests without another key use
+            // it: none of them can succeed with another one, which would convict it.
+            Some((_, End::Revoked | End::Forbidden)) => {
+                state == "permanent" || state == "valid" && told["suspicions"] != 0
+            }
+            Some((_, End::Limited | End::Quota)) => state == "temporary",
+            None => state == "valid",
         };
-        told["state"] == expected && self.may_be(told, asked)
+        has_ended && self.may_be(told, asked)
     }
 }
