@@ -3,7 +3,7 @@
 //! A service that calls a provider (Anthropic, OpenAI, Gemini, or any other HTTP or gRPC API) often
 //! has several API keys. When the provider refuses a request *because of its key*, for example with
 //! 429 or 401, [`KeyFailoverLayer`] marks the key in a shared [`KeyPool`] and sends the request again
-//! with the next key. The caller receives a single response.
+//! with the next key. A marked key is not used until it recovers. The caller receives a single response.
 //!
 //! ```
 //! # #[cfg(not(feature = "providers"))] fn main() {}
@@ -48,13 +48,17 @@
 //!
 //! # What a response does
 //!
-//! A [policy] knows how a provider accepts a key and what its responses mean.
+//! A [policy] knows how a provider accepts a key and what its responses mean. The built-in policies follow this
+//! table. The times are defaults.
 //!
 //! | Response | Request | Key |
 //! |---|---|---|
 //! | 429 | sent again with the next key | cools down for the time that the response names, otherwise for 60 s |
 //! | 429 about this request, such as one that is too large | sent again with the next key | unchanged |
+//! | 429 because the provider is overloaded | response is returned | unchanged |
+//! | 402, or a used-up quota with any status | sent again with the next key | cools down until the quota resets, otherwise for 1 h |
 //! | 401 | sent again with the next key | permanently marked; only suspected if a request has succeeded with it before |
+//! | an invalid key with another status (Gemini: 400) | sent again with the next key | permanently marked |
 //! | 403 that names its cause | as the cause requires | as the cause requires |
 //! | 403 without an explanation | sent again with the next key | suspected |
 //! | 403 with an incomplete body | sent again with the next key | unchanged |
@@ -64,17 +68,20 @@
 //!
 //! A mark affects all requests, so it needs evidence. A refusal that may be the fault of the request only makes
 //! the key *suspected*: it stays usable, but requests try other keys first. One success clears it. A
-//! permanently marked key is probed with a single request from time to time, and returns with the first
-//! success. See [`guides::recovery`].
+//! permanently marked key is *probed* from time to time: one of the callers' requests uses it. The key returns
+//! with the first success. See [`guides::recovery`].
 //!
 //! What a policy can tell apart depends on the provider. The [`policy`] module lists what each of them does.
 //!
-//! A request tries the keys in the order of the pool, each key at most once. If no key is left, the
-//! caller receives an error in the provider's own format. Its status is 429, with a `retry-after`
-//! header, if a key will return by itself. Otherwise, it is 502.
+//! A request tries the keys in the order of the pool, suspected keys last, and each usable key at most once. If
+//! no key is left, the caller receives an error in the provider's own format. Its status is 429, with a
+//! `retry-after` header, if a key will return by itself. Otherwise, it is 502. If the last refusal leaves its
+//! key unchanged or suspected, the caller receives that refusal instead, unless it is a 401 that made the key
+//! suspected.
 //!
-//! A request that brings its own credential ("bring your own key") is sent once and unchanged, and
-//! marks no key. If your clients authenticate with tokens of your own, an outer layer must remove
+//! A request that brings its own credential ("bring your own key", BYOK) is sent once and unchanged, and
+//! marks no key. By default, this is any request with a credential in a place where the provider accepts one;
+//! [`policy::Byok`] changes this. If your clients authenticate with tokens of your own, an outer layer must remove
 //! them.
 //!
 //! Bodies stream in both directions. The layer records the request body as it passes, as long as
