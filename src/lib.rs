@@ -3,7 +3,8 @@
 //! A service that calls a provider (Anthropic, OpenAI, Gemini, or any other HTTP or gRPC API) often
 //! has several API keys. When the provider refuses a request *because of its key*, for example with
 //! 429 or 401, [`KeyFailoverLayer`] marks the key in a shared [`KeyPool`] and sends the request again
-//! with the next key. A marked key is not used until it recovers. The caller receives a single response.
+//! with the next key. Requests use other keys until a marked key returns to service. The caller receives a single
+//! response.
 //!
 //! ```
 //! # #[cfg(not(feature = "providers"))] fn main() {}
