@@ -50,14 +50,14 @@
 //! # What a response does
 //!
 //! A [policy] knows how a provider accepts a key and what its responses mean. The built-in policies follow this
-//! table. The times are defaults.
+//! table, with exceptions for some providers. The times are defaults.
 //!
 //! | Response | Request | Key |
 //! |---|---|---|
 //! | 429 | sent again with the next key | cools down for the time that the response names, otherwise for 60 s |
 //! | 429 about this request, such as one that is too large | sent again with the next key | unchanged |
 //! | 429 because the provider is overloaded | response is returned | unchanged |
-//! | 402, or a used-up quota with any status | sent again with the next key | cools down until the quota resets, otherwise for 1 h |
+//! | a used-up quota, such as a 402 of a provider that documents it for this | sent again with the next key | cools down until the quota resets, otherwise for 1 h |
 //! | 401 | sent again with the next key | permanently marked; only suspected if a request has succeeded with it before |
 //! | an invalid key with another status (Gemini: 400) | sent again with the next key | permanently marked |
 //! | 403 that names its cause | as the cause requires | as the cause requires |
