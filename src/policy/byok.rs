@@ -7,11 +7,11 @@ pub enum Byok {
     /// Requests with any credential in a place where the provider accepts one.
     #[default]
     Detect,
-    /// None. Whatever a client sends is replaced by a key of the pool.
+    /// No request. A key of the pool replaces any credential that a client sends.
     Never,
-    /// Requests with a credential that starts with one of these. Some clients cannot send a request
-    /// without a credential, and send a placeholder such as `Bearer dummy`. The prefixes of real
-    /// keys distinguish them.
+    /// Requests with a credential that starts with one of these prefixes. Some clients cannot send a request
+    /// without a credential, and send a placeholder such as `Bearer dummy`. With the prefixes of
+    /// real keys, such a request gets a key of the pool.
     Prefixes(Vec<String>),
 }
 

@@ -24,7 +24,7 @@ use http::HeaderMap;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum BodyEvidence<'a> {
-    /// The body to its end.
+    /// The whole body.
     #[non_exhaustive]
     Complete {
         /// The content.
@@ -32,8 +32,8 @@ pub enum BodyEvidence<'a> {
         /// The trailers, if the body ended with some.
         trailers: Option<&'a HeaderMap>,
     },
-    /// The start of a body. It stalled, broke off or is too long, or the
-    /// [`ReadLimit`](super::ReadLimit) asked for no more.
+    /// The start of a body. The rest stalled, broke off or exceeds the
+    /// [`ReadLimit`](super::ReadLimit), or the limit asked for no more.
     #[non_exhaustive]
     Partial {
         /// The start of the content, which may be empty.

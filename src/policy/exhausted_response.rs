@@ -46,7 +46,7 @@ impl Exhaustion {
     }
 }
 
-/// Builds the response when no key is left, for
+/// Builds the response for a request that has no key left, for
 /// [`ProviderPolicy::exhausted_response`](super::ProviderPolicy::exhausted_response).
 ///
 /// The status is 429 if a key will return, and 502 otherwise. `retry-after` and `retry-after-ms` are

@@ -6,22 +6,27 @@
 //!
 //! # The trust table
 //!
-//! A mark affects the requests of all clients, so it needs evidence. Built-in policies follow these rules:
+//! A mark affects the requests of all clients, so it needs evidence. The layer and the built-in policies follow
+//! these rules:
 //!
 //! | Response | Request | Key |
 //! |---|---|---|
-//! | 429 | sent again with the next key | cools down for the time that the response names |
+//! | 429 | sent again with the next key | cools down for the time that the response names, otherwise for the pool's default cooldown |
 //! | 429 about this request (too large for the limit, paid extra required) | sent again with the next key | unchanged |
 //! | 401, and no request has succeeded with the key since it was added or returned | sent again with the next key | permanently marked |
 //! | 401, and a request has succeeded with the key | sent again with the next key | [suspected](crate::guides::recovery#suspicion) |
 //! | 403 that explains itself (dead key, quota, model access, country, ...) | as the explanation requires | as the explanation requires |
 //! | 403 without an explanation, or with an empty body | sent again with the next key | suspected |
 //! | 403 or 429 with evidence that an edge sent it: HTML, `error code: NNNN`, or RFC 9457 with an edge's fields | response is returned | unchanged |
-//! | 403 with an incomplete or unreadable body, or whose caller disconnected | sent again with the next key | unchanged |
+//! | 403 with an incomplete or unreadable body | sent again with the next key | unchanged |
+//! | 403 whose caller disconnects before the body arrives | ends | unchanged |
 //! | any other | response is returned | unchanged |
 //!
 //! An *edge* is a CDN, a firewall or a load balancer in front of the provider. It refuses requests without
 //! checking their keys.
+//!
+//! A policy does not know whether a request has succeeded with a key. It returns [`Mark::permanent`] for a 401. The
+//! layer changes this mark to a suspicion if a request has succeeded with the key.
 //!
 //! # Built-in policies
 //!
@@ -52,7 +57,9 @@
 //! *Bearer* means `authorization: Bearer <key>`. *Quota* means that credit, a plan or a budget is used up: the key
 //! cools down until the reset that the response names, otherwise for
 //! [`quota_cooldown`](Provider::quota_cooldown). *Kept* means that the key is unchanged and the request is sent
-//! again. *Permanent* means a permanent mark.
+//! again. *Forwarded* means that the caller receives the response. *Permanent* means a permanent mark. *Message*
+//! means a time in the error's message. *Pushback* is the metadata `grpc-retry-pushback-ms`, and `RetryInfo` is a
+//! detail of Google's errors.
 //!
 //! # Waits
 //!
@@ -60,9 +67,10 @@
 //!
 //! 1. `retry-after-ms`
 //! 2. `retry-after`, in seconds or as an HTTP date
-//! 3. `x-amz-retry-after`
+//! 3. `x-amz-retry-after`, in milliseconds
 //! 4. the last column of the table
-//! 5. the reset header of a bucket of which nothing remains (not for a quota, which has no bucket)
+//! 5. the reset header of a limit of which nothing remains, such as `x-ratelimit-reset-requests`; not for a quota,
+//!    because these headers do not concern credit
 //!
 //! Zero, negative and unreadable values are ignored. Dates are compared with the `date` header of the response, or
 //! with the local clock if there is none.
@@ -166,13 +174,14 @@ use crate::pool::{Exhausted, Key};
 pub trait ProviderPolicy: Send + Sync + 'static {
     /// Whether the request brings its own credential ("bring your own key").
     ///
-    /// Such a request makes exactly one attempt. Nothing is injected, recorded or marked, and the
-    /// response is forwarded unchanged.
+    /// Such a request makes exactly one attempt. The layer adds no key, records nothing, marks nothing,
+    /// and forwards the response unchanged.
     fn is_byok(&self, request: &request::Parts) -> bool;
 
     /// Removes every credential that the provider accepts from the request, and adds `key`.
     ///
-    /// Called once for each attempt. The head never contains the key of an earlier attempt.
+    /// The layer calls this once for each attempt. The head never contains the key of an earlier
+    /// attempt.
     fn inject_key(&self, request: &mut request::Parts, key: &Key);
 
     /// Judges a response by its head.
@@ -196,14 +205,17 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// the key.
     fn success(&self, response: &response::Parts) -> Success;
 
-    /// Whether the body proves that the key works. Called with the first event or the trailers, if
-    /// [`success`](Self::success) is [`Success::FirstEvent`] or [`Success::Trailers`].
+    /// Whether the body proves that the key works.
+    ///
+    /// The layer calls this with the first event or the trailers, if [`success`](Self::success) returns
+    /// [`Success::FirstEvent`] or [`Success::Trailers`].
     fn success_in_body(&self, response: &response::Parts, body: &BodyEvidence<'_>) -> bool;
 
-    /// The response when no key is left, in the provider's shape.
+    /// The response if no key is left, in the provider's own error format.
     ///
     /// It must not contain an upstream's error body or the rate-limit headers of one key, and its
-    /// status should not be 401, because clients then renew their own credential.
+    /// status should not be 401, because clients react to a 401 by renewing their own credential.
+    /// [`exhausted_response()`] builds one.
     fn exhausted_response(&self, exhausted: &Exhausted) -> Response<Bytes>;
 
     /// Adds a rule on top of this policy. The rule gets the head, the body if it was read, and the

@@ -19,9 +19,9 @@ use crate::sse;
 
 /// A built-in policy.
 ///
-/// There is a constructor for each provider, [`bearer`](Self::bearer) and [`header`](Self::header)
-/// for any other, and [`named`](Self::named) for a name from a configuration file. All of them
-/// have the same settings.
+/// There is a constructor for each provider. [`bearer`](Self::bearer) and [`header`](Self::header)
+/// are for any other provider, and [`named`](Self::named) takes a name from a configuration file.
+/// All policies have the same settings.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,9 +85,8 @@ impl Provider {
 
     /// OpenAI: `authorization: Bearer <key>`.
     ///
-    /// An exhausted quota is a 429 with a `type` and `code` of its own. A 401 can concern a
-    /// restricted key without the required scope, or a network that is not allowed: such a key is
-    /// kept.
+    /// An exhausted quota is a 429 with a `type` and `code` of its own. A 401 for a missing scope or
+    /// for a network that is not allowed leaves the key unchanged.
     ///
     /// The caller's `openai-organization` and `openai-project` are removed together with its
     /// credential, because they belong to its account.
@@ -110,8 +109,8 @@ impl Provider {
 
     /// Azure OpenAI: `api-key: <key>`.
     ///
-    /// A key belongs to one endpoint. A key of another resource gets the same response as a wrong
-    /// one. A 401 for a missing role and a 403 from a network rule keep the key.
+    /// A key belongs to one resource. A key of another resource gets the same response as a wrong
+    /// key. A 401 for a missing role and a 403 from a network rule leave the key unchanged.
     ///
     /// ```
     /// use http::Response;
@@ -196,8 +195,8 @@ impl Provider {
 
     /// Mistral: `authorization: Bearer <key>`.
     ///
-    /// A revoked key and an exhausted plan get the same 401, byte for byte. If that happens, make
-    /// it a cooldown with [`on_unauthorized`](Self::on_unauthorized).
+    /// A revoked key and an exhausted plan get the same 401. If the plans of your keys can run out,
+    /// use [`on_unauthorized`](Self::on_unauthorized) to start a cooldown instead of a permanent mark.
     ///
     /// ```
     /// use http::Response;
@@ -217,7 +216,8 @@ impl Provider {
 
     /// Groq: `authorization: Bearer <key>`.
     ///
-    /// A 413 with the code of a rate limit can never succeed, and is forwarded.
+    /// A 413 with the code of a rate limit is forwarded, because the request exceeds the limit by
+    /// itself.
     ///
     /// ```
     /// use http::Response;
@@ -257,8 +257,8 @@ impl Provider {
 
     /// OpenRouter: `authorization: Bearer <key>`.
     ///
-    /// The error's `metadata` decides. A 429 of the provider behind OpenRouter and a 403 of its
-    /// moderation do not concern the key. A 402 and a 403 that name a budget do.
+    /// The error's `metadata` decides. A 429 of the provider that OpenRouter forwards to and a 403 of
+    /// its moderation do not concern the key. A 402 and a 403 that name a budget concern it.
     ///
     /// ```
     /// use http::Response;
@@ -360,8 +360,9 @@ impl Provider {
 
     /// GitHub Copilot, whose clients always bring their own token.
     ///
-    /// Every request counts as BYOK, whatever [`byok`](Self::byok) is set to, and the layer needs
-    /// no pool (see [`KeyFailoverLayer::disabled`](crate::KeyFailoverLayer::disabled)).
+    /// Every request counts as one with its own credential, even with another
+    /// [`byok`](Self::byok). The layer needs no pool: see
+    /// [`KeyFailoverLayer::disabled`](crate::KeyFailoverLayer::disabled).
     ///
     /// ```
     /// use http::Request;
@@ -376,8 +377,8 @@ impl Provider {
 
     /// Any provider that accepts `authorization: Bearer <key>`.
     ///
-    /// Statuses and timing headers count. Of all bodies, only that of a 403 is read, which may come
-    /// from an edge in front of the provider.
+    /// The status and the [waits](crate::policy#waits) in the headers decide. The policy reads no body except
+    /// that of a 403, which shows whether an [edge](crate::policy#the-trust-table) sent it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -396,8 +397,8 @@ impl Provider {
 
     /// Any provider that accepts the key alone in the header `name`.
     ///
-    /// Statuses and timing headers count. Of all bodies, only that of a 403 is read, which may come
-    /// from an edge in front of the provider.
+    /// The status and the [waits](crate::policy#waits) in the headers decide. The policy reads no body except
+    /// that of a 403, which shows whether an [edge](crate::policy#the-trust-table) sent it.
     ///
     /// ```
     /// use http::{HeaderName, Request};
@@ -432,8 +433,9 @@ impl Provider {
         Some(Self::new(dialect))
     }
 
-    /// The names that [`named`](Self::named) accepts, in alphabetical order: each provider's, and
-    /// `bearer` for any other.
+    /// The names that [`named`](Self::named) accepts, in alphabetical order: the name of each
+    /// provider, and `bearer`. [`header`](Self::header) is not among them, because it takes an
+    /// argument.
     ///
     /// ```
     /// use tower_key_failover::policy::Provider;
@@ -450,8 +452,11 @@ impl Provider {
         self.dialect.name
     }
 
-    /// Sets what a 401 means, unless the response says that the key works. Default: the key is
-    /// marked permanently.
+    /// Sets what a 401 means if it says that the key is dead, or gives no reason. Default: the key is
+    /// permanently marked.
+    ///
+    /// If a request has succeeded with the key since it was added or returned, the layer changes the
+    /// permanent mark to a [suspicion](crate::guides::recovery#suspicion).
     ///
     /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
@@ -460,9 +465,9 @@ impl Provider {
         self
     }
 
-    /// Sets what a 403 means, unless the response says that the key works. Default: the key is
-    /// marked permanently if the response says that it is dead, kept if the body is incomplete or
-    /// unreadable, and suspected otherwise.
+    /// Sets what a 403 means if it says that the key is dead, gives no reason, or has an incomplete or
+    /// unreadable body. Default: a dead key is permanently marked, a 403 without a reason makes the
+    /// key suspected, and an incomplete or unreadable body leaves it unchanged.
     ///
     /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
@@ -471,7 +476,7 @@ impl Provider {
         self
     }
 
-    /// Sets how long a key cools down whose credit, plan or budget is used up, if the response
+    /// Sets how long a key cools down after its credit, plan or budget is used up, if the response
     /// names no reset. Default: one hour.
     #[must_use]
     pub fn quota_cooldown(mut self, cooldown: Duration) -> Self {

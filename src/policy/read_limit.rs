@@ -3,7 +3,8 @@ use std::time::Duration;
 /// How much of a body the layer reads before it asks
 /// [`classify_body`](super::ProviderPolicy::classify_body), and how long the caller waits for it.
 ///
-/// Whatever the limit, the layer reads and shows at most 64 KiB.
+/// The layer never reads or decodes more than 64 KiB. If the size or the time runs out, the policy
+/// gets what has arrived as [`BodyEvidence::Partial`](super::BodyEvidence::Partial).
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +34,7 @@ pub(crate) enum ReadUntil {
 impl ReadLimit {
     const MAX_BYTES: usize = 64 * 1024;
 
-    /// A refusal: up to 64 KiB within one second.
+    /// The whole body of a refusal, up to 64 KiB within one second.
     pub const fn refusal() -> Self {
         Self::new(ReadUntil::End, Self::MAX_BYTES, Duration::from_secs(1))
     }

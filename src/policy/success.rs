@@ -2,18 +2,20 @@ use http::StatusCode;
 
 /// Where a forwarded response proves that its key works.
 ///
-/// A success clears the suspicion of a key and ends its probe. See
-/// [`ProviderPolicy::success`](super::ProviderPolicy::success).
+/// A success clears the suspicions of a key. If the attempt is a probe, the key returns to service.
+/// See [`ProviderPolicy::success`](super::ProviderPolicy::success).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Success {
-    /// The head is proof enough.
+    /// The head proves that the key works.
     Yes,
     /// The response proves nothing.
     No,
-    /// The first event of the stream decides.
+    /// The first event of the stream decides. The layer calls
+    /// [`success_in_body`](super::ProviderPolicy::success_in_body) with it.
     FirstEvent,
-    /// The trailers decide.
+    /// The trailers decide. The layer calls
+    /// [`success_in_body`](super::ProviderPolicy::success_in_body) with them.
     Trailers,
 }
 

@@ -9,12 +9,13 @@ use crate::pool::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The response is forwarded as it is, and the key is unchanged.
+    /// The caller receives this response, and the key is not marked.
     Forward,
     /// The head is not enough. The layer reads the body up to this limit, and then calls
     /// [`classify_body`](super::ProviderPolicy::classify_body) once, even if nothing arrived.
     Read(ReadLimit),
-    /// The key was refused. The layer marks it, and sends the request again with the next key.
+    /// The key was refused. The layer applies the mark, and sends the request again with the next
+    /// key. If no other key can follow, the [`Mark`] decides which response the caller receives.
     Failover(Mark),
 }
 
@@ -50,38 +51,49 @@ pub struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MarkKind {
-    /// Of [`Mark::keep`].
+    /// The key is unchanged. See [`Mark::keep`].
     Keep,
-    /// Of [`Mark::suspect`].
+    /// The key is suspected. See [`Mark::suspect`].
     Suspect,
-    /// Of [`Mark::temporary`], with the wait.
+    /// The key cools down for this time. See [`Mark::temporary`].
     Temporary(Option<Duration>),
-    /// Of [`Mark::permanent`].
+    /// The key is permanently marked. See [`Mark::permanent`].
     Permanent,
 }
 
 impl Mark {
-    /// Leaves the key unmarked: it is refused for this request, not dead. If no other key can
-    /// follow, the response is forwarded.
+    /// Leaves the key unchanged. It works, but not for this request. If no other key can follow, the
+    /// caller receives this response.
     pub const fn keep() -> Self {
         Self::new(MarkKind::Keep)
     }
 
-    /// Suspects the key: it may be dead, but the refusal may also be the fault of the request. The
-    /// key stays usable, after the keys that are not suspected. If no other key can follow, the
-    /// response is forwarded.
+    /// Suspects the key. It may be dead, or the request may be the cause of the refusal. The key
+    /// stays usable, but requests try keys with fewer suspicions first. See
+    /// [`guides::recovery`](crate::guides::recovery#suspicion).
+    ///
+    /// If no other key can follow, the caller receives this response. A 401 is an exception: the
+    /// caller receives the response of an exhausted pool, because clients react to a 401 by renewing
+    /// their own credential.
     pub const fn suspect() -> Self {
         Self::new(MarkKind::Suspect)
     }
 
     /// Cools the key down for the given time. `None` and zero mean the pool's default cooldown.
     ///
-    /// A policy reports the wait as the provider states it. The pool clamps it.
+    /// Pass the wait as the provider states it. The pool limits it to
+    /// [`max_cooldown`](crate::KeyPoolBuilder::max_cooldown). If no other key can follow, the caller
+    /// receives the response of an exhausted pool.
     pub const fn temporary(wait: Option<Duration>) -> Self {
         Self::new(MarkKind::Temporary(wait))
     }
 
-    /// Marks the key permanently.
+    /// Marks the key permanently. It serves no request until a probe succeeds or an operator
+    /// reinstates it. If no other key can follow, the caller receives the response of an exhausted
+    /// pool.
+    ///
+    /// If the status is 401 and a request has succeeded with the key since it was added or returned,
+    /// the layer applies [`Mark::suspect`] instead.
     pub const fn permanent() -> Self {
         Self::new(MarkKind::Permanent)
     }

@@ -40,24 +40,24 @@ const PLACES: Places = Places {
 /// Any gRPC service: metadata `authorization: Bearer <key>`, or another
 /// [`header`](Self::header).
 ///
-/// The status counts, whether it is in a head without messages or in trailers that are already
-/// there when the head arrives. The policy does not wait for trailers, because a client may need
-/// the head before it sends more; see [`wait_for_first_frame`](Self::wait_for_first_frame).
+/// The gRPC status decides. The policy finds it in a head without messages, and in trailers that
+/// arrive together with the head. By default, it does not wait for trailers, because a client may
+/// need the head before it sends more. See [`wait_for_first_frame`](Self::wait_for_first_frame).
 ///
 /// | Status | The key |
 /// |---|---|
-/// | 16 `UNAUTHENTICATED` | is marked permanently |
-/// | 7 `PERMISSION_DENIED` | is kept, or marked permanently if the details say that the key or its consumer is dead |
-/// | 3 `INVALID_ARGUMENT` | is marked permanently if the details say `API_KEY_INVALID` or `API_KEY_EXPIRED`, otherwise the response is forwarded |
-/// | 8 `RESOURCE_EXHAUSTED` | cools down for the time in `grpc-retry-pushback-ms` or `RetryInfo`; a pushback that forbids a retry is forwarded |
+/// | 16 `UNAUTHENTICATED` | is permanently marked; only [suspected](crate::guides::recovery#suspicion) if a request has succeeded with it since it was added or returned |
+/// | 7 `PERMISSION_DENIED` | is unchanged, or permanently marked if the details say that the key or its project is dead; the request is sent again |
+/// | 3 `INVALID_ARGUMENT` | is permanently marked if the details say `API_KEY_INVALID` or `API_KEY_EXPIRED`, otherwise the response is forwarded |
+/// | 8 `RESOURCE_EXHAUSTED` | cools down for the time in `grpc-retry-pushback-ms` or `RetryInfo`; if `grpc-retry-pushback-ms` forbids a retry, the response is forwarded |
 /// | any other | is unchanged: the response is forwarded |
 ///
-/// The HTTP status of a response without a gRPC status counts as with any other provider.
+/// If a response has no gRPC status, its HTTP status decides, as with any other provider.
 /// [`on_unauthorized`](Self::on_unauthorized) applies to 16 and 401,
 /// [`on_forbidden`](Self::on_forbidden) to 7 and 403.
 ///
-/// When no key is left, the caller gets 8 with the wait, or 13 `INTERNAL` if no key will return.
-/// It never gets 16, because clients then renew their own credential.
+/// If no key is left, the caller receives 8 with the wait, or 13 `INTERNAL` if no key will return by
+/// itself. It does not receive 16, because clients react to it by renewing their own credential.
 ///
 /// ```
 /// use http::Response;
@@ -120,15 +120,18 @@ impl Grpc {
     ///
     /// Some servers send the head of a call and then refuse it in the trailers. Use this only for
     /// services that are known to be unary, or to respond without further messages from the
-    /// caller. The client of a bidirectional stream waits for the head before it sends more, and
-    /// the head would wait for the client.
+    /// caller. The client of a bidirectional stream waits for the head before it sends more, so
+    /// both sides would wait for each other.
     #[must_use]
     pub fn wait_for_first_frame(mut self, time: Duration) -> Self {
         self.first_frame = time;
         self
     }
 
-    /// Sets what 16 `UNAUTHENTICATED` and 401 mean. Default: the key is marked permanently.
+    /// Sets what 16 `UNAUTHENTICATED` and 401 mean. Default: the key is permanently marked.
+    ///
+    /// If a request has succeeded with the key since it was added or returned, the layer changes the
+    /// permanent mark to a [suspicion](crate::guides::recovery#suspicion).
     ///
     /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
@@ -138,7 +141,7 @@ impl Grpc {
     }
 
     /// Sets what 7 `PERMISSION_DENIED` and 403 mean, unless the response explains itself. Default:
-    /// a 7 keeps the key, and a 403 makes it suspect.
+    /// a 7 leaves the key unchanged, and a 403 makes it suspected.
     ///
     /// [`Verdict::Read`] counts as [`Verdict::Forward`].
     #[must_use]
@@ -147,7 +150,7 @@ impl Grpc {
         self
     }
 
-    /// Sets how long a key cools down whose quota is used up, if the response names no reset.
+    /// Sets how long a key cools down after its quota is used up, if the response names no reset.
     /// Default: one hour.
     #[must_use]
     pub fn quota_cooldown(mut self, cooldown: Duration) -> Self {

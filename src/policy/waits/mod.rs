@@ -26,11 +26,16 @@ use super::error_response::ErrorResponse;
 
 /// The wait that the headers of a response ask for, for policies of other providers.
 ///
-/// The first usable one counts: `retry-after-ms`; `retry-after`, in seconds or as an HTTP date;
-/// `x-amz-retry-after`; the latest reset of a bucket whose remaining is 0, in
-/// `x-ratelimit-reset-*` or `anthropic-ratelimit-*-reset`. Values that are zero, negative or
-/// unreadable are ignored. Moments are compared with the response's own `date`, so that clock skew
-/// does not matter.
+/// The first usable one counts:
+///
+/// 1. `retry-after-ms`
+/// 2. `retry-after`, in seconds or as an HTTP date
+/// 3. `x-amz-retry-after`, in milliseconds
+/// 4. the latest reset of a limit of which nothing remains, in `x-ratelimit-reset-*` or
+///    `anthropic-ratelimit-*-reset`
+///
+/// Values that are zero, negative or unreadable are ignored. Dates are compared with the `date`
+/// header of the response, or with the local clock if there is none.
 ///
 /// ```
 /// use std::time::Duration;
