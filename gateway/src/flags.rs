@@ -18,9 +18,9 @@ Environment:
                         their own. It is never forwarded. If unset, --listen must be on loopback, `Host`
                         must be a local name, and requests from web pages of other origins get a 403
                         unless they bring a key; --open removes these limits
-  GATEWAY_ADMIN_TOKEN   The bearer token that disables and reinstates keys through --admin. If unset,
-                        nobody can
-  SSL_CERT_FILE         Certificates that are trusted instead of the system's
+  GATEWAY_ADMIN_TOKEN   The bearer token that clients of the admin listener need to disable and reinstate
+                        keys. If unset, nobody can do so
+  SSL_CERT_FILE         A file of certificates to trust instead of those of the system
 
 SDKs always send a key, and by default such a request is forwarded with the client's own key. To make
 clients use the gateway's keys, set a client token and use it as the SDK's key, or use `--byok never`.
@@ -29,8 +29,8 @@ Keys file:
   Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order. Keys
   below a line `[group]` share a rate limit: if one of them is rate-limited, the others are not tried
   either. `[]` ends a group. `#` starts a comment. The file is reloaded when it changes, and on
-  SIGHUP. Keys that stay keep their state. Keys and labels must be
-  unique. A file with an error changes nothing.
+  SIGHUP. Keys that stay keep their state. Keys and labels must be unique. On a reload, a file
+  with an error changes nothing.
 
 Admin endpoints:
   GET  /                       A status page
@@ -48,8 +48,9 @@ Times are written as 500ms, 30s, 10m, 2h or 1d.";
 #[derive(Debug, Parser)]
 #[command(name = "key-failover-gateway", version, after_help = NOTES)]
 pub struct Flags {
-    /// The provider: its name, such as anthropic, openai or copilot; grpc for a gRPC service; bearer or
-    /// header:NAME for any other API
+    /// The provider: anthropic, azure_openai, bedrock, cohere, copilot, deepseek, gemini, groq, mistral,
+    /// openai, openrouter, perplexity, together, vertex or xai. For any other API: bearer, or header:NAME
+    /// to send the key in that header. For a gRPC service: grpc [builds with the feature grpc]
     #[arg(long, value_parser = Policy::named)]
     pub provider: Policy,
 
@@ -80,8 +81,8 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub state_file: Option<PathBuf>,
 
-    /// Which requests bring a key of their own, and are forwarded with it: detect (any key), never, or
-    /// prefix:P (a key that starts with P)
+    /// Which requests bring a key of their own, and are forwarded with it: detect (those with any key),
+    /// never (none), or prefix:P (those with a key that starts with P)
     #[arg(long, default_value = "detect", value_parser = byok)]
     pub byok: Byok,
 
@@ -90,7 +91,8 @@ pub struct Flags {
     #[arg(long)]
     pub expose_failover: bool,
 
-    /// How to log to stderr: what happens to keys, reloads and outages. No log contains a key
+    /// The format of the log on stderr. It shows what happens to keys, reloads and outages. It contains
+    /// no key
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub log: Format,
 
@@ -112,12 +114,12 @@ pub struct Limits {
     #[arg(long, value_name = "N")]
     pub max_replay_bytes: Option<usize>,
 
-    /// Memory that all requests together use to be sent again, in bytes [default: 1 GiB]
+    /// Largest total size of the request bodies that are kept to be sent again, in bytes [default: 1 GiB]
     #[arg(long, value_name = "N")]
     pub replay_budget: Option<usize>,
 
-    /// Maximum number of connections of clients. A new connection replaces the one that has been without
-    /// a request for the longest time
+    /// Maximum number of connections of clients. If it is reached, a new connection replaces the one that
+    /// has been without a request for the longest time, or waits if all have a request in flight
     #[arg(long, value_name = "N", default_value = "4096")]
     pub max_connections: NonZeroUsize,
 
@@ -126,7 +128,7 @@ pub struct Limits {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub idle_timeout: Duration,
 
-    /// How long each attempt may take until the head of its response arrives, including the upload; 0
+    /// How long each attempt may take, including the upload, until the head of its response arrives; 0
     /// does not limit it
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     pub upstream_timeout: Duration,
@@ -144,7 +146,7 @@ pub struct Limits {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recovery")]
 pub struct Cooldowns {
-    /// Cooldown of a key if the provider names no wait
+    /// How long a key cools down after a refusal, such as a 429, if the provider names no wait
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
     pub default_cooldown: Duration,
 
@@ -152,13 +154,14 @@ pub struct Cooldowns {
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration::parse)]
     pub max_cooldown: Duration,
 
-    /// Double --default-cooldown with each refusal in a row, up to this time; 0 does not double it
+    /// Double --default-cooldown with each refusal, up to this time. A success resets it; 0 does not
+    /// double it
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
     pub growing_cooldown: Duration,
 
-    /// Probe a permanently marked key with one request after this time, then after twice the time, and so
-    /// on, up to 1h. If given, keys that cool down for longer are probed as well. 0 does not probe
-    /// [default: 60s]
+    /// Probe a permanently marked key (one that does not return after a cooldown) with one request after
+    /// this time. After each refused probe, double the time, up to 1h. If you set this flag, keys that
+    /// cool down for longer are probed as well. 0 does not probe [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub revalidate_after: Option<Duration>,
 
