@@ -34,11 +34,13 @@ use crate::policy::ProviderPolicy;
 ///
 /// # Cancel safety
 ///
-/// The future can be dropped at any point. It writes the mark of every response that was judged, and
-/// no other mark. It holds no permit of the inner service afterwards. A request that waits for a key
-/// leaves the wait queue, and one that probes a key gives the probe back. If only the head of a
-/// refusal was read, a key that it would mark permanently cools down instead, because the body might
-/// have said to keep the key.
+/// The future can be dropped at any point. It then holds no permit of the inner service. A request
+/// that waits for a key leaves the wait queue. If a request is dropped while it probes a key, the next
+/// request can probe the key.
+///
+/// Marks that were made stay. If the future is dropped while it reads the body of a response, the
+/// response is judged by the part that was read. If that is only the head, the key is not marked
+/// permanently, because the body might say to keep the key. Such a response makes no key suspected.
 pub struct KeyFailover<S, P> {
     inner: S,
     config: Arc<Config<P>>,
@@ -98,7 +100,7 @@ where
             exchange.record_for_later(&mut self.inner, &head, body, replayable);
             return ResponseFuture::waiting(waiter, exchange);
         }
-        // The service is ready for a call that is not made. The permits that it holds are released.
+        // `poll_ready` was called, but no `call` follows. Replacing the service releases its permits.
         self.inner = self.inner.clone();
         ResponseFuture::exhausted(exchange)
     }

@@ -70,8 +70,8 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
 
     /// Marks the key by what was read of a response whose caller is gone.
     ///
-    /// The rest of the body might have said to keep the key, so it only cools down. A permanent mark
-    /// needs some of the body.
+    /// The rest of the body might say to keep the key. Therefore, the key is marked permanently only if
+    /// a part of the body was read, and never becomes suspected.
     pub(crate) fn abandon<R>(&mut self, head: &response::Parts, body: &Inspection<R>)
     where
         R: Body<Data = Bytes>,
