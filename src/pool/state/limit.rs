@@ -36,12 +36,12 @@ impl LimitConfig {
         })
     }
 
-    /// When a key is probed next that refused so many probes. 0 means never.
+    /// When a key is probed next, after `refused` refusals for the same reason. 0 means never.
     fn next_probe(&self, refused: u32, now: &mut LazyNow) -> u64 {
         self.after(self.probes.interval(refused), now)
     }
 
-    /// When a pool without a usable key is probed next. 0 means never.
+    /// When a pool without a usable key is probed next, after `refused` refusals. 0 means never.
     pub(in crate::pool) fn next_pool_probe(&self, refused: u32, now: &mut LazyNow) -> u64 {
         self.after(self.probes.pool_interval(refused), now)
     }
@@ -142,7 +142,7 @@ impl Limit {
         &self.state
     }
 
-    /// Whether it is valid, not suspected, and not marked in its present generation.
+    /// Whether it is valid, not suspected, and not marked in its current generation.
     #[inline]
     pub(in crate::pool) fn is_open(&self) -> bool {
         self.state.load().deadline() == Deadline::None
@@ -284,7 +284,7 @@ impl Limit {
         if is_valid(self.state.load(), config.clock, now) {
             repeated
         } else {
-            // The present cooldown is counted already.
+            // The current cooldown is counted already.
             repeated.saturating_sub(1)
         }
     }
@@ -399,7 +399,7 @@ impl Limit {
         }
     }
 
-    /// Marks the limit permanently if the suspicion still stands.
+    /// Marks the limit permanently if the suspicion still applies.
     pub(in crate::pool) fn convict(
         &self,
         config: &LimitConfig,
@@ -509,7 +509,8 @@ impl Limit {
         plan.taken && !config.is_due(plan, now)
     }
 
-    /// How many probes it has refused since its mark, or left without a result.
+    /// How often the interval of its probes has doubled since its mark, plus one while a probe is in
+    /// progress or has expired.
     pub(in crate::pool) fn failed_probes(&self) -> u32 {
         let plan = self.probes.plan(self.state.load());
         plan.doublings + u32::from(plan.taken)

@@ -1,5 +1,6 @@
-//! How long to wait between probes: at first a minute, then twice as long after each refusal, up to
-//! an hour. Each interval varies by half, so that probes stay out of step with periodic requests.
+//! How long to wait between probes: a minute by default, and twice as long after each refusal for the
+//! same reason, up to an hour. Each interval varies by up to half, so that probes do not coincide with
+//! periodic requests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,14 +35,14 @@ impl ProbeRules {
         }
     }
 
-    /// The interval before the next probe of a key that refused so many probes.
+    /// The interval before the next probe of a key, after `refused` refusals for the same reason.
     pub(super) fn interval(&self, refused: u32) -> Option<Duration> {
         let after = self.after?;
         let interval = doubled(after, refused).min(after.max(Self::MAX));
         Some(self.vary(interval))
     }
 
-    /// The interval before the next probe of a pool without a usable key.
+    /// The interval before the next probe of a pool without a usable key, after `refused` refusals.
     pub(super) fn pool_interval(&self, refused: u32) -> Option<Duration> {
         let first = self.after?.min(Self::POOL_MIN);
         Some(self.vary(doubled(first, refused).min(Self::POOL_MAX)))

@@ -2,7 +2,7 @@
 //!
 //! An atomic value next to the limit's state:
 //! `due (40 bits) | generation (16) | doublings (7) | taken (1)`. It belongs to one generation of the
-//! state and is void in any other, so nothing has to be taken back. While a probe is taken, `due` is
+//! state and has no effect in any other, so nothing has to clear it. While a probe is taken, `due` is
 //! the time at which another request may take it over.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub(in crate::pool) struct Plan {
     /// When the next probe is due, in milliseconds since the pool's epoch. 0 means never.
     pub(in crate::pool) due: u64,
     generation: u16,
-    /// How many probes were refused in this generation.
+    /// How often the interval has doubled in this generation.
     pub(in crate::pool) doublings: u32,
     /// Whether a request is probing now.
     pub(in crate::pool) taken: bool,
@@ -92,7 +92,7 @@ impl ProbeSchedule {
             .then_some(ProbeToken(taken.pack()))
     }
 
-    /// Ends the probe that `token` stands for, unless it has expired and was taken over, or the limit
+    /// Ends the probe that `token` identifies, unless it has expired and was taken over, or the limit
     /// was marked in the meantime.
     pub(in crate::pool) fn finish(&self, token: ProbeToken, change: impl FnOnce(&mut Plan)) {
         let mut plan = Plan::unpack(token.0);
@@ -102,7 +102,7 @@ impl ProbeSchedule {
     }
 
     /// Changes the plan of the generation of `state`, unless a newer generation has begun. A probe in
-    /// progress loses its right to finish.
+    /// progress can no longer finish.
     pub(in crate::pool) fn update(&self, state: StateValue, change: impl Fn(&mut Plan)) {
         loop {
             let value = self.0.load(Ordering::Relaxed);
