@@ -1,5 +1,8 @@
-//! A request with a credential of its own ("bring your own key") passes untouched: it makes one
-//! attempt, nothing is injected, recorded or marked, and its response is forwarded unchanged.
+//! Requests that pass untouched: those with a credential of their own ("bring your own key"), and all
+//! requests to a layer without a pool.
+//!
+//! The layer sends such a request once and forwards its response unchanged. It injects, records and
+//! marks nothing.
 
 use bytes::Bytes;
 use http::{Request, Response, request};

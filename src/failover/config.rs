@@ -18,7 +18,7 @@ pub(super) struct Config<P> {
     pub(super) max_attempts: Option<NonZeroUsize>,
     pub(super) max_replay_bytes: usize,
     pub(super) replay_budget: ReplayBudget,
-    /// How much of a stream that may fail late is read before it is forwarded.
+    /// How much of a stream is held back until its first event can be judged. `None`: nothing.
     pub(super) commit_gate: Option<ReadLimit>,
     pub(super) extensions: bool,
     pub(super) timings: bool,

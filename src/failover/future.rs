@@ -23,8 +23,9 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// Panics outside a tokio runtime with time enabled if it has to wait: for the body that a policy
-    /// asks for, at a commit gate, or for a key.
+    /// Panics outside a tokio runtime with time enabled if it waits for a key, for a body that the
+    /// policy reads, or for the first event of a stream that it
+    /// [holds back](crate::KeyFailoverLayer::commit_gate).
     pub struct ResponseFuture<S, P, B, R>
     where
         S: Service<Request<RequestBody<B>>>,
@@ -71,10 +72,11 @@ pin_project! {
         Inspecting { response: Option<Inspected<R>> },
         /// The key was refused, and the response is discarded.
         Refused { #[pin] body: BodyKind<R>, next: Option<Next> },
-        /// No key is usable, but one returns soon.
+        /// The request has joined the wait queue. The next poll starts its timer.
         Queued { waiter: Option<Waiter> },
+        /// The request waits for a key.
         Waiting { wait: Pin<Box<Wait>> },
-        /// The inner service is made ready for the next attempt.
+        /// The inner service is becoming ready for the next attempt.
         Readying,
         /// No key is left.
         Exhausted,

@@ -6,8 +6,8 @@ use super::attempt::AttemptRecord;
 
 /// The refused attempts of a request, and how long the request waited for keys.
 ///
-/// A request whose first key is accepted has none. Once it is part of a
-/// [`FailoverInfo`](super::FailoverInfo), it never changes.
+/// A request without refusals and waits has no history. A history does not change once it is part of
+/// a [`FailoverInfo`](super::FailoverInfo).
 #[derive(Clone, Default)]
 pub(super) struct History {
     // Most requests that are refused are refused once.

@@ -82,7 +82,7 @@ impl FailoverInfo {
         self.replay
     }
 
-    /// Whether the response differs from that of a single attempt.
+    /// Whether there is more to report than a single attempt.
     pub(super) fn is_eventful(&self) -> bool {
         self.history.is_some() && (self.attempts() > 1 || !self.waited().is_zero())
             || self.outcome == Outcome::Exhausted

@@ -22,7 +22,7 @@ struct Event {
 }
 
 impl LateSuccess {
-    /// A longer first event proves nothing.
+    /// Of a longer first event, the policy sees only the start.
     const MAX_BYTES: usize = 64 * 1024;
 
     pub(super) fn new(

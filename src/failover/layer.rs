@@ -59,15 +59,15 @@ pub struct KeyFailoverLayer<P> {
 }
 
 impl<P> KeyFailoverLayer<P> {
-    /// Creates a layer that uses the keys of `pool` as `policy` says.
+    /// Creates a layer that injects the keys of `pool` and judges responses with `policy`.
     pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
         let config = Config::new(policy, Some(pool));
         Self { config }
     }
 
-    /// Creates a layer without keys. Every request passes untouched.
+    /// Creates a layer without keys, which sends every request once and unchanged.
     ///
-    /// This is for services that are configured at run time and need one type for both cases.
+    /// Use it if a setting decides at run time whether there are keys. Both layers have the same type.
     pub fn disabled(policy: P) -> Self {
         let config = Config::new(policy, None);
         Self { config }
@@ -103,8 +103,8 @@ impl<P> KeyFailoverLayer<P> {
     /// stream is forwarded at once.
     ///
     /// Some providers start a stream with 200 and report in its first event that the key is refused.
-    /// The stream is held back for at most `time` and at most `bytes`, which is capped at 64 KiB. It
-    /// is then forwarded completely, or the request is sent again. Once the caller has received
+    /// The stream is held back for at most `time` and at most `bytes`, which is capped at 64 KiB. The
+    /// layer then forwards the complete stream or sends the request again. Once the caller has received
     /// something, no other key is tried.
     ///
     /// This applies to streams for which the policy returns
@@ -156,8 +156,8 @@ impl<P> KeyFailoverLayer<P> {
     ///
     /// # Cancel safety
     ///
-    /// A request that is dropped while it waits leaves the queue. One that is dropped while it probes
-    /// a key gives the probe back.
+    /// A request that is dropped while it waits leaves the queue. If a request is dropped while it
+    /// probes a key, the next request can probe the key.
     ///
     /// # Panics
     ///

@@ -1,6 +1,6 @@
 //! What an exchange reports to logs and metrics.
 //!
-//! This module only names the reports. `crate::Observer` implements them.
+//! This module only defines the traits. `crate::Observer` implements them.
 
 use http::StatusCode;
 

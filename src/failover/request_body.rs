@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::policy::ProviderPolicy;
 use crate::replay::{Reader, RequestBodyError};
 
-/// Request body of [`KeyFailover`](crate::KeyFailover), which the inner service gets.
+/// Request body that [`KeyFailover`](crate::KeyFailover) passes to the inner service.
 ///
 /// It streams the caller's body. If another key could follow, it also records what it streams, so
 /// that the next attempt can send the recording and then continue with the caller's body.
@@ -21,7 +21,7 @@ use crate::replay::{Reader, RequestBodyError};
 /// for which [`RequestBodyError::is_superseded`] returns `true`. It never ends as if it were complete.
 ///
 /// The size hint is exact only if that of the caller's body is exact, so a chunked upload stays
-/// chunked. A caller's credential in the trailers is removed, as it is from the head.
+/// chunked. The body removes a caller's credential from the trailers, as the layer does from the head.
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ enum Kind<B> {
 }
 
 impl<B> RequestBody<B> {
-    /// The caller's body itself, without an attempt of the pool.
+    /// The caller's body itself. [`of_attempt`](Self::of_attempt) adds the attempt, if there is one.
     pub(super) fn direct(body: B) -> Self {
         Self {
             kind: Kind::Direct(body),
@@ -107,7 +107,7 @@ where
             Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
         };
         if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {
-            // Keeps nothing alive while the client still holds it.
+            // Drops the reader, so that a client that holds this body keeps nothing else alive.
             self.kind = Kind::Superseded;
         }
         if let Poll::Ready(Some(Ok(frame))) = &mut polled

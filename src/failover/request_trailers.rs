@@ -1,14 +1,14 @@
-//! A caller's credential in the request's trailers is removed.
+//! Removes a caller's credential from request trailers.
 //!
-//! Trailers arrive after the key was injected into the head. Forwarded unchanged, they would carry a
-//! second credential.
+//! Trailers arrive after the policy has injected a key into the head. If they were forwarded
+//! unchanged, the request could carry a second credential.
 
 use http::{HeaderMap, Request};
 
 use crate::policy::ProviderPolicy;
 use crate::pool::Key;
 
-/// Removes the trailers that the policy would remove or replace as headers.
+/// Removes each trailer that the policy would remove or replace if it were a header.
 pub(super) fn remove_credentials(trailers: &mut HeaderMap, policy: &dyn ProviderPolicy, key: &Key) {
     let (mut head, ()) = Request::new(()).into_parts();
     head.headers = std::mem::take(trailers);

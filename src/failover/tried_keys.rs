@@ -8,7 +8,7 @@ use crate::pool::Key;
 /// pass, which leaves out only the keys that refused the request and stayed usable.
 #[derive(Clone, Copy, Default)]
 pub(super) struct TriedKeys {
-    /// The refused attempts before the current pass.
+    /// The number of refused attempts before the current pass.
     before: usize,
     has_waited: bool,
 }
@@ -34,7 +34,7 @@ impl TriedKeys {
     }
 }
 
-/// The keys that refused this request and stayed usable: kept and suspected ones.
+/// The keys that refused this request and stayed usable, because their mark was `Keep` or `Suspect`.
 pub(super) fn kept(refused: &[AttemptRecord]) -> impl Iterator<Item = &Key> + Clone {
     let kept = refused.iter().filter(|attempt| is_kept(attempt));
     kept.map(AttemptRecord::key)

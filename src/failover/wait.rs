@@ -13,7 +13,7 @@ use crate::pool::{Outlook, Waiter};
 /// The resolution of key deadlines.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
-/// Longer than any process lives, and short enough for arithmetic.
+/// Caps the wait, so that adding it to an `Instant` does not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pin_project! {
@@ -67,7 +67,7 @@ impl Wait {
             let waited = now.saturating_duration_since(*this.since);
             match found {
                 Found::Key => return Poll::Ready((true, waited)),
-                // The deadline is rounded, so that the key can return a moment too late.
+                // A key's deadline is rounded up, so a key that returns in time can seem to be late.
                 Found::Nothing(Outlook::Closed {
                     reopens,
                     look_again,
