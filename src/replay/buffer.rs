@@ -4,7 +4,7 @@
 //! [`Reader`](super::Reader), which first yields what is recorded and then polls the source.
 //! Clients may hold and poll the body of a refused attempt for a while, so several readers can
 //! exist. Only the *live* reader, that of the latest attempt, gets data. A superseded reader gets an
-//! error instead of an end, because a body that was cut must not look complete.
+//! error instead of an end, because a truncated body must not look complete.
 //!
 //! The source is polled outside the lock. Wakers are cloned, dropped and woken outside it, too.
 
@@ -26,13 +26,13 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 pub(super) struct ReplayBuffer<B> {
     /// The size hint of the source at the start. Each attempt gets the same framing.
     pub(super) hint: SizeHint,
-    /// Whether the source said at the start that it is empty.
+    /// Whether the source announced at the start that it is empty.
     pub(super) is_empty: bool,
     state: Mutex<State<B>>,
 }
 
 pub(super) struct State<B> {
-    /// Which reader is live: the latest, or the one that is yet to come.
+    /// How many readers were superseded. The reader of the current generation is live, if it exists.
     pub(super) generation: u32,
     /// Whether the live reader exists and has not read everything.
     pub(super) live: bool,

@@ -9,7 +9,7 @@ use crate::BoxError;
 ///
 /// # Examples
 ///
-/// A client can tell both apart, for example to log only real failures:
+/// A client can tell the two apart, for example to log only real failures:
 ///
 /// ```
 /// use tower_key_failover::RequestBodyError;

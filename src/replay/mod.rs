@@ -1,6 +1,6 @@
 //! Records a request while it is sent, so that it can be sent again.
 //!
-//! A [`Recorder`] owns the recording. Each attempt reads it through a [`Reader`].
+//! A [`Recorder`] controls the recording. Each attempt reads it through a [`Reader`].
 
 mod budget;
 mod buffer;

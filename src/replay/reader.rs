@@ -27,13 +27,13 @@ impl<B> Reader<B> {
         Self {
             buffer: Arc::clone(buffer),
             generation,
-            // Only if the source said so: an empty body of unknown length stays chunked.
+            // Only if the source announced its end: an empty body of unknown length stays chunked.
             has_ended: buffer.is_empty,
             read: 0,
         }
     }
 
-    /// The next step, or the current task is registered to be woken.
+    /// Returns the next step, or registers the current task to be woken.
     fn step(&mut self, cx: &Context<'_>) -> Poll<Step<B>> {
         let mut fresh = None;
         loop {

@@ -56,7 +56,7 @@ impl RecordedHead {
         }
     }
 
-    /// Records the first frame of the body. `false` if that is no longer possible.
+    /// Records the first frame of the body. Returns `false` if that is no longer possible.
     pub(super) fn push_body(&mut self, frame: &[u8]) -> bool {
         let is_open = self.shared.is_empty();
         if is_open {
@@ -91,7 +91,8 @@ impl RecordedHead {
 }
 
 fn headers(len: usize, mut text: Bytes) -> HeaderMap {
-    // A few names can have more values than a map has room for.
+    // `len` counts values and can exceed a map's maximum capacity, which applies to names. Such a
+    // map grows as needed.
     let mut headers = HeaderMap::try_with_capacity(len + 1).unwrap_or_default();
     for _ in 0..len {
         let prefix = Prefix::unpack(text.get_u128_ne());

@@ -45,7 +45,7 @@ impl<B> Recorder<B> {
     ///
     /// # Errors
     ///
-    /// If the request cannot be replayed. The current attempt keeps the body then.
+    /// Fails if the request cannot be replayed. In that case, the current attempt keeps the body.
     pub(crate) fn supersede(&self) -> Result<(), NotReplayable> {
         let mut state = self.buffer().lock();
         if let Some(why) = state.not_replayable() {
@@ -62,7 +62,7 @@ impl<B> Recorder<B> {
     /// The head and the reader for the next attempt, after [`supersede`](Self::supersede).
     pub(crate) fn replay(&self) -> (request::Parts, Reader<B>) {
         let (mut recorded, reader) = self.reader();
-        // Cloned outside the lock, since extensions run foreign code.
+        // Cloned outside the lock, since cloning extensions runs foreign code.
         let head = recorded.clone_parts();
         self.buffer().lock().head = Some(recorded);
         (head, reader)

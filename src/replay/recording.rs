@@ -26,9 +26,9 @@ pub(crate) enum Stopped {
 pub(super) struct Recording {
     /// The length of the first frame, if it is recorded with the head.
     first: Option<usize>,
-    /// All others.
+    /// All other frames.
     frames: Frames,
-    /// The index of the first of them that the reader has not read.
+    /// The index of the first frame that the reader has not read.
     next: usize,
     /// The small frames at the end, all of which the reader has read.
     block: Block,
@@ -49,7 +49,7 @@ struct Frames {
 #[derive(Debug)]
 struct Kept {
     data: Bytes,
-    /// What it counts for in the budget. A block counts with its capacity.
+    /// How many bytes it counts for in the budget. For a block, this is its capacity.
     cost: usize,
 }
 

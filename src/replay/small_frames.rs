@@ -1,7 +1,7 @@
-//! Small frames are compacted: they are copied together into blocks.
+//! Compacts small frames: copies them into blocks.
 //!
-//! A handle to a small frame would keep the whole read buffer alive that it was cut from. Blocks
-//! grow with the body, so that at most half of what they hold is unused room.
+//! A handle to a small frame would keep alive the whole read buffer that contains the frame. The
+//! capacity of new blocks grows with the body, so that at most half of it is unused.
 
 use bytes::Bytes;
 
@@ -58,10 +58,9 @@ impl Block {
         later
     }
 
-    /// The block without its unused room, and its capacity then.
+    /// Returns the block without its unused room, and the capacity that remains.
     ///
-    /// If the room were kept, a large frame behind every small one would make each small one hold a
-    /// whole block.
+    /// Otherwise, if small and large frames alternated, each small frame would occupy a whole block.
     pub(super) fn close(mut self) -> (Bytes, usize) {
         self.bytes.shrink_to_fit();
         let capacity = self.bytes.capacity();
