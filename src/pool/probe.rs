@@ -15,7 +15,7 @@ pub(crate) struct Probe {
     key: Arc<PooledKey>,
     /// Probes of the key's own limit and of its group's.
     limits: [Option<LimitProbe>; 2],
-    /// The probe of the pool, if no key was usable: how many probes it has refused.
+    /// The probe of the pool, if no key was usable, and how many probes of the pool were refused before.
     pool: Option<(ProbeToken, u32)>,
 }
 
@@ -24,8 +24,8 @@ impl Probe {
     /// it.
     pub(super) fn take(key: &Arc<PooledKey>, now: &mut LazyNow) -> Option<Box<Self>> {
         let config = key.limit_config();
-        // Checked first: taking one of two limits and giving it back would wake waiters, and the
-        // waiter may be the caller itself.
+        // Checked first: if only one of two limits could be taken, dropping the probe would wake
+        // waiters, and the caller may be one of them.
         let is_free = |limit: &Limit| limit.is_open() || !limit.is_taken(config, now);
         if !key.limits().all(is_free) {
             return None;
@@ -63,7 +63,7 @@ impl Probe {
             limits: [None; 2],
             pool: None,
         });
-        // Dropping the probe gives the first limit back if the second cannot be taken.
+        // If the second limit cannot be taken, dropping the probe releases the first.
         for (taken, limit) in probe.limits.iter_mut().zip(key.limits()) {
             *taken = match limit.take_probe(config, forced, now) {
                 Taken::Probe(probe) => Some(probe),
@@ -92,7 +92,8 @@ impl Probe {
         self.return_key();
     }
 
-    /// Ends the probe with a rate limit. A permanently marked key thus works, and cools down.
+    /// Ends the probe of a permanently marked key with a rate limit. The key works, so it returns to
+    /// service and cools down.
     pub(crate) fn rate_limited(mut self, wait: Option<Duration>, cause: Cause) {
         self.return_key();
         let key = &self.key;

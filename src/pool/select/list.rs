@@ -12,7 +12,7 @@ use crate::pool::secret::Secret;
 use crate::pool::shared::Shared;
 use crate::pool::state::{StateRef, StateRun, is_valid};
 
-// Aligned, for the same reason as its keys.
+// Aligned, for the same reason as `PooledKey`.
 #[repr(align(64))]
 pub(in crate::pool) struct KeyList {
     pub(in crate::pool) keys: Box<[Arc<PooledKey>]>,
@@ -85,7 +85,7 @@ impl KeyList {
         Self { keys, states }
     }
 
-    /// The same list, whose keys have reference counts of their own.
+    /// A copy of the list, whose keys have reference counts of their own.
     pub(super) fn duplicate(&self) -> Self {
         let keys = self.keys.iter();
         Self::of(keys.map(|key| Arc::new(PooledKey::clone(key))).collect())
@@ -97,7 +97,7 @@ impl KeyList {
         Key::new(&self.keys[at], at)
     }
 
-    /// The position of the first key from `from` on whose own limit is open.
+    /// The position of the first key from `from` on that is valid, apart from its group.
     #[inline]
     pub(super) fn next_open(&self, from: usize, clock: Clock, now: &mut LazyNow) -> Option<usize> {
         let mut states = self.states.iter().flat_map(StateRun::states).skip(from);

@@ -45,9 +45,9 @@ pub(in crate::pool) struct Selector<'a, F> {
 struct Found {
     at: usize,
     probe: Option<Box<Probe>>,
-    /// Whether another key before the end of the search is usable.
+    /// Whether the search passed another usable key.
     has_more: bool,
-    /// Where keys begin that the search did not look at.
+    /// The position of the first key that the search did not look at.
     rest: usize,
 }
 
@@ -110,7 +110,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut best: Option<(u32, usize)> = None;
         // A reopened key that another request is using: only for a request without an alternative.
         let mut spare = None;
-        // The keys so far that this request or another one can use now.
+        // How many usable keys the search has passed, with those that it leaves to other requests.
         let mut available = 0_usize;
         let mut next = 0;
         while let Some(at) = self.next(next, probes.sweeps) {
@@ -232,8 +232,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         earliest != u64::MAX && self.config.clock.has_come(earliest, &mut self.now)
     }
 
-    /// The position of the next key from `from` on that may be usable, or may be due for a probe if
-    /// the search `sweeps`.
+    /// The position of the next key from `from` on that may be usable. A search that `sweeps` also
+    /// looks at closed keys, which may be due for a probe.
     #[inline]
     fn next(&mut self, from: usize, sweeps: bool) -> Option<usize> {
         if from >= self.list.keys.len() {

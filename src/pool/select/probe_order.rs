@@ -1,5 +1,7 @@
-//! Probes follow the selection order: a request probes the first key that is due before the key that
-//! it would use otherwise, and continues with that one if it is refused.
+//! Selects the key that a request probes.
+//!
+//! A request probes the first key that is due, before it uses the key that it would pick otherwise. If
+//! the probe is refused, the request continues with that other key.
 
 use super::pick::Selector;
 use crate::pool::clock::LazyNow;
@@ -19,7 +21,7 @@ pub(super) struct ProbeSearch {
 }
 
 impl ProbeSearch {
-    /// How soon to look at the keys again that a search did not reach, in milliseconds.
+    /// When to look at keys that a search did not reach, in milliseconds after that search.
     const RECHECK: u64 = 1000;
 
     pub(super) fn begin(config: &LimitConfig, is_allowed: bool, now: &mut LazyNow) -> Self {
@@ -58,7 +60,7 @@ impl ProbeSearch {
         }
     }
 
-    /// The search ends, before the end of the list if `is_early`.
+    /// Ends the search. `is_early` means that it did not reach the end of the list.
     pub(super) fn end(&self, config: &LimitConfig, is_early: bool, now: &mut LazyNow) {
         if self.sweeps && is_early {
             let recheck = now.millis(config.clock) + Self::RECHECK;
@@ -108,7 +110,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
         let group = key.group.as_deref();
         group.is_none_or(|group| group.limit.availability(config, now) < Availability::ProbeDue)
     };
-    // Those that failed the fewest probes first, since one may have been marked by mistake.
+    // Keys with the fewest failed probes come first, because one may have been marked by mistake.
     let mut candidates: Vec<_> = list.keys.iter().enumerate().collect();
     candidates.retain(|(_, key)| {
         let is_permanent = key.core.limit.is_permanent();

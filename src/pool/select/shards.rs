@@ -14,7 +14,7 @@ pub(in crate::pool) struct Shards(Box<[Arc<KeyList>]>);
 
 impl Shards {
     const MAX_COPIES: usize = 8;
-    /// In all copies together. A longer list has a single copy.
+    /// The number of keys in all copies together. Above it, there is a single copy.
     const MAX_KEYS: usize = 8192;
 
     pub(in crate::pool) fn of(list: KeyList) -> Self {
@@ -25,7 +25,7 @@ impl Shards {
         Self([Arc::new(list)].into_iter().chain(others).collect())
     }
 
-    /// The copy for the present thread.
+    /// The copy for the current thread.
     #[inline]
     pub(in crate::pool) fn own(&self) -> &Arc<KeyList> {
         thread_local!(static NUMBER: usize = {

@@ -39,7 +39,7 @@ impl StateValue {
         Self::pack(generation, Self::PERMANENT)
     }
 
-    /// The present generation of this value, disabled by an operator.
+    /// The current generation of this value, disabled by an operator.
     fn disabled(self) -> Self {
         Self::pack(self.generation(), Self::DISABLED)
     }
@@ -58,7 +58,8 @@ impl StateValue {
         Some(self.generation() + 1).filter(|next| *next < MAX_GENERATION)
     }
 
-    /// Whether the limit is open, or permanently marked. `None` if it cools down, or did.
+    /// `Some(true)` if the limit is open, `Some(false)` if it is permanently marked. `None` if it has a
+    /// cooldown, which may have ended.
     #[inline]
     pub(super) fn is_open_or_marked(self) -> Option<bool> {
         let deadline = self.0 & DEADLINE_MASK;
@@ -128,7 +129,7 @@ impl AtomicState {
             .is_some_and(|next| self.replace(seen, StateValue::pack(next, 0)))
     }
 
-    /// Disables the limit in its present generation, where no mark or probe can reach it. Returns the
+    /// Disables the limit in its current generation, where no mark or probe can reach it. Returns the
     /// previous state. A removed key stays removed.
     pub(in crate::pool) fn disable(&self) -> StateValue {
         loop {
@@ -140,7 +141,7 @@ impl AtomicState {
         }
     }
 
-    /// The last value in the order of all changes.
+    /// Reads the last value in the order of all changes. A plain load may return an earlier one.
     pub(super) fn latest(&self) -> StateValue {
         StateValue(self.0.fetch_max(0, Ordering::SeqCst))
     }

@@ -1,7 +1,7 @@
 //! Contiguous blocks of atomic states.
 //!
 //! Keys that are added together share a block, so that a search through a long list skips unusable
-//! keys without touching the keys themselves. A list that was reloaded consists of several runs.
+//! keys without reading the keys themselves. A list that was reloaded can consist of several runs.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;

@@ -12,8 +12,8 @@ pub(in crate::pool) struct CooldownRules {
 }
 
 impl CooldownRules {
-    /// The length of a cooldown: the provider's `hint`, or the default after `repeated` earlier
-    /// refusals without a hint. Never longer than the maximum.
+    /// The length of a cooldown: the wait that the provider named (`hint`), or the default after
+    /// `repeated` earlier cooldowns of unknown length. It is never longer than the maximum.
     pub(super) fn length(
         &self,
         hint: Option<Duration>,

@@ -4,7 +4,8 @@ use super::atomic_state::StateValue;
 use super::probe_schedule::{Plan, ProbeSchedule, ProbeToken};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// When any key of the pool is due for a probe, and when the pool itself is, if no key is usable.
+/// When the first key of the pool is due for a probe, and when the pool itself is due because no key is
+/// usable.
 #[derive(Debug)]
 pub(in crate::pool) struct PoolProbes {
     /// Before this time no closed key is due, so that a request does not have to look at them.
@@ -26,14 +27,14 @@ impl PoolProbes {
         self.earliest_due.load(Ordering::Relaxed)
     }
 
-    /// Before a request looks at all keys. It reports what it finds with
+    /// Begins a sweep: a request looks at all keys. It reports what it finds with
     /// [`is_due_at`](Self::is_due_at).
     pub(in crate::pool) fn begin_sweep(&self) {
         // A plan that is made from now on reports itself. A plan made before is visible to the sweep.
         self.earliest_due.swap(u64::MAX, Ordering::AcqRel);
     }
 
-    /// A key is due at `due`. 0 means never.
+    /// Records that a key is due at `due`. 0 means never.
     pub(in crate::pool) fn is_due_at(&self, due: u64) {
         if due != 0 {
             self.earliest_due.fetch_min(due, Ordering::AcqRel);
@@ -53,7 +54,8 @@ impl PoolProbes {
             .finish(token, |plan| (plan.doublings, plan.due) = (doublings, due));
     }
 
-    /// A key was marked permanently, perhaps the last usable one.
+    /// Plans a probe of the pool, because a key was marked permanently. It may have been the last usable
+    /// one.
     pub(super) fn start(&self, due: u64) {
         // A probe in progress makes the next plan when it ends.
         if self.plan().taken {

@@ -1,8 +1,9 @@
-//! Trust follows evidence: how often a key was refused without proof, and whether it ever succeeded.
+//! The evidence for and against a key: how often it was refused without proof, and whether it works.
 //!
 //! `epoch (32 bits) | repeated (15) | suspicions (16) | unproven (1)`. The low half is 0 if a success
 //! has nothing to reset, which is the usual case and costs one load. The epoch grows with each reset
-//! of a suspicion, so that a request can tell whether its suspicion still stands.
+//! of a suspicion, so that a request can tell whether its suspicion still applies. It is
+//! unrelated to the pool's epoch, which is a time.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,8 +17,8 @@ const EPOCH_MASK: u64 = !(EPOCH - 1);
 
 pub(super) struct Trust(AtomicU64);
 
-/// A suspicion that one request raised. The request convicts the key if it succeeds with another key
-/// while the suspicion stands.
+/// A suspicion that one request raised. If the request succeeds with another key while the suspicion
+/// applies, it convicts the suspected key: it marks the key permanently.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspicion {
     /// `None` if the key had returned to service since the request got it.
@@ -27,7 +28,7 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
-    /// Of a key that has returned to service since the request got it. It never stands.
+    /// A suspicion of a key that has returned to service since the request got it. It never applies.
     pub(super) const VOID: Self = Self {
         epoch: None,
         count: 0,
@@ -54,7 +55,8 @@ impl Trust {
         suspicions(self.0.load(Ordering::Relaxed))
     }
 
-    /// Whether there is a suspicion after the last change in the order of all changes.
+    /// Whether the last value in the order of all changes has a suspicion. A plain load may return an
+    /// earlier value.
     pub(super) fn is_suspected_at_last(&self) -> bool {
         suspicions(self.0.fetch_or(0, Ordering::SeqCst)) > 0
     }
@@ -100,8 +102,8 @@ impl Trust {
         self.update(|value| next_epoch(value) | unproven);
     }
 
-    /// Turns a suspicion that still stands into a conviction. Exactly one of several requests
-    /// succeeds, and none after a success with the key.
+    /// Turns a suspicion that still applies into a conviction. Of several concurrent calls, exactly one
+    /// succeeds. None succeeds after a success with the key.
     pub(super) fn convict(&self, suspicion: Suspicion) -> bool {
         let stands = |value: u64| {
             value & SUSPICIONS_MASK != 0 && Some((value / EPOCH) as u32) == suspicion.epoch
