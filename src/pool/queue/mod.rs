@@ -1,8 +1,8 @@
 //! The wait queue: requests that wait for a key, in order of arrival and up to a bound.
 //!
-//! Only the first waiter looks for a key, and a waiter that leaves wakes the next one. Requests that
-//! leave out some keys wait in a row of their own, because they would block waiters that can use those
-//! keys.
+//! The queue has two rows. Requests that can use every key wait in one row. Requests that leave out
+//! some keys wait in the other, because they would block waiters that can use those keys. Only the
+//! first waiter of each row looks for a key. When it leaves, it wakes the next one.
 
 mod waiter;
 mod wake_when_due;
@@ -42,12 +42,12 @@ impl WaitQueue {
         }
     }
 
-    /// Whether no waiter can use every key.
+    /// Whether no request waits that can use every key.
     pub(super) fn is_empty(&self) -> bool {
         self.lengths[0].load(Ordering::Relaxed) == 0
     }
 
-    /// Wakes the first waiters: a key may have returned.
+    /// Wakes the first waiter of each row, because a key may have returned.
     pub(super) fn wake(&self) {
         let mut rows = self.lock();
         let wakers = rows.rows.each_mut().map(first_waker);
@@ -55,7 +55,8 @@ impl WaitQueue {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Wakes the first waiters, if there are any: a key was marked, and may have been the last one.
+    /// Wakes the first waiter of each row, if there is one. A key was marked, and may have been the last
+    /// one that could return.
     pub(super) fn wake_if_waiting(&self) {
         // Either this call sees a new waiter, or that waiter sees what happened before this call.
         fence(Ordering::SeqCst);

@@ -37,8 +37,8 @@ impl Waiter {
         row.partition_point(|(number, _)| *number < self.number)
     }
 
-    /// Whether this waiter is the first. The task is woken when it becomes the first, and when the
-    /// first waiter has to look again.
+    /// Whether this waiter is the first of its row. The task is woken when it becomes the first, and
+    /// when the first waiter has to look again.
     pub(crate) fn is_first(&self, cx: &Context<'_>) -> bool {
         let fresh = cx.waker().clone();
         let mut rows = self.queue.lock();

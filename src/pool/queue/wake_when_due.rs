@@ -34,7 +34,7 @@ impl Outlook {
             (ExhaustedKind::Permanent, _) => Self::Hopeless,
             (ExhaustedKind::RateLimited, Some(reopens)) => Self::Closed {
                 reopens,
-                // Marks can come between one look and the other.
+                // A key can be marked between the two reads, so the minimum includes `reopens`.
                 look_again: next_due(keys)
                     .into_iter()
                     .chain(pool_due)
@@ -45,7 +45,7 @@ impl Outlook {
     }
 }
 
-/// When the next key reopens or is due. Only then does it turn out whether it can be used.
+/// When the next key reopens or is due. Whether a request can use the key is known only then.
 fn next_due(keys: impl Iterator<Item = (KeyState, Option<Duration>)>) -> Option<Duration> {
     let times = keys.flat_map(|(state, due)| {
         let reopens = match state {
