@@ -133,10 +133,10 @@ impl KeyPoolBuilder {
     /// Sets how long after its mark a permanently marked key is probed, or turns probes off with
     /// `None`. Default: 60 seconds.
     ///
-    /// A single request uses the key. A success returns the key to service. If the key is refused for
-    /// the same reason again, the interval doubles, up to an hour. Each interval varies by up to half
-    /// of its length. If no key of the pool is usable, one of its permanently marked keys is probed
-    /// after a second, then after 2, 4 and every 5 seconds, by whichever request comes next.
+    /// A probe is a single request that uses the key. A success returns the key to service. If the key
+    /// is refused for the same reason again, the interval doubles, up to an hour. Each interval varies
+    /// by up to half of its length. If no key of the pool is usable, one of its permanently marked keys
+    /// is probed after a second, then after 2, 4 and every 5 seconds, by whichever request comes next.
     ///
     /// A request probes at most one key. It has to be able to continue with another key, unless no key
     /// is usable. Suspected keys are probed after the same intervals. A key that an operator disabled
@@ -159,7 +159,7 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// After a cooldown, gives the key to one request at a time, until one has succeeded or `time` has
+    /// Limits a key to one request at a time after its cooldown, until one has succeeded or `time` has
     /// passed. Requests that have no other key are exempt. Default: all requests use the key at once.
     #[must_use]
     pub fn slow_start(mut self, time: Duration) -> Self {
@@ -167,9 +167,9 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Counts how often each key serves and is refused, and when it was last used. The
-    /// [snapshot](KeyPool::snapshot) shows the counts. Default: `false`, because each response then
-    /// reads the clock and increments a counter.
+    /// Sets whether the pool counts how often each key is used and refused, and records when it was
+    /// last used. The [snapshot](KeyPool::snapshot) shows the result. Default: `false`, because each
+    /// response then reads the clock and increments a counter.
     #[must_use]
     pub fn track_usage(mut self, track: bool) -> Self {
         self.config.track_usage = track;

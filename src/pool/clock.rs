@@ -59,7 +59,7 @@ fn ceil_millis(duration: Duration) -> u64 {
     ))
 }
 
-/// The present time. The clock is read once, when the time is first needed.
+/// The current time. The clock is read once, when the time is first needed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LazyNow {
     instant: Option<Instant>,

@@ -56,7 +56,7 @@ impl Key {
         self.position as usize
     }
 
-    /// Returns the key's present state: the worse of its own and its group's. A key that was removed
+    /// Returns the key's current state: the worse of its own and its group's. A key that was removed
     /// from its pool is permanently marked.
     pub fn state(&self) -> KeyState {
         self.key.state(&mut LazyNow::default())
@@ -79,9 +79,9 @@ impl Key {
         self.key.core.secret.bearer().clone()
     }
 
-    /// Lets the key cool down for `wait`. `None` and zero stand for the pool's default cooldown. A
-    /// longer wait than the pool's maximum is cut to the maximum. If the key is in a group, the whole
-    /// group cools down.
+    /// Lets the key cool down for `wait`. `None` and zero mean the pool's default cooldown. A
+    /// wait longer than the pool's maximum is shortened to the maximum. If the key is in a group, the
+    /// whole group cools down.
     ///
     /// A mark never shortens a cooldown, and never lifts a permanent mark.
     pub fn mark_temporary(&self, wait: Option<Duration>) -> Marked {

@@ -2,8 +2,8 @@
 //!
 //! A [`KeyPool`] holds the keys of one provider in order: the first is the primary key, the others are
 //! its fallbacks. All requests share the pool. The state of each key is one atomic value, so reading
-//! and marking take no lock. Marks commute: in whatever order they arrive, the latest deadline wins,
-//! and a permanent mark outranks every cooldown.
+//! and marking take no lock. The order of marks does not matter: the latest deadline wins, and a
+//! permanent mark outranks every cooldown.
 //!
 //! ```
 //! use std::time::Duration;
@@ -137,7 +137,7 @@ impl KeyPool {
         Walker::new(self.list())
     }
 
-    /// Returns the present state of each key, in the pool's order.
+    /// Returns the current state of each key, in the pool's order.
     pub fn states(&self) -> Vec<KeyState> {
         let mut now = LazyNow::default();
         let list = self.list();
@@ -151,7 +151,7 @@ impl KeyPool {
         (0..list.keys.len()).map(move |at| list.handle(at))
     }
 
-    /// Returns the present state of the pool.
+    /// Returns the current state of the pool.
     ///
     /// Each key is read once. Marks that are made in the meantime may be included for some keys and
     /// not for others.
@@ -173,8 +173,8 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] for the same reasons as [`KeyPoolBuilder::build`]. The pool is unchanged
-    /// then.
+    /// Returns [`BuildError`] for the same reasons as [`KeyPoolBuilder::build`]. In that case,
+    /// the pool is unchanged.
     pub fn replace_keys<I>(&self, keys: I) -> Result<KeyChanges, BuildError>
     where
         I: IntoIterator,
@@ -189,7 +189,7 @@ impl KeyPool {
     /// # Errors
     ///
     /// Returns [`BuildError`] if the pool contains the key already, or if it is empty or not a legal
-    /// header value. The pool is unchanged then.
+    /// header value. In that case, the pool is unchanged.
     pub fn add_key(&self, key: impl Into<NewKey>) -> Result<(), BuildError> {
         let key = key.into();
         let edit = |old: &KeyList| Ok((old.keys.to_vec(), vec![key]));
@@ -200,8 +200,8 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// Returns [`ChangeError`] if there is no such key, or if it is the last one. The pool is unchanged
-    /// then.
+    /// Returns [`ChangeError`] if there is no such key, or if it is the last one. In that case,
+    /// the pool is unchanged.
     pub fn remove_key<'a>(&self, key: impl Into<KeyId<'a>>) -> Result<(), ChangeError> {
         let key = key.into();
         let edit = |old: &KeyList| {
@@ -347,14 +347,14 @@ impl KeyPool {
         saved.restore_to(&self.list())
     }
 
-    /// The present list of keys. A short look borrows `shards` instead and counts no reference.
+    /// The current list of keys. A short read borrows `shards` instead, which changes no reference count.
     fn list(&self) -> Arc<KeyList> {
         Arc::clone(self.shards.load().own())
     }
 
-    /// The first key that a request can use, which has `tried` some keys.
+    /// The key for the next attempt of a request that has `tried` some keys.
     ///
-    /// Borrows the list: only the reference count of the picked key changes.
+    /// Borrows the list, so that only the reference count of the picked key changes.
     #[inline]
     pub(crate) fn pick<'a>(
         &self,
@@ -391,7 +391,7 @@ impl KeyPool {
         Selector::new(list, config, request, yields_to_waiters, tried)
     }
 
-    /// Why no key is usable now, apart from the `excluded` ones.
+    /// Why no key is usable now. The `excluded` keys do not count.
     pub(crate) fn exhausted<'a>(
         &self,
         excluded: impl Iterator<Item = &'a Key> + Clone,
@@ -401,7 +401,7 @@ impl KeyPool {
         exhausted(shards.own(), excluded, &mut LazyNow::default())
     }
 
-    /// What a request can wait for, apart from the `excluded` keys.
+    /// What a request can wait for. The `excluded` keys do not count.
     pub(crate) fn outlook<'a>(&self, excluded: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
         let shards = self.shards.load();
         let excluded = contained_in(excluded);
@@ -419,7 +419,7 @@ impl KeyPool {
         let shards = self.shards.load();
         let list = shards.own();
         let mut selector = self.selector(list, request, contained_in(tried));
-        // One time for both: nothing would wake a waiter for a key that reopened in between.
+        // Both use the same time. Nothing would wake a waiter for a key that reopened in between.
         selector
             .pick()
             .ok_or_else(|| outlook(list, contained_in(excluded), &mut selector.now()))

@@ -36,7 +36,7 @@ pub(super) struct Group {
     pub(super) limit: Limit,
 }
 
-/// The generations of a key's limits when the key was handed out.
+/// The generations of a key's limits when a handle to the key was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Generations {
     own: u32,
@@ -124,7 +124,7 @@ impl PooledKey {
     }
 
     /// How long until all its limits have reopened or are due for a probe. `None` if that never
-    /// happens or has happened.
+    /// happens or has already happened.
     pub(super) fn due_in(&self, now: &mut LazyNow) -> Option<Duration> {
         let config = self.limit_config();
         let mut limits = self.limits();
@@ -250,7 +250,7 @@ impl PooledKey {
         }
     }
 
-    /// Moves the key to the group `next`. The key keeps the cooldown of its present group.
+    /// Moves the key to the group `next`. The key keeps the cooldown of its current group.
     pub(super) fn leave_group_for(&self, next: Option<&Arc<Group>>) {
         if let Some(group) = &self.group
             && !next.is_some_and(|next| Arc::ptr_eq(next, group))

@@ -10,7 +10,7 @@ pub enum Reason {
     RateLimited,
     /// The credit, plan or budget is used up.
     Quota,
-    /// The credential is not accepted, or no longer.
+    /// The credential is not accepted, or no longer accepted.
     Unauthorized,
     /// The credential is accepted but not allowed to do this.
     Forbidden,

@@ -19,8 +19,8 @@ use super::state::{KeyState, Limit, LimitConfig};
 ///
 /// It contains no key and no part of one. A key is identified by a fingerprint: the first 128 bits of
 /// the SHA-256 of a random salt, which is stored with it, and the key. Anyone who can read the file
-/// can test a guess. A provider's key cannot be guessed, but keep the file private if people made up
-/// your keys.
+/// can test a guess. Nobody can guess a key that a provider generated. If people chose your
+/// keys, keep the file private.
 ///
 /// Deadlines are wall-clock times, in milliseconds since 1970.
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -10,7 +10,7 @@ pub(super) struct Shared {
     pub(super) config: PoolConfig,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) observers: Observers,
-    /// Held while a new list of keys is made from the present one.
+    /// Held while a new list of keys is made from the current one.
     reload: Mutex<()>,
 }
 

@@ -1,5 +1,7 @@
-//! How often a key is used. The counters are separate from the key's state, which is read far more
-//! often than they are written.
+//! How often a key is used.
+//!
+//! The counters are stored apart from the key's state. Requests read the state far more often than they
+//! count, and each write would slow down those reads.
 
 use std::time::Duration;
 

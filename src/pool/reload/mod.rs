@@ -1,4 +1,4 @@
-//! Reload: replacing the list of keys of a live pool.
+//! Replaces the list of keys of a pool that is in use.
 
 mod removed_key;
 
@@ -57,7 +57,7 @@ impl From<usize> for KeyId<'_> {
     }
 }
 
-/// Why a live pool could not be changed. The pool is unchanged then.
+/// Why the keys of a pool could not be changed. The pool keeps its previous keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -106,7 +106,7 @@ pub struct KeyChanges {
     pub kept: usize,
 }
 
-/// Makes the next list from what `edit` keeps of the present one and adds to it.
+/// Replaces the list of keys. `edit` returns the keys to keep and the keys to add.
 pub(super) fn reload<E: From<BuildError>>(
     shards: &ArcSwap<Shards>,
     shared: &Arc<Shared>,
