@@ -20,8 +20,8 @@ pub(crate) struct Decoded<'a> {
     pub(crate) is_complete: bool,
 }
 
-/// Decodes at most `limit` bytes of `body`, whose encodings `headers` name. Of encoded input that
-/// ends early, the part before is decoded.
+/// Decodes at most `limit` bytes of `body`, whose encodings `headers` name. If encoded
+/// input ends early, the part that exists is decoded.
 ///
 /// `None` for an unknown encoding or malformed input, and for input that needs too much memory.
 pub(crate) fn decode<'a>(headers: &HeaderMap, body: &'a [u8], limit: usize) -> Option<Decoded<'a>> {

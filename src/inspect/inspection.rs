@@ -1,4 +1,4 @@
-//! A response body that is read for the policy and then put together again.
+//! A response body whose start is read for the policy, and which can be forwarded completely afterwards.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,9 +16,9 @@ use super::key_search::KeySearch;
 use crate::policy::{BodyEvidence, ReadLimit, ReadUntil};
 use crate::sse::FirstEvent;
 
-/// How much of a body is shown at most.
+/// The policy sees at most this many bytes of a decoded body.
 const MAX_BYTES: usize = 64 * 1024;
-/// How many frames are read at most, since frames can be empty.
+/// The number of frames that are read at most. A limit in bytes does not count empty frames.
 const MAX_FRAMES: usize = 2 * MAX_BYTES;
 
 pin_project! {
@@ -124,7 +124,7 @@ where
         self.ended || self.error.is_some() || self.trailers.is_some()
     }
 
-    /// Shows the decoded evidence.
+    /// Passes the decoded evidence to `look`.
     pub(crate) fn show<T>(
         &self,
         headers: &HeaderMap,
