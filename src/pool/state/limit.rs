@@ -14,7 +14,7 @@ use crate::pool::clock::{Clock, LazyNow};
 use crate::pool::reason::{Cause, Reason};
 use crate::sync::atomic::{AtomicU8, Ordering};
 
-/// What all limits of a pool have in common.
+/// The configuration that all limits of a pool share.
 #[derive(Debug)]
 pub(in crate::pool) struct LimitConfig {
     pub(in crate::pool) clock: Clock,
@@ -81,7 +81,7 @@ pub(in crate::pool) struct Limit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::pool) enum Availability {
     Open,
-    /// Its cooldown has expired, and no watched request has succeeded since.
+    /// Its cooldown has ended, and no probe has succeeded since.
     Reopened {
         /// Milliseconds since the pool's epoch.
         since: u64,
@@ -503,7 +503,7 @@ impl Limit {
             && config.is_due(self.probes.plan(state), now)
     }
 
-    /// Whether another request is watching how the reopened limit does.
+    /// Whether another request is probing the limit.
     pub(in crate::pool) fn is_taken(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
         let plan = self.probes.plan(self.state.load());
         plan.taken && !config.is_due(plan, now)
