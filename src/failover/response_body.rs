@@ -17,7 +17,7 @@ pin_project! {
     /// It streams the provider's body, or yields the layer's own response if no key is left.
     ///
     /// A forwarded body is always complete. If the layer read the start of it to judge the response,
-    /// that start comes first, and an error that occurred meanwhile follows in its place.
+    /// the body yields that start first. An error that occurred while reading follows after it.
     ///
     /// # Examples
     ///

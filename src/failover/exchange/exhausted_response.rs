@@ -9,10 +9,10 @@ use crate::failover::response_body::{BodyKind, ResponseBody};
 use crate::policy::ProviderPolicy;
 
 impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
-    /// Responds to the caller in the provider's shape.
+    /// Responds to the caller in the provider's format.
     ///
-    /// `retry-after` is when the first key returns, without the keys that refused this request and
-    /// were not marked: they would refuse it again.
+    /// `retry-after` is the time until the first key returns. Keys that refused this request without
+    /// being marked do not count, because they would refuse it again.
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self.pool().exhausted(self.kept());
         self.pool().emit_exhausted(exhausted);

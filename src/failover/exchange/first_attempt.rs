@@ -56,8 +56,8 @@ where
         self.send(ready, head, RequestBody::recorded(reader))
     }
 
-    /// Records the request without an attempt, since no key is usable yet, and lets go of the
-    /// service that is ready.
+    /// Records the request without an attempt, since no key is usable yet. Replaces the service that
+    /// is ready, which releases its permits.
     pub(crate) fn record_for_later(
         &mut self,
         ready: &mut S,

@@ -37,8 +37,8 @@ impl<S, P, B> Exchange<S, P, B> {
         self.replay == Replay::NotNeeded
     }
 
-    /// What follows a refusal, if the request can be replayed. The refused attempt then loses the
-    /// request's body.
+    /// What follows a refusal, if the request can be replayed. The refused attempt can then no longer
+    /// read the request's body.
     pub(super) fn next(&mut self, mark: Mark) -> Option<Next> {
         self.replay_parts.as_ref()?;
         let progress = self.progress.as_deref();
@@ -79,7 +79,7 @@ where
         }
     }
 
-    /// Makes the next attempt, with the service that is ready. `None` if no key is left.
+    /// Makes the next attempt, with the service that is ready. Returns `None` if no key is left.
     pub(crate) fn next_attempt(&mut self) -> Option<S::Future> {
         self.skip_removed_key()?;
         let ReplayParts {

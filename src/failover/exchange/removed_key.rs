@@ -4,7 +4,7 @@ use super::Exchange;
 
 impl<S, P, B> Exchange<S, P, B> {
     /// Takes another key if the one taken for the next attempt was removed from the pool while the
-    /// service was made ready. `None` if no key is left.
+    /// service was made ready. Returns `None` if no key is left.
     pub(super) fn skip_removed_key(&mut self) -> Option<()> {
         if self.key().is_removed() {
             return self.take_key(self.is_replayable_so_far()).then_some(());

@@ -55,8 +55,8 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
             return None;
         }
         let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
-        // A key whose cooldown has ended admits the next request with the head: nobody waits for a
-        // caller that does not read its stream.
+        // If the key's cooldown has ended, the head is enough to end the probe. Otherwise, requests
+        // would wait for a caller that does not read its stream.
         if let Some(probe) = current
             .probe
             .take_if(|probe| is_late && !probe.is_of_doubtful_key())
@@ -91,7 +91,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     }
 }
 
-/// What a policy needs of a head that the caller gets.
+/// Copies what a policy needs of a head that goes to the caller.
 fn copy(head: &response::Parts) -> response::Parts {
     let (mut copy, ()) = http::Response::new(()).into_parts();
     copy.status = head.status;

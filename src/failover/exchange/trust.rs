@@ -1,6 +1,7 @@
-//! A 401 does not kill a key that works: a permanent mark by a 401 (HTTP's, or gRPC's
-//! `UNAUTHENTICATED`) on a key that has succeeded since it was added or returned to service is only a
-//! suspicion.
+//! A 401 does not permanently mark a key that works.
+//!
+//! If a request has succeeded with the key since it was added or returned to service, a permanent mark
+//! by a 401 (HTTP's, or gRPC's `UNAUTHENTICATED`) becomes a suspicion.
 
 use http::StatusCode;
 

@@ -121,7 +121,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
 }
 
 impl<S, P, B> Exchange<S, P, B> {
-    /// Writes what a refusal says about the key, and ends the probe that the attempt was.
+    /// Marks the key of a refused attempt, and ends its probe if the attempt was one.
     fn mark(&mut self, mark: Mark, status: StatusCode) {
         let CurrentAttempt { key, probe, .. } =
             self.current.as_mut().expect("an attempt has a key");

@@ -1,4 +1,4 @@
-//! A request waits for a key to return, where the layer lets it.
+//! Waiting for a key to return, if the layer allows it.
 
 use std::time::Duration;
 
