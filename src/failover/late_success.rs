@@ -48,7 +48,8 @@ impl LateSuccess {
                 (watch.is_success)(&evidence)
             }
             (Some(Event { data, end }), Some(more), _) => {
-                data.extend_from_slice(more);
+                let room = Self::MAX_BYTES - data.len();
+                data.extend_from_slice(&more[..more.len().min(room)]);
                 if !end.is_complete(data) && data.len() < Self::MAX_BYTES {
                     return;
                 }

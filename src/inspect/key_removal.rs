@@ -6,20 +6,20 @@ use super::key_search::KeySearch;
 
 /// Removes each header, with all of its values, of which one contains the key.
 pub(crate) fn remove_from_headers(headers: &mut HeaderMap, key: &str) {
-    // Hardly any value is longer than a key, so that there is hardly ever a search.
-    if headers.values().all(|value| value.len() < key.len()) {
+    // No form of a key is shorter than the key. Most values are.
+    let is_long = |value: &HeaderValue| value.len() >= key.len();
+    if !headers.values().any(is_long) {
         return;
     }
     let search = KeySearch::new(key);
-    while let Some(name) = find(headers, &search) {
+    let find = |headers: &HeaderMap| {
+        let mut headers = headers.iter().filter(|(_, value)| is_long(value));
+        let found = headers.find(|(name, value)| contains(name, value, &search));
+        found.map(|(name, _)| name.clone())
+    };
+    while let Some(name) = find(headers) {
         headers.remove(name);
     }
-}
-
-fn find(headers: &HeaderMap, search: &KeySearch<'_>) -> Option<HeaderName> {
-    let mut headers = headers.iter();
-    let found = headers.find(|(name, value)| contains(name, value, search));
-    found.map(|(name, _)| name.clone())
 }
 
 fn contains(name: &HeaderName, value: &HeaderValue, search: &KeySearch<'_>) -> bool {

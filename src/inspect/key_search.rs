@@ -4,7 +4,7 @@
 //! Nothing is masked: what contains a key is removed as a whole. The search therefore only has to
 //! tell whether there is one, and a match that is too generous does no harm.
 
-/// Encoded, a shorter key could be any text.
+/// A shorter key is only searched for as it is: its encoded forms could occur in any text.
 const MIN_ENCODED: usize = 8;
 
 /// A search for one key.
@@ -39,15 +39,12 @@ impl<'a> KeySearch<'a> {
             for escape in *b"%\\" {
                 starts[usize::from(escape)] |= form::ESCAPED;
             }
-            for byte in 0..=u8::MAX {
-                let start = &mut starts[usize::from(byte)];
-                if hex_value(byte) == Some(first >> 4) {
-                    *start |= form::HEX;
-                }
-                for (form, skipped) in form::BASE64.into_iter().zip(BASE64_SKIPPED_BITS) {
-                    if base64_value(byte) == Some(six_bits(key, skipped)) {
-                        *start |= form;
-                    }
+            for digit in hex_digits(first >> 4) {
+                starts[usize::from(digit)] |= form::HEX;
+            }
+            for (form, skipped) in form::BASE64.into_iter().zip(BASE64_SKIPPED_BITS) {
+                for character in base64_characters(six_bits(key, skipped)) {
+                    starts[usize::from(character)] |= form;
                 }
             }
         }
@@ -133,7 +130,7 @@ impl Escaping {
 
 enum Match {
     Whole,
-    /// The text ended after so many matching bytes.
+    /// The text ended after this many matching bytes.
     Cut(usize),
     None,
 }
@@ -243,12 +240,31 @@ fn unescape_utf16(text: &[u8]) -> Option<(Character, usize)> {
     Some((character.into(), LEN * character.len_utf16()))
 }
 
+/// The digits with this value, in either case.
+fn hex_digits(value: u8) -> [u8; 2] {
+    match value {
+        0..=9 => [b'0' + value; 2],
+        _ => [b'a' + value - 10, b'A' + value - 10],
+    }
+}
+
 fn hex_value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
         b'A'..=b'F' => Some(digit - b'A' + 10),
         _ => None,
+    }
+}
+
+/// The characters with this value, in both alphabets.
+fn base64_characters(value: u8) -> [u8; 2] {
+    match value {
+        0..=25 => [b'A' + value; 2],
+        26..=51 => [b'a' + value - 26; 2],
+        52..=61 => [b'0' + value - 52; 2],
+        62 => *b"+-",
+        _ => *b"/_",
     }
 }
 
@@ -296,6 +312,20 @@ mod tests {
     fn assert_not_found(key: &str, texts: &[&str]) {
         for text in texts {
             assert!(!finds(key, text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_digit_and_character_is_found_by_its_value() {
+        for byte in 0..=u8::MAX {
+            let is_digit = |value| super::hex_digits(value).contains(&byte);
+            assert_eq!(
+                (0..16).find(|value| is_digit(*value)),
+                super::hex_value(byte)
+            );
+            let is_character = |value| super::base64_characters(value).contains(&byte);
+            let value = (0..64).find(|value| is_character(*value));
+            assert_eq!(value, super::base64_value(byte));
         }
     }
 

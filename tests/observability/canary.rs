@@ -183,6 +183,7 @@ fn listen<F: Future>(work: F) -> F::Output {
             default(panic);
         }));
     });
+    crate::keep_a_second_subscriber();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(Level::TRACE)
         .with_span_events(FmtSpan::FULL)
