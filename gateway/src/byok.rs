@@ -53,6 +53,7 @@ impl ByokRequests {
         }
     }
 
+    #[cfg(feature = "metrics")]
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
