@@ -20,6 +20,7 @@
 //! | 403 or 429 with evidence that an edge sent it: HTML, `error code: NNNN`, or RFC 9457 with an edge's fields | response is returned | unchanged |
 //! | 403 with an incomplete or unreadable body | sent again with the next key | unchanged |
 //! | 403 whose caller disconnects before the body arrives | ends | unchanged |
+//! | any other that a policy recognizes (an invalid key, a used-up quota) | sent again with the next key | as the [table below](#built-in-policies) says |
 //! | any other | response is returned | unchanged |
 //!
 //! An *edge* is a CDN, a firewall or a load balancer in front of the provider. It refuses requests without
