@@ -66,7 +66,8 @@ impl Write for Emitted {
 }
 
 fn emit(text: impl fmt::Display) {
-    writeln!(Emitted, "{text}").unwrap();
+    // Written at once: other tests emit at the same time.
+    Emitted.write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn emit_debug(value: impl fmt::Debug) {
@@ -187,6 +188,8 @@ fn listen<F: Future>(work: F) -> F::Output {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(Level::TRACE)
         .with_span_events(FmtSpan::FULL)
+        // Other members of a workspace can enable colors, which separate names and values.
+        .with_ansi(false)
         .with_writer(|| Emitted)
         .finish();
     let _logs = tracing::subscriber::set_default(subscriber);
