@@ -37,6 +37,10 @@ LIMITED = "limited-key-0003"
 GOOD = "good-key-0000004"
 
 
+def name(key):
+    return key.split("-")[0]
+
+
 class Talk:
     """Answers every message with its capitals."""
 
@@ -48,7 +52,8 @@ class Talk:
         metadata = dict(context.invocation_metadata())
         key = metadata["authorization"].removeprefix("Bearer ")
         self.asked.append(key)
-        context.set_trailing_metadata([("x-served-by", key)])
+        # The proxy removes a trailer that contains the key itself.
+        context.set_trailing_metadata([("x-served-by", name(key))])
         if key.startswith("revoked"):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "this key is revoked")
         if key.startswith("denied"):
@@ -137,7 +142,7 @@ def unary(proxy):
     with calling(proxy, ALL) as (talk, channel):
         answer, call = channel.unary_unary(f"/{SERVICE}/Unary").with_call(b"hello", timeout=TIMEOUT)
         equal(answer, b"HELLO")
-        equal(dict(call.trailing_metadata())["x-served-by"], GOOD)
+        equal(dict(call.trailing_metadata())["x-served-by"], name(GOOD))
         equal(talk.asked, ALL)
         # The marks stay; a key that is only denied here is asked again.
         equal(channel.unary_unary(f"/{SERVICE}/Unary")(b"again", timeout=TIMEOUT), b"AGAIN")
