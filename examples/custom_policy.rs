@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_key_failover::policy::{
-    BodyEvidence, Mark, ProviderPolicy, ReadLimit, Success, Verdict, exhausted_response,
+    BodyEvidence, Mark, ProviderPolicy, ReadLimit, Scope, Success, Verdict, exhausted_response,
     remove_credentials, remove_query_parameters, wait_from_headers,
 };
 use tower_key_failover::pool::{Exhausted, Key, KeyPool};
@@ -54,6 +54,10 @@ impl ProviderPolicy for Weather {
         request.uri = target
             .parse()
             .expect("a URI with one more parameter is a URI");
+    }
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::{Body, Frame};
 use tokio::runtime::{Builder, Runtime};
-use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Success, Verdict};
+use tower_key_failover::policy::{
+    BodyEvidence, Mark, ProviderPolicy, Reason, Scope, Success, Verdict,
+};
 use tower_key_failover::{Exhausted, Key, KeyFailoverLayer, KeyPool, KeyState, RequestBody};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -194,6 +196,10 @@ impl ProviderPolicy for Fixed {
     }
 
     fn inject_key(&self, _: &mut request::Parts, _: &Key) {}
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
+    }
 
     fn classify(&self, _: &response::Parts) -> Verdict {
         self.0

@@ -14,7 +14,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request, response};
 use http_body::{Body, Frame, SizeHint};
-use tower_key_failover::policy::{BodyEvidence, ProviderPolicy, Success};
+use tower_key_failover::policy::{BodyEvidence, ProviderPolicy, Scope, Success};
 use tower_key_failover::{
     Exhausted, Key, KeyFailover, KeyFailoverLayer, KeyPool, Mark, Outcome, Replay, ReplayBudget,
     RequestBody, ResponseFuture, Verdict,
@@ -722,6 +722,10 @@ impl ProviderPolicy for Plain {
     }
 
     fn inject_key(&self, _: &mut request::Parts, _: &Key) {}
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
+    }
 
     fn classify(&self, response: &response::Parts) -> Verdict {
         match response.status.as_u16() {

@@ -70,6 +70,6 @@ fn unknown(name: &str) -> String {
 
 impl ProviderPolicy for Policy {
     delegate_policy!(|self| self.inner() =>
-        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        is_byok, inject_key, scope, classify, classify_body, success, success_in_body,
         exhausted_response);
 }

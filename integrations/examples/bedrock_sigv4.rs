@@ -100,7 +100,7 @@ struct Signed(Provider);
 
 impl ProviderPolicy for Signed {
     delegate_policy!(|self| self.0 =>
-        is_byok, classify, classify_body, success, success_in_body, exhausted_response);
+        is_byok, scope, classify, classify_body, success, success_in_body, exhausted_response);
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         self.0.inject_key(request, key);

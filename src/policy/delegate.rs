@@ -15,7 +15,7 @@
 ///
 /// impl ProviderPolicy for Tagged {
 ///     delegate_policy!(|self| self.0 =>
-///         is_byok, classify, classify_body, success, success_in_body, exhausted_response);
+///         is_byok, scope, classify, classify_body, success, success_in_body, exhausted_response);
 ///
 ///     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
 ///         self.0.inject_key(request, key);
@@ -41,6 +41,14 @@ macro_rules! delegate_policy {
             key: &$crate::pool::Key,
         ) {
             $inner.inject_key(request, key);
+        }
+    };
+    (@scope $this:ident $inner:expr) => {
+        fn scope(
+            &$this,
+            request: &$crate::__private::http::request::Parts,
+        ) -> ::core::option::Option<$crate::pool::Scope> {
+            $inner.scope(request)
         }
     };
     (@classify $this:ident $inner:expr) => {

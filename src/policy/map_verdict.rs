@@ -24,7 +24,7 @@ where
     F: Fn(&response::Parts, Option<&BodyEvidence<'_>>, Verdict) -> Verdict + Send + Sync + 'static,
 {
     delegate_policy!(|self| self.policy =>
-        is_byok, inject_key, success, success_in_body, exhausted_response);
+        is_byok, inject_key, scope, success, success_in_body, exhausted_response);
 
     fn classify(&self, response: &response::Parts) -> Verdict {
         match self.policy.classify(response) {

@@ -159,9 +159,9 @@ pub use self::verdict::{Mark, MarkKind, Verdict};
 #[cfg(feature = "providers")]
 pub use self::waits::wait_from_headers;
 use crate::delegate_policy;
-#[doc(no_inline)]
-pub use crate::pool::Reason;
 use crate::pool::{Exhausted, Key};
+#[doc(no_inline)]
+pub use crate::pool::{Reason, Scope};
 
 /// How one provider accepts keys, refuses them, and reports errors.
 ///
@@ -184,6 +184,13 @@ pub trait ProviderPolicy: Send + Sync + 'static {
     /// The layer calls this once for each attempt. The head never contains the key of an earlier
     /// attempt.
     fn inject_key(&self, request: &mut request::Parts, key: &Key);
+
+    /// The scope of the request: the part of the provider, such as a model, that it addresses. `None`
+    /// if it has none.
+    ///
+    /// The layer calls this once for each request, before the first attempt. See
+    /// [`Mark::in_scope`].
+    fn scope(&self, request: &request::Parts) -> Option<Scope>;
 
     /// Judges a response by its head.
     ///
@@ -271,12 +278,12 @@ pub trait ProviderPolicy: Send + Sync + 'static {
 
 impl<P: ProviderPolicy + ?Sized> ProviderPolicy for Arc<P> {
     delegate_policy!(|self| (**self) =>
-        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        is_byok, inject_key, scope, classify, classify_body, success, success_in_body,
         exhausted_response);
 }
 
 impl<P: ProviderPolicy + ?Sized> ProviderPolicy for Box<P> {
     delegate_policy!(|self| (**self) =>
-        is_byok, inject_key, classify, classify_body, success, success_in_body,
+        is_byok, inject_key, scope, classify, classify_body, success, success_in_body,
         exhausted_response);
 }

@@ -14,7 +14,7 @@ use super::judge::{self, Judge};
 use super::{
     BodyEvidence, ProviderPolicy, ReadLimit, Success, Verdict, exhausted_response, providers,
 };
-use crate::pool::{Exhausted, Key};
+use crate::pool::{Exhausted, Key, KeyChoice, Scope};
 use crate::sse;
 
 /// A built-in policy.
@@ -536,6 +536,10 @@ impl ProviderPolicy for Provider {
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         self.credentials.inject(request, key);
+    }
+
+    fn scope(&self, request: &request::Parts) -> Option<Scope> {
+        KeyChoice::of(request)?.scope_ref().cloned()
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

@@ -45,6 +45,7 @@ impl Verdict {
 pub struct Mark {
     kind: MarkKind,
     reason: Option<Reason>,
+    in_scope: bool,
 }
 
 /// The kind of a [`Mark`].
@@ -106,7 +107,38 @@ impl Mark {
     }
 
     const fn new(kind: MarkKind) -> Self {
-        Self { kind, reason: None }
+        Self {
+            kind,
+            reason: None,
+            in_scope: false,
+        }
+    }
+
+    /// Limits the mark to the [scope](crate::pool::Scope) of the request, for example to one model.
+    ///
+    /// - [`temporary`](Self::temporary): the key cools down for requests with this scope. If the
+    ///   request has no scope, the whole key cools down.
+    /// - [`keep`](Self::keep): the key may not use this scope. If the request then succeeds with
+    ///   another key, requests with this scope do not use the key for 10 minutes. If the request has
+    ///   no scope, the key is unchanged.
+    /// - [`suspect`](Self::suspect) and [`permanent`](Self::permanent) are unchanged, because they
+    ///   concern the key itself.
+    ///
+    /// ```
+    /// use tower_key_failover::policy::Mark;
+    ///
+    /// assert!(Mark::temporary(None).in_scope().is_in_scope());
+    /// assert_eq!(Mark::permanent().in_scope(), Mark::permanent());
+    /// ```
+    #[must_use]
+    pub const fn in_scope(mut self) -> Self {
+        self.in_scope = matches!(self.kind, MarkKind::Keep | MarkKind::Temporary(_));
+        self
+    }
+
+    /// Whether the mark is limited to the scope of the request. See [`in_scope`](Self::in_scope).
+    pub const fn is_in_scope(self) -> bool {
+        self.in_scope
     }
 
     /// The kind of the mark.

@@ -31,6 +31,7 @@ mod builder;
 mod clock;
 mod error;
 mod key;
+mod key_choice;
 mod new_key;
 mod observe;
 mod pooled_key;
@@ -40,6 +41,7 @@ mod reason;
 mod reload;
 #[cfg(feature = "serde")]
 mod save;
+mod scope;
 mod secret;
 mod select;
 mod shared;
@@ -59,6 +61,7 @@ use secrecy::SecretString;
 pub use self::builder::KeyPoolBuilder;
 pub use self::error::{BuildError, Exhausted, ExhaustedKind};
 pub use self::key::Key;
+pub use self::key_choice::KeyChoice;
 pub use self::new_key::NewKey;
 #[cfg(feature = "events")]
 pub use self::observe::PoolEvents;
@@ -67,6 +70,7 @@ pub use self::reason::Reason;
 pub use self::reload::{ChangeError, KeyChanges, KeyId};
 #[cfg(feature = "serde")]
 pub use self::save::SavedPool;
+pub use self::scope::Scope;
 pub use self::select::Walker;
 pub use self::state::{KeyState, Marked};
 

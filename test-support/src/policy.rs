@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, request, response};
-use tower_key_failover::policy::{BodyEvidence, ReadLimit, Success};
-use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key};
+use tower_key_failover::policy::{BodyEvidence, ReadLimit, Scope, Success};
+use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key, KeyChoice};
 use tower_key_failover::{Mark, ProviderPolicy, Verdict};
 
 /// The header that carries the key. A constant name is not parsed, so it allocates nothing.
@@ -35,6 +35,10 @@ impl ProviderPolicy for TestPolicy {
             replaced.is_none(),
             "an earlier attempt's key was still there"
         );
+    }
+
+    fn scope(&self, request: &request::Parts) -> Option<Scope> {
+        request.extensions.get::<KeyChoice>()?.scope_ref().cloned()
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

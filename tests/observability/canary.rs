@@ -23,7 +23,7 @@ use hyper::ext::ReasonPhrase;
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::trace::{DefaultMakeSpan, DefaultOnRequest, DefaultOnResponse, TraceLayer};
-use tower_key_failover::policy::{BodyEvidence, Grpc, Provider, ReadLimit, Success};
+use tower_key_failover::policy::{BodyEvidence, Grpc, Provider, ReadLimit, Scope, Success};
 use tower_key_failover::pool::{Exhausted, Key, NewKey};
 use tower_key_failover::{
     BoxError, KeyFailoverLayer, KeyPool, KeyPoolBuilder, Mark, Outcome, ProviderPolicy,
@@ -476,6 +476,11 @@ impl ProviderPolicy for Talkative {
         request.headers.insert("x-key", key.header_value());
         emit_debug((&*request, key));
         self.at("inject_key");
+    }
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        self.at("scope");
+        None
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

@@ -7,7 +7,7 @@ use http::{Response, StatusCode, request, response};
 use serde_json::json;
 use test_support::verdict::{Does, head, judge, judge_evidence, judge_json};
 use tower_key_failover::policy::{
-    BodyEvidence, Mark, Provider, ProviderPolicy, ReadLimit, Success, Verdict,
+    BodyEvidence, Mark, Provider, ProviderPolicy, ReadLimit, Scope, Success, Verdict,
 };
 use tower_key_failover::pool::{Exhausted, Key};
 
@@ -143,6 +143,10 @@ impl ProviderPolicy for Insatiable {
     }
 
     fn inject_key(&self, _: &mut request::Parts, _: &Key) {}
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
+    }
 
     fn classify(&self, _: &response::Parts) -> Verdict {
         Verdict::Read(ReadLimit::available())

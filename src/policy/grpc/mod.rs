@@ -24,7 +24,7 @@ use super::judge::{self, Judge};
 use super::providers::google;
 use super::{BodyEvidence, ProviderPolicy, ReadLimit, Success, Verdict};
 use crate::binary;
-use crate::pool::{Exhausted, ExhaustedKind, Key};
+use crate::pool::{Exhausted, ExhaustedKind, Key, KeyChoice, Scope};
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
@@ -198,6 +198,10 @@ impl ProviderPolicy for Grpc {
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         self.credentials.inject(request, key);
+    }
+
+    fn scope(&self, request: &request::Parts) -> Option<Scope> {
+        KeyChoice::of(request)?.scope_ref().cloned()
     }
 
     fn classify(&self, head: &response::Parts) -> Verdict {

@@ -9,7 +9,7 @@ use http::{HeaderName, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::Service;
-use tower_key_failover::policy::{BodyEvidence, Success};
+use tower_key_failover::policy::{BodyEvidence, Scope, Success};
 use tower_key_failover::pool::{Exhausted, Key};
 use tower_key_failover::{Mark, ProviderPolicy, Verdict};
 
@@ -59,6 +59,10 @@ impl ProviderPolicy for Plain {
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         request.headers.insert(X_KEY, key.header_value());
+    }
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

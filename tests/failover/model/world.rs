@@ -17,7 +17,7 @@ use http_body_util::Full;
 use tokio::sync::oneshot;
 use tokio_test::task::Spawn;
 use tower::{Layer, Service};
-use tower_key_failover::policy::{BodyEvidence, ReadLimit, Success};
+use tower_key_failover::policy::{BodyEvidence, ReadLimit, Scope, Success};
 use tower_key_failover::pool::{Exhausted, ExhaustedKind, Key, KeyState, NewKey};
 use tower_key_failover::{
     FailoverInfo, KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody,
@@ -340,6 +340,10 @@ impl ProviderPolicy for Dialect {
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         request.headers.insert("x-key", key.header_value());
+    }
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

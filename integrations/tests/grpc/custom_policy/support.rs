@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service};
 use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
-use tower_key_failover::policy::{BodyEvidence, Success};
+use tower_key_failover::policy::{BodyEvidence, Scope, Success};
 use tower_key_failover::pool::{Exhausted, Key, KeyState};
 use tower_key_failover::{
     KeyFailover, KeyFailoverLayer, KeyPool, Mark, ProviderPolicy, RequestBody, Verdict,
@@ -44,6 +44,10 @@ impl ProviderPolicy for Plain {
 
     fn inject_key(&self, request: &mut request::Parts, key: &Key) {
         request.headers.insert("x-key", key.header_value());
+    }
+
+    fn scope(&self, _: &request::Parts) -> Option<Scope> {
+        None
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {
