@@ -67,6 +67,7 @@ impl KeyChoice {
     }
 
     /// Returns the choice in the extensions of a request.
+    #[allow(dead_code)]
     pub(crate) fn of(head: &request::Parts) -> Option<&Self> {
         head.extensions.get()
     }
