@@ -119,20 +119,13 @@ impl Flags {
 }
 
 impl Cooldowns {
-    fn apply(&self, mut pool: KeyPoolBuilder) -> KeyPoolBuilder {
-        pool = pool
-            .default_cooldown(self.default_cooldown)
-            .max_cooldown(self.max_cooldown);
-        if let Some(bound) = unless_zero(self.growing_cooldown) {
-            pool = pool.exponential_cooldown(self.default_cooldown..=bound);
+    fn apply(&self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
+        let pool = self.cooldown.clone().unwrap_or_default().add_to(pool);
+        let pool = pool.max_cooldown(self.max_cooldown);
+        match self.probe_after {
+            Some(time) => pool.probe_after(unless_zero(time)),
+            None => pool,
         }
-        if let Some(time) = self.revalidate_after {
-            pool = pool.probe_after(unless_zero(time));
-        }
-        if let Some(time) = unless_zero(self.ramp) {
-            pool = pool.slow_start(time);
-        }
-        pool
     }
 }
 

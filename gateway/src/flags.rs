@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use tower_key_failover::policy::Byok;
 
+use crate::cooldown::Cooldown;
 use crate::duration;
 use crate::logging::Format;
 use crate::policy::Policy;
@@ -146,29 +147,20 @@ pub struct Limits {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recovery")]
 pub struct Cooldowns {
-    /// How long a key cools down after a refusal, such as a 429, if the provider names no wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
-    pub default_cooldown: Duration,
+    /// How long a key cools down after a refusal, such as a 429, if the provider names no wait. A range
+    /// doubles it with each refusal, up to its end; a success resets it [default: 1s..60s]
+    #[arg(long, value_name = "TIME|RANGE")]
+    pub cooldown: Option<Cooldown>,
 
     /// Longest cooldown, whatever the provider says
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration::parse)]
     pub max_cooldown: Duration,
 
-    /// Double --default-cooldown with each refusal, up to this time. A success resets it; 0 does not
-    /// double it
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
-    pub growing_cooldown: Duration,
-
     /// Probe a permanently marked key (one that does not return after a cooldown) with one request after
     /// this time. After each refused probe, double the time, up to 1h. If you set this flag, keys that
     /// cool down for longer are probed as well. 0 does not probe [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    pub revalidate_after: Option<Duration>,
-
-    /// After a cooldown, use a key for one request at a time, for this long or until one succeeds; 0
-    /// uses it for all requests at once
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration::parse)]
-    pub ramp: Duration,
+    pub probe_after: Option<Duration>,
 }
 
 fn byok(text: &str) -> Result<Byok, String> {

@@ -27,6 +27,7 @@
 //!
 //! - `flags.rs` defines the command line, and `config.rs` reads it and the environment;
 //! - `keys.rs` reads the list of keys, and `upstream.rs` the upstream's address;
+//! - `cooldown.rs` and `duration.rs` read times;
 //! - `logging.rs` logs to stderr;
 //! - `policy.rs` selects the provider's policy;
 //! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
@@ -42,6 +43,7 @@ mod byok;
 mod client_token;
 mod config;
 mod connections;
+mod cooldown;
 mod duration;
 mod environment;
 mod failovers;

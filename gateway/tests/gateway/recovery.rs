@@ -37,7 +37,7 @@ async fn changing(status: u16, wait: Option<&'static str>) -> (Upstream, Arc<Ato
 async fn a_permanently_marked_key_is_probed() {
     let (upstream, healed) = changing(401, None).await;
     let gateway = gateway("openai", &upstream.url).keys([OTHER, GOOD]);
-    let gateway = gateway.args(["--revalidate-after", "50ms"]).admin();
+    let gateway = gateway.args(["--probe-after", "50ms"]).admin();
     let gateway = gateway.listen().await;
     send(post(&gateway.url("/"))).await;
     assert_eq!(gateway.states().await, ["permanent", "valid"]);
@@ -88,10 +88,8 @@ async fn a_request_does_not_wait_by_default() {
 async fn the_cooldown_flags_apply() {
     let (upstream, _) = changing(429, None).await;
     let gateway = gateway("openai", &upstream.url).keys([LIMITED, OTHER, GOOD]);
-    let gateway = gateway.args(["--default-cooldown", "5m", "--max-cooldown", "10s"]);
-    let gateway = gateway
-        .args(["--growing-cooldown", "1h", "--ramp", "1m"])
-        .admin();
+    let gateway = gateway.args(["--cooldown", "5m", "--max-cooldown", "10s"]);
+    let gateway = gateway.admin();
     let gateway = gateway.listen().await;
     send(post(&gateway.url("/"))).await;
 
@@ -129,6 +127,39 @@ async fn the_keys_of_a_group_cool_down_together() {
 }
 
 #[tokio::test]
+async fn by_default_the_first_cooldown_without_a_named_wait_is_one_second() {
+    let (upstream, _) = changing(429, None).await;
+    let gateway = gateway("openai", &upstream.url).keys([OTHER, GOOD]);
+    let gateway = gateway.admin().listen().await;
+
+    send(post(&gateway.url("/"))).await;
+
+    let wait = gateway.keys().await[0]["retry_after_ms"].as_u64();
+    assert!(wait.is_none_or(|wait| wait <= 1_000), "{wait:?}");
+}
+
+#[tokio::test]
+async fn with_a_single_time_each_cooldown_takes_that_time() {
+    let (upstream, _) = changing(429, None).await;
+    let gateway = gateway("openai", &upstream.url).keys([OTHER, GOOD]);
+    let gateway = gateway.args(["--cooldown", "60s"]).admin().listen().await;
+
+    send(post(&gateway.url("/"))).await;
+
+    let wait = gateway.keys().await[0]["retry_after_ms"].as_u64().unwrap();
+    assert!((30_000..=60_000).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn an_invalid_cooldown_is_rejected() {
+    for cooldown in ["60", "60s..1s", "0..1m", "1s..", "1s-60s"] {
+        let gateway = gateway("openai", "http://127.0.0.1:9").keys([REVOKED]);
+        let line = gateway.args(["--cooldown", cooldown]).refused().await;
+        assert!(line.contains("--cooldown"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_time_is_rejected() {
     for time in [
         "10",
@@ -140,8 +171,8 @@ async fn an_invalid_time_is_rejected() {
         "999999999999999999d",
     ] {
         let gateway = gateway("openai", "http://127.0.0.1:9").keys([REVOKED]);
-        let time = format!("--ramp={time}");
+        let time = format!("--probe-after={time}");
         let line = gateway.args([&time]).refused().await;
-        assert!(line.contains("--ramp"), "{line}");
+        assert!(line.contains("--probe-after"), "{line}");
     }
 }

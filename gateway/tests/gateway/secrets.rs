@@ -145,7 +145,7 @@ async fn search(log: &str) {
             log,
             "--byok",
             "detect",
-            "--revalidate-after",
+            "--probe-after",
             "0",
         ]);
         match cfg!(feature = "serde") {
