@@ -36,7 +36,7 @@ impl ExchangeSpan for Trace {
         self.span = Some(info_span!(
             target: TARGET,
             "key failover",
-            provider = pool,
+            provider = named(pool),
             http.request.resend_count = Empty,
             http.response.status_code = Empty,
             "error.type" = Empty,
@@ -85,7 +85,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
             match state {
                 KeyState::Temporary { retry_after } => info!(
                     target: TARGET,
-                    provider = pool,
+                    provider = named(pool),
                     key.hint = &*key.hint,
                     key.label = key.label.as_deref(),
                     key.group = key.group.as_deref(),
@@ -97,7 +97,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
                 ),
                 KeyState::Permanent | KeyState::Valid => warn!(
                     target: TARGET,
-                    provider = pool,
+                    provider = named(pool),
                     key.hint = &*key.hint,
                     key.label = key.label.as_deref(),
                     key.group = key.group.as_deref(),
@@ -114,7 +114,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
             status,
         } => info!(
             target: TARGET,
-            provider = pool,
+            provider = named(pool),
             key.hint = &*key.hint,
             key.label = key.label.as_deref(),
             key.group = key.group.as_deref(),
@@ -125,7 +125,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
         ),
         PoolEvent::Trusted { key } => info!(
             target: TARGET,
-            provider = pool,
+            provider = named(pool),
             key.hint = &*key.hint,
             key.label = key.label.as_deref(),
             key.group = key.group.as_deref(),
@@ -133,7 +133,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
         ),
         PoolEvent::Returned { key, by } => info!(
             target: TARGET,
-            provider = pool,
+            provider = named(pool),
             key.hint = &*key.hint,
             key.label = key.label.as_deref(),
             key.group = key.group.as_deref(),
@@ -142,14 +142,14 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
         ),
         PoolEvent::Exhausted { exhausted } => warn!(
             target: TARGET,
-            provider = pool,
+            provider = named(pool),
             outcome = names::of_exhaustion(exhausted.kind),
             retry_after = exhausted.retry_after.map(field::debug),
             "key pool exhausted"
         ),
         PoolEvent::Changed { added, removed } => info!(
             target: TARGET,
-            provider = pool,
+            provider = named(pool),
             added = ?Keys(added),
             removed = ?Keys(removed),
             "keys changed"
@@ -166,10 +166,15 @@ pub(super) fn on_response(pool: &str, info: &FailoverInfo) {
     let is_refusal =
         |attempted: &AttemptRecord| matches!(attempted.verdict(), Verdict::Failover(_));
     if info.history().any(is_refusal) {
-        info!(target: TARGET, provider = pool, reason, "replay given up");
+        info!(target: TARGET, provider = named(pool), reason, "replay given up");
     } else {
-        debug!(target: TARGET, provider = pool, reason, "replay given up");
+        debug!(target: TARGET, provider = named(pool), reason, "replay given up");
     }
+}
+
+/// The value of the field `provider`, which a pool without a name does not have.
+fn named(pool: &str) -> Option<&str> {
+    Some(pool).filter(|name| !name.is_empty())
 }
 
 /// A field that lists keys by their labels, or by their hints if they have no label.

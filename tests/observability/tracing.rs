@@ -273,6 +273,18 @@ async fn a_failover_is_a_span_around_the_later_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pool_without_a_name_logs_no_provider() {
+    let (log, _guard) = Log::start();
+    let pool = Arc::new(KeyPool::new(["429-0123456789", "401-0123456789"]).unwrap());
+    assert_eq!(send(&layer(&pool), "hello").await, Ok(429));
+    let (events, spans) = (ours(log.events()), ours(log.spans()));
+    assert_eq!((events.len(), spans.len()), (3, 1));
+    for told in events.iter().chain(&spans) {
+        assert_eq!(told.fields.get("provider"), None, "{}", told.message());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_span_is_exited_while_the_request_waits() {
     let (log, _guard) = Log::start();
     let layer = layer(&pool(["429", "200"]));
