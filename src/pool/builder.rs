@@ -81,7 +81,7 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Adds a key with a label, which identifies the key to people.
+    /// Adds a key with a label, which identifies the key to people. No two keys have the same label.
     #[must_use]
     pub fn labeled_key(mut self, label: impl Into<String>, key: impl Into<SecretString>) -> Self {
         self.keys.push(NewKey::new(key).label(label));
@@ -188,8 +188,9 @@ impl KeyPoolBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] if there is no key, if a key occurs twice, if a key is empty or not a
-    /// legal header value, or if [`group`](Self::group) was called before any key was added.
+    /// Returns [`BuildError`] if there is no key, if a key or a label occurs twice, if a key is empty, has
+    /// white space around it or is not a legal header value, or if [`group`](Self::group) was called
+    /// before any key was added.
     pub fn build(self) -> Result<KeyPool, BuildError> {
         if self.group_without_key {
             return Err(BuildError::GroupWithoutKey);

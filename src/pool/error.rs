@@ -16,8 +16,16 @@ pub enum BuildError {
         /// The position of the second occurrence.
         position: usize,
     },
-    /// The key is empty or not a legal header value: it contains a control character, or starts or
-    /// ends with white space.
+    /// Two keys have the same label.
+    #[non_exhaustive]
+    DuplicateLabel {
+        /// The position of the first key with the label.
+        first: usize,
+        /// The position of the second key with the label.
+        position: usize,
+    },
+    /// The key cannot be sent: it is empty, has white space around it, or contains a control character.
+    /// Trim keys that come from a file or a variable.
     #[non_exhaustive]
     InvalidKey {
         /// The position of the key.
@@ -74,9 +82,14 @@ impl fmt::Display for BuildError {
                 f,
                 "the key at position {position} repeats the one at position {first}"
             ),
+            Self::DuplicateLabel { first, position } => write!(
+                f,
+                "the key at position {position} has the same label as the one at position {first}"
+            ),
             Self::InvalidKey { position } => write!(
                 f,
-                "the key at position {position} is empty or not a legal header value"
+                "the key at position {position} cannot be sent: it is empty, has white space around it, \
+                 or contains a control character; trim keys that come from a file or a variable"
             ),
             Self::GroupWithoutKey => f.write_str("a group is named before any key"),
         }

@@ -100,8 +100,8 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] if there is no key, if a key occurs twice, or if a key is empty or not a
-    /// legal header value.
+    /// Returns [`BuildError`] if there is no key, if a key occurs twice, if a key is empty or has white
+    /// space around it, or if it is not a legal header value.
     pub fn new<I>(keys: I) -> Result<Self, BuildError>
     where
         I: IntoIterator,
@@ -192,8 +192,9 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] if the pool contains the key already, or if it is empty or not a legal
-    /// header value. In that case, the pool is unchanged.
+    /// Returns [`BuildError`] if the pool contains the key or its label already, if the key is empty or
+    /// has white space around it, or if it is not a legal header value. In that case, the pool is
+    /// unchanged.
     pub fn add_key(&self, key: impl Into<NewKey>) -> Result<(), BuildError> {
         let key = key.into();
         let edit = |old: &KeyList| Ok((old.keys.to_vec(), vec![key]));

@@ -16,11 +16,11 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    /// Returns `None` if the text is empty or not a legal header value.
+    /// Returns `None` if the text is empty, has white space around it, or is not a legal header value.
     pub(super) fn new(text: SecretString) -> Option<Self> {
         let exposed = text.expose_secret();
         // HTTP trims header values, so the provider would receive a different key.
-        if exposed.is_empty() || exposed.trim_matches([' ', '\t']) != exposed {
+        if exposed.is_empty() || exposed.trim() != exposed {
             return None;
         }
         Some(Self {

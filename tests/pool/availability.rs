@@ -61,6 +61,7 @@ fn a_key_that_is_no_header_value_is_rejected_by_position() {
         "nul\0",
         " padded",
         "padded\t",
+        "padded\u{a0}",
         "del\u{7f}",
     ] {
         let error = KeyPool::new(["good", bad]).unwrap_err();
@@ -70,9 +71,22 @@ fn a_key_that_is_no_header_value_is_rejected_by_position() {
         );
         assert_eq!(
             error.to_string(),
-            "the key at position 1 is empty or not a legal header value"
+            "the key at position 1 cannot be sent: it is empty, has white space around it, or contains a \
+             control character; trim keys that come from a file or a variable"
         );
     }
+}
+
+#[test]
+fn two_keys_with_the_same_label_are_rejected_when_the_pool_is_built() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .labeled_key("team", "k1")
+        .labeled_key("team", "k2");
+    assert_eq!(
+        pool.build().unwrap_err().to_string(),
+        "the key at position 2 has the same label as the one at position 1"
+    );
 }
 
 #[test]

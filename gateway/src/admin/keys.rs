@@ -55,13 +55,8 @@ fn change(
         return unknown();
     };
     let before = pool.snapshot();
-    let at = match find(&before, name) {
-        Ok(at) => at,
-        Err(ChangeError::AmbiguousLabel) => {
-            let why = "more than one key has this label: use the position";
-            return failed(StatusCode::CONFLICT, why);
-        }
-        Err(_) => return unknown(),
+    let Some(at) = find(&before, name) else {
+        return unknown();
     };
     let has_hint = |hint: &String| **hint == *before.keys[at].hint;
     if !query.get("hint").is_none_or(has_hint) {
@@ -71,7 +66,7 @@ fn change(
     match what(pool, id(&before, at)) {
         Ok(changed) => {
             let after = pool.snapshot();
-            let key = find(&after, name).ok().map(|at| show(&after, at));
+            let key = find(&after, name).map(|at| show(&after, at));
             Json(json!({ "changed": changed, "key": key })).into_response()
         }
         // The key was removed in the meantime.
@@ -80,25 +75,17 @@ fn change(
 }
 
 /// Finds a key by its label, or by its position. Labels are never numbers.
-fn find(pool: &PoolSnapshot, name: &str) -> Result<usize, ChangeError> {
-    let mut labeled = (0..pool.keys.len()).filter(|at| label(pool, *at) == Some(name));
-    match (labeled.next(), labeled.next()) {
-        (Some(at), None) => Ok(at),
-        (Some(_), Some(_)) => Err(ChangeError::AmbiguousLabel),
-        (None, _) if name.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let at = name.parse().ok().filter(|at| *at < pool.keys.len());
-            at.ok_or(ChangeError::UnknownKey)
-        }
-        (None, _) => Err(ChangeError::UnknownKey),
-    }
+fn find(pool: &PoolSnapshot, name: &str) -> Option<usize> {
+    let positions = 0..pool.keys.len();
+    let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+    let labeled = positions.clone().find(|at| label(pool, *at) == Some(name));
+    let position = || name.parse().ok().filter(|at| positions.contains(at));
+    labeled.or_else(|| position().filter(|_| is_number))
 }
 
-/// Prefers a unique label to the position, because the list may change.
+/// Prefers a label to the position, because the list may change.
 fn id(pool: &PoolSnapshot, at: usize) -> KeyId<'_> {
-    match label(pool, at) {
-        Some(label) if find(pool, label) == Ok(at) => KeyId::Label(label),
-        _ => KeyId::Position(at),
-    }
+    label(pool, at).map_or(KeyId::Position(at), KeyId::Label)
 }
 
 fn label(pool: &PoolSnapshot, at: usize) -> Option<&str> {

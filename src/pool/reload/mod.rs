@@ -33,13 +33,9 @@ impl KeyId<'_> {
             KeyId::Position(at) if at < list.keys.len() => Ok(at),
             KeyId::Position(_) => Err(ChangeError::UnknownKey),
             KeyId::Label(label) => {
-                let has_label = |at: &usize| list.keys[*at].label.as_deref() == Some(label);
-                let mut found = (0..list.keys.len()).filter(has_label);
-                let at = found.next().ok_or(ChangeError::UnknownKey)?;
-                match found.next() {
-                    None => Ok(at),
-                    Some(_) => Err(ChangeError::AmbiguousLabel),
-                }
+                let has_label = |key: &Arc<PooledKey>| key.label.as_deref() == Some(label);
+                let found = list.keys.iter().position(has_label);
+                found.ok_or(ChangeError::UnknownKey)
             }
         }
     }
@@ -63,8 +59,6 @@ impl From<usize> for KeyId<'_> {
 pub enum ChangeError {
     /// No key has this label or position.
     UnknownKey,
-    /// More than one key has this label.
-    AmbiguousLabel,
     /// The new list of keys is invalid.
     Build(BuildError),
 }
@@ -73,7 +67,6 @@ impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownKey => f.write_str("the pool holds no such key"),
-            Self::AmbiguousLabel => f.write_str("more than one key has this label"),
             Self::Build(error) => error.fmt(f),
         }
     }
@@ -82,7 +75,7 @@ impl fmt::Display for ChangeError {
 impl Error for ChangeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::UnknownKey | Self::AmbiguousLabel => None,
+            Self::UnknownKey => None,
             Self::Build(error) => error.source(),
         }
     }

@@ -37,7 +37,15 @@ impl KeyList {
             parts.push((secret, key.label, key.group));
         }
         let secrets = kept.iter().map(|key| &key.core.secret);
-        reject_duplicates(secrets.chain(parts.iter().map(|(secret, ..)| secret)))?;
+        let secrets = secrets.chain(parts.iter().map(|(secret, ..)| secret));
+        if let Some((first, position)) = duplicate(secrets.map(|secret| Some(secret.expose()))) {
+            return Err(BuildError::DuplicateKey { first, position });
+        }
+        let labels = kept.iter().map(|key| key.label.as_deref());
+        let labels = labels.chain(parts.iter().map(|(_, label, _)| label.as_deref()));
+        if let Some((first, position)) = duplicate(labels) {
+            return Err(BuildError::DuplicateLabel { first, position });
+        }
 
         let mut states = StateRef::block(parts.len());
         let known: HashMap<&str, &Arc<PooledKey>> = old
@@ -106,12 +114,9 @@ impl KeyList {
     }
 }
 
-fn reject_duplicates<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<(), BuildError> {
+/// The positions of the first two equal texts.
+fn duplicate<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Option<(usize, usize)> {
     let mut seen = HashMap::new();
-    for (position, secret) in secrets.enumerate() {
-        if let Some(first) = seen.insert(secret.expose(), position) {
-            return Err(BuildError::DuplicateKey { first, position });
-        }
-    }
-    Ok(())
+    let mut texts = texts.enumerate();
+    texts.find_map(|(position, text)| Some((seen.insert(text?, position)?, position)))
 }

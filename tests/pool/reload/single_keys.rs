@@ -80,17 +80,18 @@ fn a_key_that_the_pool_does_not_hold_is_unknown() {
 }
 
 #[test]
-fn a_label_of_two_keys_is_ambiguous() {
+fn a_key_with_a_label_of_another_key_is_not_added() {
     let pool = pool();
-    pool.add_key(NewKey::new("k2").label("a")).unwrap();
-    for error in [
-        pool.remove_key("a").unwrap_err(),
-        pool.reinstate("a").unwrap_err(),
-        pool.disable("a").unwrap_err(),
-    ] {
-        assert_eq!(error, ChangeError::AmbiguousLabel);
-    }
-    assert_eq!(pool.len(), 3);
+    let error = pool.add_key(NewKey::new("k2").label("a")).unwrap_err();
+    assert!(matches!(
+        error,
+        BuildError::DuplicateLabel {
+            first: 0,
+            position: 2,
+            ..
+        }
+    ));
+    assert_eq!(pool.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
