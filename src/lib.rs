@@ -11,7 +11,7 @@
 //! # #[cfg(feature = "providers")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::{sync::Arc, time::Duration};
+//! use std::time::Duration;
 //! use http::Request;
 //! use tower::{ServiceBuilder, ServiceExt};
 //! use tower_key_failover::{KeyFailoverLayer, KeyPool, policy::Provider};
@@ -34,7 +34,7 @@
 //!     .build()?;
 //!
 //! let service = ServiceBuilder::new()
-//!     .layer(KeyFailoverLayer::new(Provider::anthropic(), Arc::new(pool)))
+//!     .layer(KeyFailoverLayer::new(Provider::anthropic(), pool))
 //!     .service(client); // for example hyper-util's `Client`
 //!
 //! // The provider responds to the first key with 429, and to the second with 200.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::error_handling::HandleErrorLayer;
@@ -47,7 +46,7 @@ pub async fn layer(upstream: SocketAddr, keys: usize, out: usize) {
     // A refusal leaves no mark, so that the first key is tried, and refused, again and again.
     let policy = Provider::anthropic().map_verdict(without_mark);
     let service = ServiceBuilder::new()
-        .layer(KeyFailoverLayer::new(policy, Arc::new(pool)))
+        .layer(KeyFailoverLayer::new(policy, pool))
         .service(client::<RequestBody<Body>>(upstream));
     serve(service).await;
 }

@@ -306,7 +306,7 @@ impl Case {
         let mut layer =
             KeyFailoverLayer::new(wrapped, Arc::clone(&pool)).extensions(self.extensions);
         if let Some(attempts) = self.max_attempts() {
-            layer = layer.max_attempts(attempts);
+            layer = layer.max_attempts(attempts.get());
         }
         if let Some(bytes) = self.max_replay {
             layer = layer.max_replay_bytes(bytes.into());

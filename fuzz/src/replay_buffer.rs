@@ -219,8 +219,7 @@ impl World {
                 .max_replay_bytes(max_replay)
                 .replay_budget(budget.clone());
             if let Some(attempts) = case.max_attempts {
-                let few = NonZeroUsize::MIN.saturating_add(attempts.get() % 4);
-                layer = layer.max_attempts(few);
+                layer = layer.max_attempts(1 + attempts.get() % 4);
             }
             Self {
                 weak: weak.clone(),

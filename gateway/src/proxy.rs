@@ -50,7 +50,7 @@ impl Proxy {
         };
         let limits = &config.limits;
         if let Some(attempts) = limits.max_attempts {
-            layer = layer.max_attempts(attempts);
+            layer = layer.max_attempts(attempts.get());
         }
         if let Some(bytes) = limits.max_replay_bytes {
             layer = layer.max_replay_bytes(bytes);

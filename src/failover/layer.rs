@@ -20,8 +20,6 @@ use crate::replay::ReplayBudget;
 ///
 /// ```
 /// # #[cfg(feature = "providers")] {
-/// use std::num::NonZeroUsize;
-/// use std::sync::Arc;
 /// use std::time::Duration;
 ///
 /// use http::{HeaderName, Request, Response};
@@ -31,13 +29,13 @@ use crate::replay::ReplayBudget;
 /// use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = Arc::new(KeyPool::new(["first-key", "second-key"])?);
+/// let pool = KeyPool::new(["first-key", "second-key"])?;
 /// let policy = Provider::header(HeaderName::from_static("x-token"));
 ///
 /// let service = ServiceBuilder::new()
 ///     .layer(
 ///         KeyFailoverLayer::new(policy, pool)
-///             .max_attempts(NonZeroUsize::new(2).unwrap())
+///             .max_attempts(2)
 ///             .wait_for_key(Duration::from_secs(5)),
 ///     )
 ///     .service_fn(|request: Request<RequestBody<Empty<bytes::Bytes>>>| async move {
@@ -60,8 +58,11 @@ pub struct KeyFailoverLayer<P> {
 
 impl<P> KeyFailoverLayer<P> {
     /// Creates a layer that injects the keys of `pool` and judges responses with `policy`.
-    pub fn new(policy: P, pool: Arc<KeyPool>) -> Self {
-        let config = Config::new(policy, Some(pool));
+    ///
+    /// `pool` is a [`KeyPool`], or an `Arc<KeyPool>` if the caller keeps a handle, for example to take
+    /// snapshots or to replace keys.
+    pub fn new(policy: P, pool: impl Into<Arc<KeyPool>>) -> Self {
+        let config = Config::new(policy, Some(pool.into()));
         Self { config }
     }
 
@@ -93,9 +94,16 @@ impl<P> KeyFailoverLayer<P> {
     }
 
     /// Limits how many attempts a request makes. By default it tries each usable key once.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `attempts` is 0. To send requests without keys, use [`disabled`](Self::disabled).
     #[must_use]
-    pub fn max_attempts(mut self, attempts: NonZeroUsize) -> Self {
-        self.config.max_attempts = Some(attempts);
+    #[track_caller]
+    pub fn max_attempts(mut self, attempts: usize) -> Self {
+        let attempts = NonZeroUsize::new(attempts);
+        assert!(attempts.is_some(), "`max_attempts` must be at least 1");
+        self.config.max_attempts = attempts;
         self
     }
 

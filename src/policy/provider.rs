@@ -381,13 +381,12 @@ impl Provider {
     /// that of a 403, which shows whether an [edge](crate::policy#the-trust-table) sent it.
     ///
     /// ```
-    /// use std::sync::Arc;
     /// use tower_key_failover::policy::Provider;
     /// use tower_key_failover::{KeyFailoverLayer, KeyPool};
     ///
     /// # fn main() -> Result<(), tower_key_failover::BuildError> {
     /// let pool = KeyPool::new(["first-key", "second-key"])?;
-    /// let layer = KeyFailoverLayer::new(Provider::bearer(), Arc::new(pool));
+    /// let layer = KeyFailoverLayer::new(Provider::bearer(), pool);
     /// # Ok(())
     /// # }
     /// ```

@@ -1,6 +1,5 @@
 //! The response if no key is left, and requests that pass unchanged.
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -71,11 +70,17 @@ async fn with_no_usable_key_the_inner_service_is_not_called() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_used_up_its_attempts_may_be_retried_at_once() {
     let pool = pool(["k0", "k1", "k2"]);
-    let layer = layer(&pool).max_attempts(NonZeroUsize::new(2).unwrap());
+    let layer = layer(&pool).max_attempts(2);
     let (seen, response) = run(&layer, request(""), [wait("5"), response(401)]).await;
     assert_eq!(seen, ["k0", "k1"]);
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers().get("retry-after"), None);
+}
+
+#[test]
+#[should_panic = "`max_attempts` must be at least 1"]
+fn zero_attempts_are_rejected_when_the_layer_is_built() {
+    let _ = layer(&pool(["k0"])).max_attempts(0);
 }
 
 #[tokio::test(start_paused = true)]

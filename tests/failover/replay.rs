@@ -545,7 +545,7 @@ async fn a_response_ends_the_recording_and_frees_the_buffer_as_it_is_read() {
 async fn nothing_is_recorded_if_no_other_key_could_follow() {
     let budget = ReplayBudget::new(1 << 20);
     let one_key = layer(&pool(["k0"]));
-    let one_attempt = three_keys().max_attempts(1.try_into().unwrap());
+    let one_attempt = three_keys().max_attempts(1);
     let disabled = KeyFailoverLayer::disabled(TestPolicy::default());
     for layer in [one_key, one_attempt, disabled] {
         let (body, remote) = chunked();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -100,7 +99,7 @@ impl World {
         }
         let pool = Arc::new(pool.build().unwrap());
         let mut layer = KeyFailoverLayer::new(Dialect, Arc::clone(&pool));
-        if let Some(attempts) = rules.max_attempts.and_then(NonZeroUsize::new) {
+        if let Some(attempts) = rules.max_attempts.filter(|attempts| *attempts > 0) {
             layer = layer.max_attempts(attempts);
         }
         let upstream = Upstream::default();

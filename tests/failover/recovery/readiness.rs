@@ -88,7 +88,7 @@ async fn every_request_that_waits_on_many_threads_gets_a_response() {
     }
     let service = layer(&pool)
         .wait_for_key(Duration::from_secs(3600))
-        .max_attempts(std::num::NonZeroUsize::MAX)
+        .max_attempts(usize::MAX)
         .layer(inner);
     let requests: Vec<_> = (0..REQUESTS)
         .map(|_| tokio::spawn(service.clone().oneshot(request("one"))))

@@ -1,6 +1,5 @@
 //! Requests that wait for a key to return.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,7 +233,7 @@ async fn a_key_that_was_kept_is_not_tried_again_after_a_wait() {
 #[tokio::test(start_paused = true)]
 async fn all_waits_of_a_request_together_are_bounded() {
     let pool = pool(["k0"]);
-    let layer = layer(&pool, 5).max_attempts(NonZeroUsize::new(9).unwrap());
+    let layer = layer(&pool, 5).max_attempts(9);
     let mut harness = Harness::new(&layer);
     let mut request = harness.send();
     for _ in 0..2 {
@@ -270,7 +269,7 @@ async fn a_request_makes_at_most_twice_as_many_attempts_as_there_are_keys() {
 #[tokio::test(start_paused = true)]
 async fn max_attempts_bounds_the_attempts_of_a_waiting_request() {
     let pool = pool(["k0"]);
-    let two = layer(&pool, 60).max_attempts(NonZeroUsize::new(1).unwrap());
+    let two = layer(&pool, 60).max_attempts(1);
     let (keys, response) = Harness::new(&two).run([rate_limited("1")]);
     assert_eq!((keys.len(), response.status().as_u16()), (1, 429));
 }
