@@ -33,7 +33,7 @@ impl Exhaustion {
                 message,
                 wait: exhausted.retry_after.filter(|wait| !wait.is_zero()),
             },
-            ExhaustedKind::Permanent => Self {
+            ExhaustedKind::Permanent | ExhaustedKind::Disabled => Self {
                 status: StatusCode::BAD_GATEWAY,
                 message,
                 wait: None,

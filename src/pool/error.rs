@@ -51,8 +51,10 @@ pub struct Exhausted {
 pub enum ExhaustedKind {
     /// A key is valid, or its cooldown will end.
     RateLimited,
-    /// Every key is permanently marked.
+    /// Every key is permanently marked, and at least one of them by a response.
     Permanent,
+    /// Every key was [disabled](crate::KeyPool::disable) by an operator.
+    Disabled,
 }
 
 impl fmt::Display for Exhausted {
@@ -61,6 +63,7 @@ impl fmt::Display for Exhausted {
             (ExhaustedKind::Permanent, _) => {
                 f.write_str("all configured keys failed authentication")
             }
+            (ExhaustedKind::Disabled, _) => f.write_str("all configured keys are disabled"),
             (ExhaustedKind::RateLimited, None) => {
                 f.write_str("all configured keys are rate-limited")
             }

@@ -14,6 +14,7 @@ pub(super) fn of_exhaustion(kind: ExhaustedKind) -> &'static str {
     match kind {
         ExhaustedKind::RateLimited => "rate_limited",
         ExhaustedKind::Permanent => "permanent",
+        ExhaustedKind::Disabled => "disabled",
     }
 }
 

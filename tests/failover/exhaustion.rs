@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, Request};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use test_support::mock::{
     Body, Handle, key_of, layer, pool, request, response, response_with, stack,
 };
@@ -29,6 +29,10 @@ async fn run(
         reply.send_response(answer);
     }
     (seen, assert_ready_ok!(future.poll()))
+}
+
+async fn text(response: http::Response<ResponseBody<Body>>) -> bytes::Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
 }
 
 fn wait(seconds: &'static str) -> http::Response<Body> {
@@ -65,6 +69,23 @@ async fn with_no_usable_key_the_inner_service_is_not_called() {
     assert_eq!(response.headers().get("retry-after"), None);
     let info = response.body().failover().unwrap();
     assert_eq!((info.attempts(), info.hint()), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn disabled_keys_are_not_reported_as_refused_ones() {
+    let pool = pool(["k0", "k1"]);
+    pool.disable(0).unwrap();
+    pool.disable(1).unwrap();
+    let (seen, none) = run(&layer(&pool), request(""), []).await;
+    assert_eq!((seen.len(), none.status().as_u16()), (0, 502));
+    assert_eq!(text(none).await, "all configured keys are disabled");
+
+    pool.reinstate(0).unwrap();
+    let (_, refused) = run(&layer(&pool), request(""), [response(401)]).await;
+    assert_eq!(
+        text(refused).await,
+        "all configured keys failed authentication"
+    );
 }
 
 #[tokio::test(start_paused = true)]

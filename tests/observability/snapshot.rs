@@ -62,6 +62,8 @@ async fn a_snapshot_shows_the_reason_of_the_last_mark() {
     assert_eq!(reason(), Some(Reason::Forbidden));
     pool.disable(0).unwrap();
     assert_eq!(reason(), Some(Reason::Operator));
+    pool.reinstate(0).unwrap();
+    assert_eq!(reason(), None);
     assert_eq!(pool.snapshot().keys[1].reason, None);
 }
 

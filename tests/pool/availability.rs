@@ -341,6 +341,10 @@ fn exhaustion_has_a_plain_message() {
         text(ExhaustedKind::Permanent, None),
         "all configured keys failed authentication"
     );
+    assert_eq!(
+        text(ExhaustedKind::Disabled, None),
+        "all configured keys are disabled"
+    );
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub struct KeySnapshot {
     /// How often the key was refused, perhaps because of the request, since the last success with it.
     /// Keys with fewer suspicions are used first.
     pub suspicions: u32,
-    /// Why the key was last marked or suspected, or its group marked, if that ever happened.
+    /// Why the key was last marked or suspected, or its group marked. `None` if that has not happened
+    /// since the key was added or [reinstated](crate::KeyPool::reinstate).
     pub reason: Option<Reason>,
     /// How often the key was used, if the pool
     /// [counts that](crate::KeyPoolBuilder::track_usage).

@@ -31,7 +31,7 @@ impl Outlook {
         pool_due: Option<Duration>,
     ) -> Self {
         match (exhausted.kind, exhausted.retry_after) {
-            (ExhaustedKind::Permanent, _) => Self::Hopeless,
+            (ExhaustedKind::Permanent | ExhaustedKind::Disabled, _) => Self::Hopeless,
             (ExhaustedKind::RateLimited, Some(reopens)) => Self::Closed {
                 reopens,
                 // A key can be marked between the two reads, so the minimum includes `reopens`.

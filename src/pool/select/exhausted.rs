@@ -16,6 +16,7 @@ pub(in crate::pool) fn exhausted(
     now: &mut LazyNow,
 ) -> Exhausted {
     let mut soonest: Option<Duration> = None;
+    let (mut is_any_disabled, mut is_any_refused) = (false, false);
     for key in list.keys.iter().filter(|key| !excluded(key)) {
         match key.state(now) {
             KeyState::Valid => {
@@ -27,12 +28,14 @@ pub(in crate::pool) fn exhausted(
             KeyState::Temporary { retry_after } => {
                 soonest = Some(soonest.map_or(retry_after, |other| other.min(retry_after)));
             }
-            KeyState::Permanent => {}
+            KeyState::Permanent if key.core.limit.is_disabled() => is_any_disabled = true,
+            KeyState::Permanent => is_any_refused = true,
         }
     }
     Exhausted {
         kind: match soonest {
             Some(_) => ExhaustedKind::RateLimited,
+            None if is_any_disabled && !is_any_refused => ExhaustedKind::Disabled,
             None => ExhaustedKind::Permanent,
         },
         retry_after: soonest,

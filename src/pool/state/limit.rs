@@ -223,7 +223,7 @@ impl Limit {
         Some(config.clock.remaining(soonest, now).unwrap_or_default())
     }
 
-    /// The reason of the last mark or suspicion.
+    /// The reason of the last mark or suspicion since an operator last reinstated the limit.
     pub(in crate::pool) fn reason(&self) -> Option<Reason> {
         let at = self.reason.load(Ordering::Relaxed).checked_sub(1)?;
         Reason::ALL.get(usize::from(at)).copied()
@@ -331,6 +331,10 @@ impl Limit {
         if is_permanent {
             config.pool_probes.start(config.next_pool_probe(0, now));
         }
+    }
+
+    fn forget_reason(&self) {
+        self.reason.store(0, Ordering::Relaxed);
     }
 
     fn record_reason(&self, reason: Reason) {
@@ -458,7 +462,6 @@ impl Limit {
     }
 
     /// Whether an operator disabled it.
-    #[cfg(feature = "serde")]
     pub(in crate::pool) fn is_disabled(&self) -> bool {
         self.value().deadline() == Deadline::Disabled && !self.is_removed()
     }
@@ -476,6 +479,7 @@ impl Limit {
             let was_closed = !is_valid(seen, config.clock, &mut now);
             if seen.deadline() == Deadline::None || self.state.reinstate(seen) {
                 self.trust.reset(!was_closed && self.trust.is_proven());
+                self.forget_reason();
                 self.show_suspicion();
                 return was_closed;
             }
