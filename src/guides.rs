@@ -11,6 +11,9 @@ pub mod recovery {}
 )]
 pub mod stacks {}
 
+#[doc = include_str!("docs/scopes.md")]
+pub mod scopes {}
+
 #[doc = include_str!("docs/observability.md")]
 pub mod observability {}
 

@@ -108,6 +108,7 @@
 //! # Guides
 //!
 //! - [`guides::recovery`]: cooldowns, suspicion, probes, waiting for a key, groups, and changing a pool at run time
+//! - [`guides::scopes`]: limits per model
 //! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic and reqwest
 //! - [`guides::observability`]: snapshots, events, metrics and logs
 //! - [`guides::websocket`]: proxying WebSocket

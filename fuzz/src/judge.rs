@@ -12,9 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request, response};
 use http_body::{Body, Frame};
 use tokio::runtime::{Builder, Runtime};
-use tower_key_failover::policy::{
-    BodyEvidence, Mark, ProviderPolicy, Reason, Scope, Success, Verdict,
-};
+use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Scope, Success, Verdict};
 use tower_key_failover::{Exhausted, Key, KeyFailoverLayer, KeyPool, KeyState, RequestBody};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -48,18 +46,7 @@ pub(crate) enum Does {
 }
 
 pub(crate) fn is(verdict: Verdict, mark: Mark) -> bool {
-    let reasons = [
-        Reason::RateLimited,
-        Reason::Quota,
-        Reason::Unauthorized,
-        Reason::Forbidden,
-        Reason::Operator,
-        Reason::Other,
-    ];
-    verdict == Verdict::Failover(mark)
-        || reasons
-            .iter()
-            .any(|reason| verdict == Verdict::Failover(mark.because(*reason)))
+    matches!(verdict, Verdict::Failover(other) if other.kind() == mark.kind())
 }
 
 impl Does {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::dialect::Finding;
+use super::dialect::{Finding, Reach};
 use super::error_response::ErrorResponse;
 use super::{Mark, Reason, Verdict, waits};
 
@@ -44,8 +44,9 @@ impl Judge {
         match finding {
             Some(Finding::NotTheKey) => Verdict::Forward,
             Some(Finding::Here) => KEEP,
-            Some(Finding::Quota(reset)) => self.quota(response, reset),
-            Some(Finding::RateLimited(reset)) => rate_limit(response, reset),
+            Some(Finding::NoAccess) => Verdict::Failover(Mark::keep().in_scope()),
+            Some(Finding::Quota(reach, reset)) => self.quota(response, reach, reset),
+            Some(Finding::RateLimited(reach, reset)) => rate_limit(response, reach, reset),
             // A user can override what a 401 and a 403 mean.
             Some(Finding::Dead) => match status.as_u16() {
                 401 => self.on_unauthorized.unwrap_or(PERMANENT),
@@ -56,7 +57,7 @@ impl Judge {
                 401 => self.on_unauthorized.unwrap_or(PERMANENT),
                 // Without an explanation, the request may be at fault.
                 403 => self.on_forbidden.unwrap_or(SUSPECT),
-                429 => rate_limit(response, None),
+                429 => rate_limit(response, Reach::Scope, None),
                 _ => Verdict::Forward,
             },
         }
@@ -69,27 +70,32 @@ impl Judge {
     fn verdict_in_doubt(&self, response: &ErrorResponse<'_>, finding: Option<Finding>) -> Verdict {
         match (response.status().as_u16(), finding) {
             (_, Some(Finding::NotTheKey)) => Verdict::Forward,
-            (_, Some(Finding::Here)) => KEEP,
+            (_, Some(Finding::Here | Finding::NoAccess)) => KEEP,
             (401, _) => self.on_unauthorized.unwrap_or(PERMANENT),
             (403, _) => self.on_forbidden.unwrap_or(KEEP),
-            (429, Some(Finding::Quota(reset))) => self.quota(response, reset),
-            (429, Some(Finding::RateLimited(reset))) => rate_limit(response, reset),
-            (429, _) => rate_limit(response, None),
-            (_, Some(Finding::Dead | Finding::Quota(_) | Finding::RateLimited(_))) => KEEP,
+            (429, Some(Finding::Quota(reach, reset))) => self.quota(response, reach, reset),
+            (429, Some(Finding::RateLimited(reach, reset))) => rate_limit(response, reach, reset),
+            (429, _) => rate_limit(response, Reach::Scope, None),
+            (_, Some(Finding::Dead | Finding::Quota(..) | Finding::RateLimited(..))) => KEEP,
             (_, None) => Verdict::Forward,
         }
     }
 
-    fn quota(&self, response: &ErrorResponse<'_>, reset: Option<Duration>) -> Verdict {
+    fn quota(
+        &self,
+        response: &ErrorResponse<'_>,
+        reach: Reach,
+        reset: Option<Duration>,
+    ) -> Verdict {
         let wait = waits::quota(response, reset).unwrap_or(self.quota_cooldown);
         let mark = Mark::temporary(Some(wait));
-        because(Reason::Quota, mark, response.status())
+        because(Reason::Quota, reach.limit(mark), response.status())
     }
 }
 
-fn rate_limit(response: &ErrorResponse<'_>, reset: Option<Duration>) -> Verdict {
+fn rate_limit(response: &ErrorResponse<'_>, reach: Reach, reset: Option<Duration>) -> Verdict {
     let mark = Mark::temporary(waits::rate_limit(response, reset));
-    because(Reason::RateLimited, mark, response.status())
+    because(Reason::RateLimited, reach.limit(mark), response.status())
 }
 
 /// The mark with its reason, unless the status implies the same reason.

@@ -26,6 +26,10 @@
 //! An *edge* is a CDN, a firewall or a load balancer in front of the provider. It refuses requests without
 //! checking their keys.
 //!
+//! If the request has a [scope](crate::guides::scopes), such as a model, most 429s and all refusals of a model
+//! concern only requests with that scope. [`guides::scopes`](crate::guides::scopes) lists the limits of each
+//! provider.
+//!
 //! A policy does not know whether a request has succeeded with a key. It returns [`Mark::permanent`] for a 401. The
 //! layer changes this mark to a suspicion if a request has succeeded with the key.
 //!
@@ -132,6 +136,8 @@ mod provider;
 mod providers;
 #[cfg(feature = "providers")]
 mod request_size;
+#[cfg(feature = "providers")]
+mod scope_in_path;
 #[cfg(feature = "providers")]
 mod waits;
 

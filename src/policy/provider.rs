@@ -8,11 +8,12 @@ use http::{HeaderName, Response, StatusCode, request, response};
 
 use super::byok::Byok;
 use super::credentials::Credentials;
-use super::dialect::{Dialect, Finding};
+use super::dialect::{Dialect, Finding, Reach};
 use super::error_response::ErrorResponse;
 use super::judge::{self, Judge};
 use super::{
     BodyEvidence, ProviderPolicy, ReadLimit, Success, Verdict, exhausted_response, providers,
+    scope_in_path,
 };
 use crate::pool::{Exhausted, Key, KeyChoice, Scope};
 use crate::sse;
@@ -510,7 +511,7 @@ impl Provider {
         };
         let unpaid =
             response.status() == StatusCode::PAYMENT_REQUIRED && self.dialect.bills_with_402;
-        finding.or(unpaid.then_some(Finding::Quota(None)))
+        finding.or(unpaid.then_some(Finding::Quota(Reach::Account, None)))
     }
 
     /// Whether the first event of the stream may be an error.
@@ -538,7 +539,8 @@ impl ProviderPolicy for Provider {
     }
 
     fn scope(&self, request: &request::Parts) -> Option<Scope> {
-        KeyChoice::of(request)?.scope_ref().cloned()
+        let in_path = scope_in_path::scope(request.uri.path(), self.dialect.scope_in_path);
+        in_path.or_else(|| KeyChoice::of(request)?.scope_ref().cloned())
     }
 
     fn classify(&self, response: &response::Parts) -> Verdict {

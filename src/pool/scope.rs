@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    const MAX_BYTES: usize = 128;
+    pub(crate) const MAX_BYTES: usize = 128;
 
     /// Creates a scope with this name.
     ///

@@ -14,9 +14,11 @@ pub fn failover_cases() -> Value {
 
 /// Responses of real providers, and what each means for the key.
 pub fn provider_vectors() -> Value {
-    parse(include_str!(
-        "../../tests/conformance/provider_vectors.json"
-    ))
+    let suite = include_str!("../../tests/conformance/provider_vectors.json");
+    let further = include_str!("../../tests/conformance/further_provider_vectors.json");
+    let vectors = [suite, further].map(parse);
+    let vectors = vectors.iter().filter_map(Value::as_array).flatten();
+    vectors.cloned().collect()
 }
 
 fn parse(json: &str) -> Value {

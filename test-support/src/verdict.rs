@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
-use tower_key_failover::policy::{BodyEvidence, Mark, ProviderPolicy, Reason, Verdict};
+use tower_key_failover::policy::{BodyEvidence, MarkKind, ProviderPolicy, Verdict};
 
 /// The head of a response. Header names may be in any case.
 pub fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
@@ -43,7 +43,7 @@ pub fn judge_json(
     judge(policy, &head(status, headers), body.to_string().as_bytes())
 }
 
-/// What a verdict does, whatever reason it gives.
+/// What a verdict does, whatever reason it gives and however far it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
     Forward,
@@ -61,23 +61,13 @@ impl Does {
 
     /// Whether this is what `verdict` does.
     pub fn is(self, verdict: Verdict) -> bool {
-        let mark = match self {
+        let kind = match self {
             Self::Forward => return verdict == Verdict::Forward,
-            Self::Keep => Mark::keep(),
-            Self::Suspect => Mark::suspect(),
-            Self::Temporary(wait) => Mark::temporary(wait),
-            Self::Permanent => Mark::permanent(),
+            Self::Keep => MarkKind::Keep,
+            Self::Suspect => MarkKind::Suspect,
+            Self::Temporary(wait) => MarkKind::Temporary(wait),
+            Self::Permanent => MarkKind::Permanent,
         };
-        let reasons = [
-            Reason::RateLimited,
-            Reason::Quota,
-            Reason::Unauthorized,
-            Reason::Forbidden,
-            Reason::Other,
-        ];
-        verdict == Verdict::Failover(mark)
-            || reasons
-                .iter()
-                .any(|&reason| verdict == Verdict::Failover(mark.because(reason)))
+        matches!(verdict, Verdict::Failover(mark) if mark.kind() == kind)
     }
 }

@@ -33,7 +33,11 @@ fn an_anthropic_stream_can_start_with_an_error() {
     for (kind, mark) in [
         (
             "rate_limit_error",
-            Some(Mark::temporary(None).because(Reason::RateLimited)),
+            Some(
+                Mark::temporary(None)
+                    .in_scope()
+                    .because(Reason::RateLimited),
+            ),
         ),
         (
             "authentication_error",

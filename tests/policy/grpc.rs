@@ -158,7 +158,12 @@ fn the_reason_of_a_grpc_mark_comes_from_the_status() {
     for (code, mark) in [
         ("16", permanent.because(Reason::Unauthorized)),
         ("7", Mark::keep().because(Reason::Forbidden)),
-        ("8", Mark::temporary(None).because(Reason::RateLimited)),
+        (
+            "8",
+            Mark::temporary(None)
+                .in_scope()
+                .because(Reason::RateLimited),
+        ),
     ] {
         let verdict = says(&Grpc::new(), &[("grpc-status", code)]);
         assert_eq!(verdict, Verdict::Failover(mark), "{code}");

@@ -11,4 +11,5 @@ mod hostile_bodies;
 mod injection;
 mod overrides;
 mod provider_vectors;
+mod scope;
 mod timing_hints;

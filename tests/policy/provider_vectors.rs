@@ -15,12 +15,14 @@ use ruzstd::encoding::CompressionLevel;
 use serde_json::Value;
 use test_support::verdict::{Does, head, judge};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_key_failover::policy::{Provider, ProviderPolicy, ReadLimit, Verdict};
+use tower_key_failover::policy::{Mark, MarkKind, Provider, ProviderPolicy, ReadLimit, Verdict};
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
 
 struct Vector {
     id: String,
+    /// Whose limit it is, as the suite says it, or empty.
+    scope: String,
     provider: String,
     head: response::Parts,
     body: Vec<u8>,
@@ -36,6 +38,7 @@ fn vectors() -> Vec<Vector> {
         .filter(|vector| cfg!(feature = "grpc") || vector["provider"] != "grpc")
         .map(|vector| Vector {
             id: vector["id"].as_str().unwrap().to_owned(),
+            scope: vector["scope"].as_str().unwrap().to_owned(),
             provider: vector["provider"].as_str().unwrap().to_owned(),
             head: head_of(vector),
             body: match &vector["body"] {
@@ -93,6 +96,51 @@ fn every_provider_vector_of_the_conformance_suite_passes() {
         })
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_limit_of_a_model_is_limited_to_the_scope_and_a_limit_of_the_account_is_not() {
+    let vectors = vectors();
+    let mut seen = [0, 0];
+    for vector in vectors.iter().filter(|it| !it.scope.is_empty()) {
+        let Verdict::Failover(mark) = judge(&*policy(&vector.provider), &vector.head, &vector.body)
+        else {
+            continue;
+        };
+        let is_temporary = matches!(mark.kind(), MarkKind::Temporary(_));
+        // gRPC has no scope unless the caller sets one.
+        if !is_temporary || vector.provider == "grpc" {
+            continue;
+        }
+        let is_of_model = ["+model", "+deployment"]
+            .iter()
+            .any(|end| vector.scope.ends_with(end));
+        seen[usize::from(is_of_model)] += 1;
+        assert_eq!(mark.is_in_scope(), is_of_model, "{}", vector.id);
+    }
+    assert!(seen[0] > 10 && seen[1] > 10, "{seen:?}");
+}
+
+#[test]
+fn only_the_refusal_of_a_whole_model_is_an_access_refusal() {
+    let refusals: Vec<_> = vectors()
+        .into_iter()
+        .filter(|vector| {
+            let verdict = judge(&*policy(&vector.provider), &vector.head, &vector.body);
+            verdict == Verdict::Failover(Mark::keep().in_scope())
+        })
+        .map(|vector| vector.id)
+        .collect();
+    let expected = [
+        "bedrock/access_denied_iam",
+        "mistral/forbidden_model_tier",
+        "groq/model_blocked_403",
+        "openai/org_unverified_403",
+        "openai/model_access_without_code_403",
+        "gemini/limit_of_zero_429",
+        "gemini/no_free_tier_429",
+    ];
+    assert_eq!(refusals, expected);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use self::status::{Any, Status};
 use super::byok::Byok;
 use super::credentials::{Credentials, Places, percent_decoded};
-use super::dialect::Finding;
+use super::dialect::{Finding, Reach};
 use super::error_response::ErrorResponse;
 use super::exhausted_response::millis;
 use super::judge::{self, Judge};
@@ -300,7 +300,7 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
             Some(Ok(0)) => {}
             Some(Ok(millis @ 1..=i32::MAX)) => {
                 let wait = Duration::from_millis(u64::from(millis.unsigned_abs()));
-                return Some(Finding::RateLimited(Some(wait)));
+                return Some(Finding::RateLimited(Reach::Scope, Some(wait)));
             }
             // The protocol defines this as: do not retry.
             _ => return Some(Finding::NotTheKey),

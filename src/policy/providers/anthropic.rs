@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::policy::credentials::{Carrier, Places};
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
 use crate::policy::{exhausted_response, request_size, waits};
 
@@ -35,24 +35,41 @@ fn status_of_event(event: &ErrorResponse<'_>) -> Option<StatusCode> {
     }
 }
 
+const QUOTA: Finding = Finding::Quota(Reach::Account, None);
+
+/// The limits of a subscription concern the account, except for those of one class of models.
+fn reach_of_subscription(response: &ErrorResponse<'_>) -> Reach {
+    let claim = response.header("anthropic-ratelimit-unified-representative-claim");
+    if claim.starts_with("seven_day_") {
+        Reach::Scope
+    } else {
+        Reach::Account
+    }
+}
+
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     // The wording can change. The provider recommends `error_code`, and then `type`.
     match response.text("/error/details/error_code") {
         "organization_on_hold" => return Some(Finding::Dead),
         "enforced_spend_limit_reached" => {
-            return Some(Finding::Quota(waits::next_month(response.now())));
+            let reset = waits::next_month(response.now());
+            return Some(Finding::Quota(Reach::Account, reset));
         }
-        code if code.ends_with("_spend_limit_reached") => return Some(Finding::Quota(None)),
+        "ramp_limit_exceeded" => return Some(Finding::RateLimited(Reach::Account, None)),
+        code if code.ends_with("_spend_limit_reached") => return Some(QUOTA),
         _ => {}
     }
     // A message can go on with the caller's own words, so only its start counts.
     let begins = |start| response.text("/error/message").starts_with(start);
     match (response.status().as_u16(), response.text("/error/type")) {
         (429, _) if request_size::never_fits(response) => Some(Finding::Here),
+        (429, _) if begins("This request would exceed your account's rate limit") => {
+            Some(Finding::RateLimited(reach_of_subscription(response), None))
+        }
         (_, "overloaded_error") => Some(Finding::NotTheKey),
-        (_, "billing_error") => Some(Finding::Quota(None)),
-        (400, _) if begins("Your credit balance is too low") => Some(Finding::Quota(None)),
-        (400, _) if begins("You have reached your specified") => Some(Finding::Quota(None)),
+        (_, "billing_error") => Some(QUOTA),
+        (400, _) if begins("Your credit balance is too low") => Some(QUOTA),
+        (400, _) if begins("You have reached your specified") => Some(QUOTA),
         (400, _) if begins("This organization has been disabled") => Some(Finding::Dead),
         // The token works, but not for this endpoint.
         (403, "permission_error") if begins("OAuth token does not meet scope") => {

@@ -2,8 +2,9 @@
 
 use super::openai;
 use crate::policy::credentials::{Carrier, Places};
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
+use crate::policy::scope_in_path;
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "azure_openai",
@@ -13,6 +14,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         accepts_in_query: &["api-key", "subscription-key"],
         ..openai::PLACES
     },
+    scope_in_path: scope_in_path::azure,
     finding,
     ..openai::DIALECT
 };
@@ -22,7 +24,7 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         (401 | 403, "PermissionDenied") => Some(Finding::Here),
         // The code of a 403 is mostly "403", whatever it is about.
         (403, _) if response.says(&["temporarily blocked", "out of call volume quota"]) => {
-            Some(Finding::Quota(None))
+            Some(Finding::Quota(Reach::Account, None))
         }
         (403, "AccessDenied") => Some(Finding::Here),
         (403, _)

@@ -1,9 +1,9 @@
 //! Amazon Bedrock: `{"message"}`, with the error's type in a header or in the body.
 
 use crate::policy::credentials::Places;
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::{exhausted_response, model_access};
+use crate::policy::{exhausted_response, model_access, scope_in_path};
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "bedrock",
@@ -22,6 +22,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         ..Places::BEARER
     },
     inspects: &[400, 403, 429],
+    scope_in_path: scope_in_path::bedrock,
     finding,
     exhausted: exhausted_response::bedrock,
     ..Dialect::BEARER
@@ -45,18 +46,31 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     }
     match error_type(response) {
         "UnrecognizedClient" | "InvalidClientTokenId" | "ExpiredToken" => Some(Finding::Dead),
-        "" if response.status() == 403 && model_access::is_refused(response) => Some(Finding::Here),
-        "AccessDenied" | "NotAuthorized" => Some(Finding::Here),
+        "" if response.status() == 403 => model_access(response),
+        "AccessDenied" | "NotAuthorized" => model_access(response).or(Some(Finding::Here)),
         // The account's agreement with the model's vendor is not complete yet.
         kind if kind.starts_with("MPAgreement") => Some(Finding::Here),
         // The request's clock or form is wrong.
         "InvalidSignature" | "IncompleteSignature" | "RequestExpired" => Some(Finding::NotTheKey),
-        "ServiceQuotaExceeded" => Some(Finding::Quota(None)),
+        "ServiceQuotaExceeded" => Some(Finding::Quota(Reach::Account, None)),
         "ModelNotReady" | "ServiceUnavailable" => Some(Finding::NotTheKey),
         // A daily quota and a short throttle have the same type.
-        _ if response.status() == 429 && response.says(&["per day"]) => Some(Finding::Quota(None)),
+        _ if response.status() == 429 && response.says(&["per day"]) => {
+            Some(Finding::Quota(Reach::Scope, None))
+        }
         _ => None,
     }
+}
+
+/// The refusal of one model. A missing permission to stream concerns one use of it.
+fn model_access(response: &ErrorResponse<'_>) -> Option<Finding> {
+    if response.says(&["bedrock:invokemodel on resource"]) {
+        return Some(Finding::NoAccess);
+    }
+    if response.says(&["to perform: "]) {
+        return Some(Finding::Here);
+    }
+    model_access::finding(response)
 }
 
 /// `AccessDenied` of `com.amazon.coral#AccessDeniedException:http://...`.

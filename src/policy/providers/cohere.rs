@@ -1,7 +1,7 @@
 //! Cohere: `{"message"}`.
 
 use super::openai;
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
 use crate::policy::{exhausted_response, model_access};
 
@@ -17,8 +17,10 @@ pub(super) const DIALECT: Dialect = Dialect {
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     // There is only a message.
     match response.status().as_u16() {
-        403 if model_access::is_refused(response) => Some(Finding::Here),
-        429 if response.says(&["/ month", "per month"]) => Some(Finding::Quota(None)),
+        403 => model_access::finding(response),
+        429 if response.says(&["/ month", "per month"]) => {
+            Some(Finding::Quota(Reach::Account, None))
+        }
         _ => None,
     }
 }

@@ -2,9 +2,9 @@
 //! `{"error":{"code","message","status","details":[..]}}`.
 
 use crate::policy::credentials::{Carrier, Places};
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
-use crate::policy::{exhausted_response, request_size, waits};
+use crate::policy::{exhausted_response, request_size, scope_in_path, waits};
 
 pub(super) const VERTEX: Dialect = Dialect {
     name: "vertex",
@@ -13,6 +13,7 @@ pub(super) const VERTEX: Dialect = Dialect {
         accepts: &["x-goog-api-key"],
         ..GEMINI.places
     },
+    scope_in_path: scope_in_path::vertex,
     bills_with_402: false,
     finding,
     ..GEMINI
@@ -28,6 +29,7 @@ pub(super) const GEMINI: Dialect = Dialect {
         removes_in_query: &["userProject", "$userProject"],
         ..Places::BEARER
     },
+    scope_in_path: scope_in_path::gemini,
     inspects: &[400, 401, 403, 429],
     bills_with_402: true,
     finding: gemini_finding,
@@ -65,7 +67,7 @@ fn gemini_finding(response: &ErrorResponse<'_>) -> Option<Finding> {
             // An API key that is taken for an access token, which is not the key's fault. Vertex AI
             // takes access tokens, so there it means a wrong credential.
             (401, "ACCESS_TOKEN_TYPE_UNSUPPORTED") => return Some(Finding::Here),
-            (403, "BILLING_DISABLED") => return Some(Finding::Quota(None)),
+            (403, "BILLING_DISABLED") => return Some(Finding::Quota(Reach::Account, None)),
             // The project of the key has no access to the whole API.
             (403, "SERVICE_DISABLED" | "CONSUMER_INVALID") => return Some(Finding::Dead),
             _ => {}
@@ -107,21 +109,38 @@ fn forbidden(response: &ErrorResponse<'_>) -> Option<Finding> {
 fn too_many(response: &ErrorResponse<'_>) -> Option<Finding> {
     let has_no_tier = || response.says(&["doesn't have a free quota tier"]);
     if request_size::has_limit_of_zero(response) || has_no_tier() {
-        return Some(Finding::Here);
+        return Some(Finding::NoAccess);
     }
+    let reach = reach(response);
     if violations(response).any(|quota| quota.contains("PerDay")) {
-        return Some(Finding::Quota(waits::midnight_pacific(response.now())));
+        let reset = waits::midnight_pacific(response.now());
+        return Some(Finding::Quota(reach, reset));
     }
     // "You exceeded your current quota, please check your plan and billing details" also occurs
     // in a limit per minute, and proves nothing. These words occur in one case only.
     if response.says(&["prepayment credits are depleted"]) {
-        return Some(Finding::Quota(None));
+        return Some(Finding::Quota(Reach::Account, None));
     }
     let detailed = !response.each("/error/details").is_empty();
     if !detailed && response.says(&["resource exhausted. please try again later"]) {
         return Some(Finding::NotTheKey);
     }
-    None
+    Some(Finding::RateLimited(reach, None))
+}
+
+/// Most limits are those of a model. Others are those of the project.
+fn reach(response: &ErrorResponse<'_>) -> Reach {
+    let mut quotas = violations(response).peekable();
+    let is_of_project = if quotas.peek().is_some() {
+        quotas.any(|quota| !quota.contains("Model"))
+    } else {
+        response.says(&["quota exceeded for"]) && !response.says(&["model"])
+    };
+    if is_of_project {
+        Reach::Account
+    } else {
+        Reach::Scope
+    }
 }
 
 fn reasons<'a>(response: &'a ErrorResponse<'_>) -> impl Iterator<Item = &'a str> {

@@ -3,6 +3,7 @@
 use super::openai;
 use crate::policy::dialect::{Dialect, Finding};
 use crate::policy::error_response::ErrorResponse;
+use crate::policy::model_access;
 
 pub(super) const DIALECT: Dialect = Dialect {
     name: "groq",
@@ -14,8 +15,9 @@ pub(super) const DIALECT: Dialect = Dialect {
 fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     match (response.status().as_u16(), response.text("/error/code")) {
         (400 | 403, "organization_restricted") => Some(Finding::Dead),
-        (403, code) if code.starts_with("model_permission_blocked") => Some(Finding::Here),
-        (403, _) if response.text("/error/type") == "permissions_error" => Some(Finding::Here),
+        (403, _) if response.text("/error/type") == "permissions_error" => {
+            model_access::finding(response).or(Some(Finding::Here))
+        }
         // The caller's network.
         (403, _) if response.says(&["check your network settings"]) => Some(Finding::NotTheKey),
         (400, _) => None,

@@ -9,6 +9,7 @@ mod groq;
 mod mistral;
 mod openai;
 mod openrouter;
+mod perplexity;
 mod together;
 mod xai;
 
@@ -40,10 +41,7 @@ pub(super) const HEADER: &Dialect = &Dialect {
 pub(super) const MISTRAL: &Dialect = &mistral::DIALECT;
 pub(super) const OPENAI: &Dialect = &openai::DIALECT;
 pub(super) const OPENROUTER: &Dialect = &openrouter::DIALECT;
-pub(super) const PERPLEXITY: &Dialect = &Dialect {
-    name: "perplexity",
-    ..openai::DIALECT
-};
+pub(super) const PERPLEXITY: &Dialect = &perplexity::DIALECT;
 pub(super) const TOGETHER: &Dialect = &together::DIALECT;
 pub(super) const VERTEX: &Dialect = &google::VERTEX;
 pub(super) const XAI: &Dialect = &xai::DIALECT;

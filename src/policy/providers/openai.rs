@@ -2,7 +2,7 @@
 //! `{"error":{"message","type","param","code"}}`.
 
 use crate::policy::credentials::Places;
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
 use crate::policy::{exhausted_response, model_access, request_size};
 
@@ -32,7 +32,7 @@ pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     let kind = response.text("/error/type");
     let code = response.text("/error/code");
     if is_quota(kind) || is_quota(code) {
-        return Some(Finding::Quota(None));
+        return Some(Finding::Quota(Reach::Account, None));
     }
     if is_overload(kind) || is_overload(code) {
         return Some(Finding::NotTheKey);
@@ -50,9 +50,10 @@ pub(super) fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         401 if response.says(&["ip not authorized", "ip address", "ip allowlist"]) => {
             Some(Finding::Here)
         }
-        403 if model_access::is_refused(response) => Some(Finding::Here),
         // Also explains itself under another status.
-        403 if is_dead(code) => Some(Finding::Dead),
+        403 => model_access::finding(response).or(is_dead(code).then_some(Finding::Dead)),
+        // The traffic of the organization grows too fast.
+        429 if code == "slow_down" => Some(Finding::RateLimited(Reach::Account, None)),
         429 if request_size::never_fits(response) => Some(Finding::Here),
         _ => None,
     }

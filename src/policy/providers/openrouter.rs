@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::openai;
-use crate::policy::dialect::{Dialect, Finding};
+use crate::policy::dialect::{Dialect, Finding, Reach};
 use crate::policy::error_response::ErrorResponse;
 use crate::policy::{model_access, waits};
 
@@ -31,20 +31,20 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
         limit.ends_with(what) || response.text("/error/metadata/error_type").contains(what)
     };
     match response.status().as_u16() {
-        402 if names("in_flight_budget") => Some(Finding::RateLimited(None)),
+        402 if names("in_flight_budget") => Some(Finding::RateLimited(Reach::Account, None)),
         // This request costs too much. Another account may afford it.
         402 if names("weight_exceeds_budget") || response.says(&["can only afford"]) => {
             Some(Finding::Here)
         }
-        402 => Some(Finding::Quota(resets_at(response))),
+        402 => Some(Finding::Quota(Reach::Account, resets_at(response))),
         403 if is_moderation(response) || is_upstream(response) => Some(Finding::NotTheKey),
         403 if is_not_allowed(response) => Some(Finding::NotTheKey),
         403 if !limit.is_empty() || response.says(&["key limit exceeded"]) => {
-            Some(Finding::Quota(resets_at(response)))
+            Some(Finding::Quota(Reach::Account, resets_at(response)))
         }
-        403 if model_access::is_refused(response) => Some(Finding::Here),
+        403 => model_access::finding(response),
         429 if is_upstream(response) => Some(Finding::NotTheKey),
-        429 => Some(Finding::RateLimited(reset_in_body(response))),
+        429 => Some(Finding::RateLimited(Reach::Scope, reset_in_body(response))),
         _ => None,
     }
 }
