@@ -20,7 +20,6 @@ use super::error::RequestBodyError;
 use super::recorded_head::RecordedHead;
 use super::recording::{Recording, Stopped};
 use super::small_frames::room_for_first;
-use crate::BoxError;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
 pub(super) struct ReplayBuffer<B> {
@@ -56,7 +55,7 @@ pub(super) enum Tail {
     /// It has ended, and the live reader has read the end. The next reader gets these trailers.
     End(Option<HeaderMap>),
     /// It failed. One reader gets the error itself.
-    Failed(Option<BoxError>),
+    Failed(Option<RequestBodyError>),
     /// It panicked.
     Lost,
 }
@@ -187,7 +186,10 @@ impl<B> State<B> {
                 Some(Ok(Frame::trailers(trailers)))
             }
             Tail::End(_) => None,
-            Tail::Failed(error) => Some(Err(RequestBodyError::source(error.take()))),
+            Tail::Failed(error) => {
+                let error = error.take();
+                Some(Err(error.unwrap_or_else(|| RequestBodyError::source(None))))
+            }
             Tail::Lost => Some(Err(RequestBodyError::lost())),
         };
         Poll::Ready(Step::Yield(frame))
@@ -201,12 +203,9 @@ impl<B> State<B> {
     }
 
     /// Records what the live reader got from the source.
-    pub(super) fn record_read(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, BoxError>>,
-    ) -> Option<Result<Frame<Bytes>, RequestBodyError>> {
-        match &frame {
-            Some(Ok(frame)) => {
+    pub(super) fn record_read(&mut self, frame: &Result<Frame<Bytes>, RequestBodyError>) {
+        match frame {
+            Ok(frame) => {
                 if let Some(data) = frame.data_ref() {
                     self.recording.push_read(data, self.head.as_mut());
                 } else if let Some(trailers) = frame.trailers_ref() {
@@ -214,22 +213,19 @@ impl<B> State<B> {
                     self.tail = Tail::End(again.then(|| trailers.clone()));
                 }
             }
-            Some(Err(_)) => self.tail = Tail::Failed(None),
-            None => {}
+            Err(_) => self.tail = Tail::Failed(None),
         }
-        frame.map(|frame| frame.map_err(|error| RequestBodyError::source(Some(error))))
     }
 
     /// Records what a superseded reader got from the source, for the live one.
-    pub(super) fn record_unread(&mut self, frame: Option<Result<Frame<Bytes>, BoxError>>) {
+    pub(super) fn record_unread(&mut self, frame: Result<Frame<Bytes>, RequestBodyError>) {
         if self.is_abandoned() {
             return;
         }
-        match frame.map(|frame| frame.map(Frame::into_data)) {
-            None => {}
-            Some(Err(error)) => self.tail = Tail::Failed(Some(error)),
-            Some(Ok(Ok(data))) => self.recording.push_unread(data),
-            Some(Ok(Err(frame))) => {
+        match frame.map(Frame::into_data) {
+            Err(error) => self.tail = Tail::Failed(Some(error)),
+            Ok(Ok(data)) => self.recording.push_unread(data),
+            Ok(Err(frame)) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     self.tail = Tail::Trailers(trailers);
                 }

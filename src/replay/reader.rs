@@ -1,6 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -77,14 +77,14 @@ where
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let polled = match self.step(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Step::Yield(frame)) => Poll::Ready(frame),
-            Poll::Ready(Step::Poll(source)) => {
+        let polled = match ready!(self.step(cx)) {
+            Step::Yield(frame) => Poll::Ready(frame),
+            Step::Poll(source) => {
                 let mut source = PolledSource::new(&self.buffer, source);
-                let polled = Pin::new(source.get()).poll_frame(cx);
-                let (polled, has_ended) = source.put_back(self.generation, polled, cx);
-                self.has_ended = has_ended;
+                let mut polled = Pin::new(source.get())
+                    .poll_frame(cx)
+                    .map_err(|error| RequestBodyError::source(Some(error.into())));
+                self.has_ended = source.put_back(self.generation, &mut polled, cx);
                 polled
             }
         };
@@ -157,25 +157,18 @@ impl<'a, B> PolledSource<'a, B> {
         self.source.as_mut().expect("put back only once")
     }
 
-    /// Puts the source back and records what it yielded. Returns what the reader yields, and whether
-    /// it has now read everything.
-    fn put_back(
-        mut self,
-        generation: u32,
-        polled: Poll<Option<Result<Frame<Bytes>, B::Error>>>,
-        cx: &Context<'_>,
-    ) -> (Polled, bool)
+    /// Puts the source back and records what it yielded, which the reader then yields. Returns whether
+    /// the reader has now read everything.
+    fn put_back(mut self, generation: u32, polled: &mut Polled, cx: &Context<'_>) -> bool
     where
         B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
     {
         let fresh = polled.is_pending().then(|| cx.waker().clone());
-        let goes_on = match &polled {
+        let goes_on = match &*polled {
             Poll::Pending => true,
             Poll::Ready(Some(Ok(frame))) => !frame.is_trailers() && !self.get().is_end_stream(),
             Poll::Ready(Some(Err(_)) | None) => false,
         };
-        let polled = polled.map(|frame| frame.map(|frame| frame.map_err(Into::into)));
 
         let mut source = self.source.take();
         let mut state = self.buffer.lock();
@@ -186,17 +179,19 @@ impl<'a, B> PolledSource<'a, B> {
             state.source = source.take();
         }
         let is_live = state.generation == generation;
-        let (waker, yielded, has_ended);
+        let (waker, has_ended);
         if is_live {
             waker = std::mem::replace(&mut state.waker, fresh);
-            yielded = polled.map(|frame| state.record_read(frame));
+            if let Poll::Ready(Some(frame)) = polled {
+                state.record_read(frame);
+            }
             has_ended = state.end_reader();
         } else {
             waker = state.waker.take();
-            if let Poll::Ready(frame) = polled {
+            let superseded = Poll::Ready(Some(Err(RequestBodyError::superseded())));
+            if let Poll::Ready(Some(frame)) = std::mem::replace(polled, superseded) {
                 state.record_unread(frame);
             }
-            yielded = Poll::Ready(Some(Err(RequestBodyError::superseded())));
             has_ended = false;
         }
         drop(state);
@@ -205,7 +200,7 @@ impl<'a, B> PolledSource<'a, B> {
             Some(waker) if !is_live => waker.wake(),
             stale => drop(stale),
         }
-        (yielded, has_ended)
+        has_ended
     }
 }
 

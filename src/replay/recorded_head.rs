@@ -40,7 +40,7 @@ impl RecordedHead {
                 value: value.len(),
                 is_sensitive: value.is_sensitive(),
             };
-            text.put_u128_ne(prefix.pack());
+            text.put_u64_ne(prefix.pack());
             text.extend_from_slice(name);
             text.extend_from_slice(value.as_bytes());
         }
@@ -80,12 +80,26 @@ impl RecordedHead {
     /// A copy of the head, with room for one more header.
     pub(super) fn clone_parts(&mut self) -> request::Parts {
         self.share();
+        Self {
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            extensions: self.extensions.clone(),
+            text: Vec::new(),
+            shared: self.shared.clone(),
+            ..*self
+        }
+        .into_parts()
+    }
+
+    /// The head, with room for one more header.
+    pub(super) fn into_parts(mut self) -> request::Parts {
+        self.share();
         let (mut head, ()) = Request::new(()).into_parts();
-        head.method = self.method.clone();
-        head.uri = self.uri.clone();
+        head.method = self.method;
+        head.uri = self.uri;
         head.version = self.version;
-        head.headers = headers(self.len, self.shared.clone());
-        head.extensions = self.extensions.clone();
+        head.headers = headers(self.len, self.shared);
+        head.extensions = self.extensions;
         head
     }
 }
@@ -95,7 +109,7 @@ fn headers(len: usize, mut text: Bytes) -> HeaderMap {
     // map grows as needed.
     let mut headers = HeaderMap::try_with_capacity(len + 1).unwrap_or_default();
     for _ in 0..len {
-        let prefix = Prefix::unpack(text.get_u128_ne());
+        let prefix = Prefix::unpack(text.get_u64_ne());
         let name = HeaderName::from_lowercase(&text[..prefix.name]);
         text.advance(prefix.name);
         let value = HeaderValue::from_maybe_shared(text.split_to(prefix.value));
@@ -116,14 +130,18 @@ struct Prefix {
 }
 
 impl Prefix {
-    fn pack(self) -> u128 {
-        (self.value as u128) << 64 | (self.name as u128) << 1 | u128::from(self.is_sensitive)
+    /// `http` limits names to 64 KiB, and no value is longer than 128 TiB.
+    const NAME_BITS: u32 = 16;
+
+    fn pack(self) -> u64 {
+        ((self.value as u64) << Self::NAME_BITS | self.name as u64) << 1
+            | u64::from(self.is_sensitive)
     }
 
-    fn unpack(packed: u128) -> Self {
+    fn unpack(packed: u64) -> Self {
         Self {
-            name: (packed as u64 >> 1) as usize,
-            value: (packed >> 64) as usize,
+            name: (packed >> 1) as usize & ((1 << Self::NAME_BITS) - 1),
+            value: (packed >> 1 >> Self::NAME_BITS) as usize,
             is_sensitive: packed & 1 != 0,
         }
     }

@@ -71,8 +71,8 @@ impl<B> Recorder<B> {
     /// The head and the reader for the last attempt, after [`supersede`](Self::supersede). Nothing
     /// is recorded any more.
     pub(crate) fn replay_last(self) -> (request::Parts, Reader<B>) {
-        let (mut recorded, reader) = self.reader();
-        (recorded.clone_parts(), reader)
+        let (recorded, reader) = self.reader();
+        (recorded.into_parts(), reader)
     }
 
     fn reader(&self) -> (RecordedHead, Reader<B>) {
