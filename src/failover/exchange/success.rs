@@ -1,8 +1,6 @@
 //! A success clears the suspicion of its key, convicts the keys that the request suspects, and ends a
 //! probe. Some responses succeed only with their first event or their trailers.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::response;
 use http_body::Body;
@@ -83,11 +81,12 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
                 return None;
             }
         }
-        let policy = Arc::clone(policy);
-        let head = copy(head);
-        Some(LateSuccess::new(success, pending, move |body| {
-            policy.success_in_body(&head, body)
-        }))
+        Some(LateSuccess::new(
+            success,
+            pending,
+            policy.clone(),
+            copy(head),
+        ))
     }
 }
 
