@@ -31,6 +31,6 @@ where
     P: ProviderPolicy,
     R: Body<Data = Bytes>,
 {
-    let body = RequestBody::direct(body);
+    let body = RequestBody::untouched(body);
     ResponseFuture::untouched(inner.call(Request::from_parts(head, body)))
 }

@@ -214,10 +214,12 @@ where
                 .exchange
                 .as_mut()
                 .expect("only an exchange judges responses");
-            match exchange.settle(verdict, head, body) {
-                Settled::Response(response) => break Ok(response),
+            match exchange.settle(verdict, head.status) {
+                Settled::Forwarded => break Ok(exchange.forward(head, body)),
+                Settled::RefusalForwarded => break Ok(exchange.forward_refusal(head, body)),
+                Settled::Exhausted => break Ok(exchange.exhausted()),
                 // Drops the attempt's future, which can hold permits.
-                Settled::Refused(body, next) => {
+                Settled::Next(next) => {
                     let next = Some(next);
                     this.state.set(State::Refused { body, next });
                 }

@@ -41,10 +41,11 @@ use crate::replay::{Reader, RequestBodyError};
 pub struct RequestBody<B> {
     kind: Kind<B>,
     attempt: Option<Attempt>,
+    /// Knows which trailers are credentials.
     policy: Option<Arc<dyn ProviderPolicy>>,
 }
 
-enum Kind<B> {
+pub(super) enum Kind<B> {
     /// The caller's body itself, since no other attempt can follow.
     Direct(B),
     Recorded(Reader<B>),
@@ -52,8 +53,8 @@ enum Kind<B> {
 }
 
 impl<B> RequestBody<B> {
-    /// The caller's body itself. [`of_attempt`](Self::of_attempt) adds the attempt, if there is one.
-    pub(super) fn direct(body: B) -> Self {
+    /// The body of a request that passes untouched.
+    pub(super) fn untouched(body: B) -> Self {
         Self {
             kind: Kind::Direct(body),
             attempt: None,
@@ -61,21 +62,23 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// What is recorded, and then the rest of the caller's body.
-    pub(super) fn recorded(reader: Reader<B>) -> Self {
+    pub(super) fn of_attempt(
+        kind: Kind<B>,
+        attempt: Attempt,
+        policy: Arc<dyn ProviderPolicy>,
+    ) -> Self {
         Self {
-            kind: Kind::Recorded(reader),
-            attempt: None,
-            policy: None,
+            kind,
+            attempt: Some(attempt),
+            policy: Some(policy),
         }
     }
 
-    /// The body as this attempt sends it. The policy knows which trailers are credentials.
-    pub(super) fn of_attempt(self, attempt: Attempt, policy: Arc<dyn ProviderPolicy>) -> Self {
-        Self {
-            attempt: Some(attempt),
-            policy: Some(policy),
-            ..self
+    fn remove_credentials(&self, frame: &mut Frame<Bytes>) {
+        if let (Some(trailers), Some(attempt), Some(policy)) =
+            (frame.trailers_mut(), &self.attempt, &self.policy)
+        {
+            request_trailers::remove_credentials(trailers, &**policy, attempt.key());
         }
     }
 
@@ -106,15 +109,11 @@ where
             Kind::Recorded(reader) => Pin::new(reader).poll_frame(cx),
             Kind::Superseded => Poll::Ready(Some(Err(RequestBodyError::superseded()))),
         };
-        if matches!(&polled, Poll::Ready(Some(Err(error))) if error.is_superseded()) {
+        match &mut polled {
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.remove_credentials(frame),
             // Drops the reader, so that a client that holds this body keeps nothing else alive.
-            self.kind = Kind::Superseded;
-        }
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(trailers) = frame.trailers_mut()
-            && let (Some(attempt), Some(policy)) = (&self.attempt, &self.policy)
-        {
-            request_trailers::remove_credentials(trailers, &**policy, attempt.key());
+            Poll::Ready(Some(Err(error))) if error.is_superseded() => self.kind = Kind::Superseded,
+            _ => {}
         }
         polled
     }

@@ -14,7 +14,7 @@ use crate::failover::attempt::Attempt;
 use crate::failover::config::Config;
 use crate::failover::info::Replay;
 use crate::failover::observer::ExchangeSpan;
-use crate::failover::request_body::RequestBody;
+use crate::failover::request_body::{Kind, RequestBody};
 use crate::policy::ProviderPolicy;
 use crate::replay::{Reader, Recorder};
 
@@ -45,15 +45,15 @@ where
         body: B,
         replayable: Result<(), Replay>,
     ) -> S::Future {
-        if !self.could_follow() {
-            return self.send(ready, head, RequestBody::direct(body));
-        }
-        if let Err(why) = replayable {
+        let body = if !self.could_follow() {
+            Kind::Direct(body)
+        } else if let Err(why) = replayable {
             self.replay = why;
-            return self.send(ready, head, RequestBody::direct(body));
-        }
-        let reader = self.record(ready, &head, body);
-        self.send(ready, head, RequestBody::recorded(reader))
+            Kind::Direct(body)
+        } else {
+            Kind::Recorded(self.record(ready, &head, body))
+        };
+        self.send(ready, head, body)
     }
 
     /// Records the request without an attempt, since no key is usable yet. Replaces the service that
@@ -93,7 +93,7 @@ where
         &mut self,
         ready: &mut S,
         mut head: request::Parts,
-        body: RequestBody<B>,
+        body: Kind<B>,
     ) -> S::Future {
         self.attempts += 1;
         if let Some(progress) = &mut self.progress {
@@ -107,6 +107,7 @@ where
         }
         current.started = self.config.timings.then(Instant::now);
         let policy = Arc::clone(&self.config.policy);
-        ready.call(Request::from_parts(head, body.of_attempt(attempt, policy)))
+        let body = RequestBody::of_attempt(body, attempt, policy);
+        ready.call(Request::from_parts(head, body))
     }
 }

@@ -176,6 +176,7 @@ impl CurrentAttempt {
         Some(Instant::now().saturating_duration_since(started))
     }
 
+    #[inline]
     fn into_record(self, verdict: Verdict, status: StatusCode) -> AttemptRecord {
         let elapsed = self.elapsed();
         AttemptRecord::new(self.key, status, verdict, elapsed)

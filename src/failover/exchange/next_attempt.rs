@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{Exchange, ReplayParts};
 use crate::BoxError;
 use crate::failover::info::Replay;
-use crate::failover::request_body::RequestBody;
+use crate::failover::request_body::{Kind, RequestBody};
 use crate::policy::{Mark, MarkKind, ProviderPolicy};
 use crate::pool::Waiter;
 
@@ -97,6 +97,6 @@ where
         } else {
             recorder.replay_last()
         };
-        Some(self.send(&mut ready, head, RequestBody::recorded(reader)))
+        Some(self.send(&mut ready, head, Kind::Recorded(reader)))
     }
 }

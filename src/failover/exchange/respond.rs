@@ -14,33 +14,50 @@ use crate::policy::{ProviderPolicy, Verdict};
 use crate::replay::NotReplayable;
 
 impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
-    /// Forwards the provider's response. A refusal is part of the history already.
-    pub(super) fn forward<R>(
+    /// Forwards the response to an attempt whose key was not refused.
+    pub(crate) fn forward<R>(
         &mut self,
         mut head: response::Parts,
         mut body: BodyKind<R>,
-        is_refusal: bool,
     ) -> Response<ResponseBody<R>>
     where
         R: Body<Data = Bytes>,
     {
-        let late_success = match is_refusal {
-            true => None,
-            false => self.record_forwarded(&head, &body),
-        };
+        let late_success = self.record_forwarded(&head, &body);
         self.remove_echoed_keys(&mut head, &mut body);
-        let forwarded = self.current.take().filter(|_| !is_refusal);
-        let forwarded = forwarded.map(|current| current.into_record(Verdict::Forward, head.status));
-        let info = self.finish(forwarded, Outcome::Forwarded, head.status);
-        let body = match late_success {
-            Some(late_success) => body.watched_by(late_success),
-            None => body,
-        };
-        let mut response = Response::from_parts(head, body);
-        if self.config.extensions || info.is_eventful() {
-            response.extensions_mut().insert(info.clone());
+        if let Some(late_success) = late_success {
+            body = body.watched_by(late_success);
         }
-        response.map(|body| body.with_failover(info))
+        let current = self.current.take();
+        let forwarded = current.map(|current| current.into_record(Verdict::Forward, head.status));
+        self.respond(head, body, forwarded)
+    }
+
+    /// Forwards the response that refused the key. The refusal is part of the history already.
+    pub(crate) fn forward_refusal<R>(
+        &mut self,
+        mut head: response::Parts,
+        mut body: BodyKind<R>,
+    ) -> Response<ResponseBody<R>>
+    where
+        R: Body<Data = Bytes>,
+    {
+        self.remove_echoed_keys(&mut head, &mut body);
+        self.respond(head, body, None)
+    }
+
+    #[inline]
+    fn respond<R: Body>(
+        &mut self,
+        mut head: response::Parts,
+        body: BodyKind<R>,
+        forwarded: Option<AttemptRecord>,
+    ) -> Response<ResponseBody<R>> {
+        let info = self.finish(forwarded, Outcome::Forwarded, head.status);
+        if self.config.extensions || info.is_eventful() {
+            head.extensions.insert(info.clone());
+        }
+        Response::from_parts(head, body.with_failover(info))
     }
 }
 

@@ -5,20 +5,16 @@
 
 use http::StatusCode;
 
-use crate::policy::{Mark, MarkKind, Verdict};
+use crate::policy::{Mark, MarkKind};
 use crate::pool::{Key, Reason};
 
-/// The verdict on a response to an attempt with `key`.
-pub(super) fn weigh(verdict: Verdict, status: StatusCode, key: &Key) -> Verdict {
-    match verdict {
-        Verdict::Failover(mark)
-            if mark.kind() == MarkKind::Permanent
-                && is_unauthorized(mark, status)
-                && key.is_proven() =>
-        {
-            Verdict::Failover(Mark::suspect().because(mark.reason(status)))
-        }
-        verdict => verdict,
+/// The mark of a refused attempt with `key`.
+pub(super) fn weigh(mark: Mark, status: StatusCode, key: &Key) -> Mark {
+    let is_permanent = mark.kind() == MarkKind::Permanent;
+    if is_permanent && is_unauthorized(mark, status) && key.is_proven() {
+        Mark::suspect().because(mark.reason(status))
+    } else {
+        mark
     }
 }
 

@@ -1,14 +1,13 @@
 //! The verdict on a response: it marks the key, and decides what follows.
 
 use bytes::Bytes;
-use http::{Response, StatusCode, response};
+use http::{StatusCode, response};
 use http_body::Body;
 
 use super::{CurrentAttempt, Entered, Exchange, Next, Span, trust};
 use crate::Observer;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
-use crate::failover::response_body::{BodyKind, ResponseBody};
 use crate::inspect::Inspection;
 use crate::policy::{BodyEvidence, Mark, MarkKind, ProviderPolicy, ReadLimit, ReadUntil, Verdict};
 use crate::pool::Cause;
@@ -22,11 +21,15 @@ pub(crate) enum Classified {
 }
 
 /// What a verdict leads to.
-pub(crate) enum Settled<R: Body> {
-    /// The caller gets this response.
-    Response(Response<ResponseBody<R>>),
+pub(crate) enum Settled {
+    /// The caller gets the response.
+    Forwarded,
+    /// The key was refused, and the caller gets the response that says so.
+    RefusalForwarded,
+    /// The caller gets the layer's own response.
+    Exhausted,
     /// The refused response is discarded.
-    Refused(BodyKind<R>, Next),
+    Next(Next),
 }
 
 impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
@@ -78,8 +81,8 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     {
         let _inside = self.enter();
         // A response that was not read to its end proves no success.
-        let verdict = trust::weigh(self.judge(head, body), head.status, self.key());
-        if let Verdict::Failover(mark) = verdict {
+        if let Verdict::Failover(mark) = self.judge(head, body) {
+            let mark = trust::weigh(mark, head.status, self.key());
             let is_proof = match mark.kind() {
                 MarkKind::Permanent => !body.is_unread(),
                 MarkKind::Suspect => false,
@@ -90,37 +93,35 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
             }
         }
     }
-
-    /// Marks the key. Then takes the next key, joins the wait queue, or responds to the caller.
-    pub(crate) fn settle<R>(
-        &mut self,
-        verdict: Verdict,
-        head: response::Parts,
-        body: BodyKind<R>,
-    ) -> Settled<R>
-    where
-        R: Body<Data = Bytes>,
-    {
-        let verdict = trust::weigh(verdict, head.status, self.key());
-        let Verdict::Failover(mark) = verdict else {
-            return Settled::Response(self.forward(head, body, false));
-        };
-        let _inside = self.begin_span();
-        self.mark(mark, head.status);
-        self.push_refused(verdict, head.status);
-        if let Some(next) = self.next(mark) {
-            return Settled::Refused(body, next);
-        }
-        Settled::Response(match mark.kind() {
-            // Clients react to a 401 by renewing their own credential.
-            MarkKind::Suspect if trust::is_unauthorized(mark, head.status) => self.exhausted(),
-            MarkKind::Keep | MarkKind::Suspect => self.forward(head, body, true),
-            _ => self.exhausted(),
-        })
-    }
 }
 
 impl<S, P, B> Exchange<S, P, B> {
+    /// Marks the key. Then takes the next key, joins the wait queue, or ends the request.
+    #[inline]
+    pub(crate) fn settle(&mut self, verdict: Verdict, status: StatusCode) -> Settled {
+        match verdict {
+            Verdict::Failover(mark) => {
+                self.settle_refusal(trust::weigh(mark, status, self.key()), status)
+            }
+            _ => Settled::Forwarded,
+        }
+    }
+
+    fn settle_refusal(&mut self, mark: Mark, status: StatusCode) -> Settled {
+        let _inside = self.begin_span();
+        self.mark(mark, status);
+        self.push_refused(mark, status);
+        if let Some(next) = self.next(mark) {
+            return Settled::Next(next);
+        }
+        match mark.kind() {
+            // Clients react to a 401 by renewing their own credential.
+            MarkKind::Suspect if trust::is_unauthorized(mark, status) => Settled::Exhausted,
+            MarkKind::Keep | MarkKind::Suspect => Settled::RefusalForwarded,
+            _ => Settled::Exhausted,
+        }
+    }
+
     /// Marks the key of a refused attempt, and ends its probe if the attempt was one.
     fn mark(&mut self, mark: Mark, status: StatusCode) {
         let CurrentAttempt { key, probe, .. } =
@@ -167,12 +168,11 @@ impl<S, P, B> Exchange<S, P, B> {
         progress.span.begin(self.config.pool.as_deref()?.name())
     }
 
-    pub(super) fn push_refused(&mut self, verdict: Verdict, status: StatusCode) {
+    fn push_refused(&mut self, mark: Mark, status: StatusCode) {
         let current = self.current.as_ref().expect("an attempt has a key");
+        let verdict = Verdict::Failover(mark);
         let refused = AttemptRecord::new(current.key.clone(), status, verdict, current.elapsed());
-        if matches!(verdict, Verdict::Failover(_)) {
-            Observer::on_refused(self.pool().name(), &refused);
-        }
+        Observer::on_refused(self.pool().name(), &refused);
         self.history_mut().push(refused);
     }
 }
