@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)]
 
 mod cancel;
+mod cancel_at_every_await;
 #[cfg(feature = "providers")]
 mod conformance;
 mod contract;
