@@ -93,7 +93,7 @@
 //!
 //! | Feature | Adds | Crates |
 //! |---|---|---|
-//! | `providers` (default) | the built-in [policies](policy) | 6 |
+//! | `providers` (default) | the built-in [policies](policy), and [`ModelScopeLayer`] | 6 |
 //! | `decompress` (default) | decoders for compressed error bodies: gzip, deflate, brotli and zstd | 10 |
 //! | `grpc` | [`policy::Grpc`], the policy for gRPC services; enables `providers` | 16 |
 //! | `tracing` | [spans and events](guides::observability#logs) for requests that fail over | 3 |
@@ -142,6 +142,9 @@
 )]
 
 pub mod guides;
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub mod model_scope;
 pub mod policy;
 pub mod pool;
 
@@ -158,6 +161,10 @@ pub use self::failover::{
     Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay,
     RequestBody, ResponseBody, ResponseFuture,
 };
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+#[doc(no_inline)]
+pub use self::model_scope::ModelScopeLayer;
 #[doc(no_inline)]
 pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};
 #[doc(no_inline)]

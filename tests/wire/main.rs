@@ -8,6 +8,8 @@ mod failures;
 #[cfg(feature = "providers")]
 mod hostile;
 mod limits;
+#[cfg(feature = "providers")]
+mod model_scope;
 mod passthrough;
 mod refusals;
 mod small_frames;
