@@ -3,13 +3,41 @@
 #[doc = include_str!("docs/recovery.md")]
 pub mod recovery {}
 
-// Its examples need tonic and others: the crate `integrations` compiles them.
-#[cfg_attr(not(doctest), doc = include_str!("docs/stacks.md"))]
-#[cfg_attr(
-    doctest,
-    doc = "Layer order, and use with axum, hyper, tonic and reqwest."
-)]
-pub mod stacks {}
+/// A page of text and one file of code. The root package does not depend on all the crates that the code
+/// needs: the tests of the crate `integrations` compile and call it.
+macro_rules! recipe {
+    ($name:ident, $text:literal, $code:literal) => {
+        #[doc = include_str!($text)]
+        #[cfg_attr(not(doctest), doc = concat!("\n```\n", include_str!($code), "```"))]
+        pub mod $name {}
+    };
+}
+
+#[doc = include_str!("docs/stacks.md")]
+pub mod stacks {
+    recipe!(https, "docs/stacks/https.md", "docs/stacks/https.rs");
+    recipe!(layers, "docs/stacks/layers.md", "docs/stacks/layers.rs");
+    recipe!(axum, "docs/stacks/axum.md", "docs/stacks/axum.rs");
+    recipe!(retry, "docs/stacks/retry.md", "docs/stacks/retry.rs");
+    recipe!(
+        load_shed,
+        "docs/stacks/load_shed.md",
+        "docs/stacks/load_shed.rs"
+    );
+    recipe!(
+        connection,
+        "docs/stacks/connection.md",
+        "docs/stacks/connection.rs"
+    );
+    recipe!(tonic, "docs/stacks/tonic.md", "docs/stacks/tonic.rs");
+    recipe!(reqwest, "docs/stacks/reqwest.md", "docs/stacks/reqwest.rs");
+}
+
+#[doc = include_str!("docs/compile_errors.md")]
+pub mod compile_errors {}
+
+#[doc = include_str!("docs/sdks.md")]
+pub mod sdks {}
 
 #[doc = include_str!("docs/scopes.md")]
 pub mod scopes {}

@@ -109,7 +109,9 @@
 //!
 //! - [`guides::recovery`]: cooldowns, suspicion, probes, waiting for a key, groups, and changing a pool at run time
 //! - [`guides::scopes`]: limits per model
-//! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic and reqwest
+//! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic, reqwest and others
+//! - [`guides::compile_errors`]: what the compiler says if a stack does not compile
+//! - [`guides::sdks`]: provider SDKs, and the placeholder keys that they send
 //! - [`guides::observability`]: snapshots, events, metrics and logs
 //! - [`guides::websocket`]: proxying WebSocket
 //! - [`guides::custom_policies`]: customizing a built-in policy, and writing your own

@@ -177,7 +177,8 @@ impl<P> KeyFailoverLayer<P> {
     }
 }
 
-impl<S, P> Layer<S> for KeyFailoverLayer<P> {
+// `Clone` is required here and not only to call the service, so that the compiler names it.
+impl<S: Clone, P> Layer<S> for KeyFailoverLayer<P> {
     type Service = KeyFailover<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -206,9 +206,14 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     }
 }
 
-impl<R: Body + Default> Default for ResponseBody<R> {
+/// An empty body, whatever `R` is. Layers such as `tower_http`'s timeout need one for their own responses.
+impl<R: Body> Default for ResponseBody<R> {
     fn default() -> Self {
-        Self::untouched(R::default())
+        let data = Bytes::new();
+        Self {
+            kind: BodyKind::Own { data },
+            failover: None,
+        }
     }
 }
 

@@ -21,6 +21,8 @@ use crate::policy::ProviderPolicy;
 /// [`KeyFailoverLayer`](crate::KeyFailoverLayer) creates it. See the [crate docs](crate) for what each
 /// response does.
 ///
+/// If the compiler says that this is not a `Service`, call [`check`](Self::check) to learn why.
+///
 /// # Clone
 ///
 /// The inner service must be `Clone`. `call` uses the instance that is ready. If another key could
@@ -41,7 +43,9 @@ use crate::policy::ProviderPolicy;
 /// Marks that were made stay. If the future is dropped while it reads the body of a response, the
 /// response is judged by the part that was read. If that is only the head, the key is not marked
 /// permanently, because the body might say to keep the key. Such a response makes no key suspected.
-pub struct KeyFailover<S, P> {
+// If the service cannot be called, the compiler quotes the next line, with its comment.
+#[rustfmt::skip]
+pub struct KeyFailover<S, P> { // Not a `Service`? `service.check::<Body>()` names the cause.
     inner: S,
     config: Arc<Config<P>>,
 }
@@ -49,6 +53,36 @@ pub struct KeyFailover<S, P> {
 impl<S, P> KeyFailover<S, P> {
     pub(super) fn new(inner: S, config: Arc<Config<P>>) -> Self {
         Self { inner, config }
+    }
+
+    /// Compiles only if this is a service for requests with the body `B`. It has no effect.
+    ///
+    /// If a method of a service cannot be called, the compiler may only say that some bounds are not
+    /// satisfied. If this method cannot be called, the compiler names the bound.
+    ///
+    /// ```
+    /// # #[cfg(feature = "providers")] {
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use tower::ServiceBuilder;
+    /// use tower_key_failover::policy::Provider;
+    /// use tower_key_failover::{KeyFailoverLayer, KeyPool, RequestBody};
+    ///
+    /// let pool = KeyPool::new(["first-key", "second-key"]).unwrap();
+    /// let service = ServiceBuilder::new()
+    ///     .layer(KeyFailoverLayer::new(Provider::openai(), pool))
+    ///     .service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
+    ///         Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+    ///     });
+    ///
+    /// service.check::<Full<Bytes>>();
+    /// # }
+    /// ```
+    pub fn check<B>(&self)
+    where
+        Self: Service<Request<B>>,
+    {
     }
 
     /// Returns a reference to the inner service.

@@ -118,7 +118,7 @@ async fn an_upload_that_is_refused_midway_fails_over_on_http2() {
 }
 
 /// [`provider`] behind TLS, with a certificate of its own.
-async fn start_tls() -> (Upstream, CertificateDer<'static>) {
+pub async fn start_tls() -> (Upstream, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -148,7 +148,7 @@ async fn start_tls() -> (Upstream, CertificateDer<'static>) {
     (Upstream::new("https", address, seen, task), certificate)
 }
 
-fn trusting(certificate: CertificateDer<'static>) -> ClientConfig {
+pub fn trusting(certificate: CertificateDer<'static>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     ClientConfig::builder()

@@ -8,6 +8,7 @@ mod axum_router;
 mod commit_gate;
 mod hyper_client;
 mod middleware;
+mod recipes;
 mod reqwest_client;
 mod signing;
 mod untouched;

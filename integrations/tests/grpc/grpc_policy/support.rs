@@ -20,13 +20,17 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
-use tower::{Layer, Service};
-use tower_http::map_request_body::{MapRequestBody, MapRequestBodyLayer};
+use tower::Service;
+use tower_http::map_request_body::MapRequestBody;
 use tower_key_failover::policy::Grpc;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover::{KeyFailover, KeyFailoverLayer, KeyPool, RequestBody};
 
 use crate::messages::{Say, say};
+
+/// The recipe of the guide `stacks`.
+#[path = "../../../../src/docs/stacks/tonic.rs"]
+mod recipe;
 
 /// What the service does with a key of this name. Any other key is good.
 fn refusal(key: &str) -> Option<Status> {
@@ -86,9 +90,8 @@ impl Server {
     pub fn client_with<const N: usize>(&self, policy: Grpc, keys: [&'static str; N]) -> Client {
         let pool = Arc::new(KeyPool::new(keys).unwrap());
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        let to_tonic = Body::new as fn(RequestBody<Body>) -> Body;
-        let channel = MapRequestBodyLayer::new(to_tonic).layer(endpoint.connect_lazy());
-        let service = KeyFailoverLayer::new(policy, Arc::clone(&pool)).layer(channel);
+        let layer = KeyFailoverLayer::new(policy, Arc::clone(&pool));
+        let service = recipe::channel_with_keys(layer, endpoint.connect_lazy());
         Client {
             pool,
             caller: Caller::new(service),
