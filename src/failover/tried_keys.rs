@@ -10,17 +10,11 @@ use crate::pool::Key;
 pub(super) struct TriedKeys {
     /// The number of refused attempts before the current pass.
     before: usize,
-    has_waited: bool,
 }
 
 impl TriedKeys {
-    pub(super) fn has_waited(&self) -> bool {
-        self.has_waited
-    }
-
     /// Begins a new pass, since the request waits for a key.
     pub(super) fn begin_wait(&mut self, refused: usize) {
-        self.has_waited = true;
         self.before = refused;
     }
 

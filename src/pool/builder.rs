@@ -58,7 +58,6 @@ impl KeyPoolBuilder {
                     },
                     probes: ProbeRules::new(Some(Duration::from_secs(60))),
                     pool_probes: PoolProbes::new(),
-                    slow_start: None,
                 },
                 track_usage: false,
                 max_waiters: 1024,
@@ -156,14 +155,6 @@ impl KeyPoolBuilder {
     #[must_use]
     pub fn without_probe_jitter(mut self) -> Self {
         self.config.limits.probes.jitter = false;
-        self
-    }
-
-    /// Limits a key to one request at a time after its cooldown, until one has succeeded or `time` has
-    /// passed. Requests that have no other key are exempt. Default: all requests use the key at once.
-    #[must_use]
-    pub fn slow_start(mut self, time: Duration) -> Self {
-        self.config.limits.slow_start = Some(time);
         self
     }
 

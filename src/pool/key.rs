@@ -5,14 +5,15 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::clock::LazyNow;
-use super::pooled_key::{Generations, PooledKey};
+use super::pooled_key::{Permits, PooledKey, Seen};
 use super::reason::{Cause, Reason};
 use super::state::{KeyState, Marked, Suspicion};
 
 /// A handle to one key of a pool.
 ///
-/// The handle remembers the key's generation. After the key has been returned to service by an
-/// operator or a probe, a mark through an older handle has no effect.
+/// The handle remembers the states of the key's limits: its own, and its group's. After the key or
+/// its group has been returned to service by an operator or a probe, a mark through an older handle
+/// has no effect.
 ///
 /// A key that was removed from its pool stays usable through existing handles, so that a request in
 /// progress can finish.
@@ -21,7 +22,7 @@ use super::state::{KeyState, Marked, Suspicion};
 #[derive(Clone)]
 pub struct Key {
     key: Arc<PooledKey>,
-    generations: Generations,
+    seen: Seen,
     position: u32,
 }
 
@@ -30,7 +31,7 @@ impl Key {
     pub(super) fn new(key: &Arc<PooledKey>, position: usize) -> Self {
         Self {
             key: Arc::clone(key),
-            generations: key.generations(),
+            seen: key.seen(),
             position: position as u32,
         }
     }
@@ -85,7 +86,7 @@ impl Key {
     ///
     /// A mark never shortens a cooldown, and never lifts a permanent mark.
     pub fn mark_temporary(&self, wait: Option<Duration>) -> Marked {
-        self.cool_down(wait, Cause::of(Reason::Other))
+        self.cool_down(wait, Cause::of(Reason::Other)).0
     }
 
     /// Marks the key permanently. Its group is unaffected.
@@ -93,28 +94,52 @@ impl Key {
         self.mark_permanently(Cause::of(Reason::Other))
     }
 
-    pub(crate) fn cool_down(&self, wait: Option<Duration>, cause: Cause) -> Marked {
-        self.key.cool_down(self.generations, wait, cause)
+    /// Also returns how long the cooldown is.
+    pub(crate) fn cool_down(&self, wait: Option<Duration>, cause: Cause) -> (Marked, Duration) {
+        self.key.cool_down(self.seen, wait, cause)
     }
 
     pub(crate) fn mark_permanently(&self, cause: Cause) -> Marked {
-        self.key.mark_permanently(self.generations, cause)
+        self.key.mark_permanently(self.seen, cause)
     }
 
     /// Records a refusal that may be the request's fault. The key stays valid.
     pub(crate) fn suspect(&self, cause: Cause) -> Suspicion {
-        self.key.suspect(self.generations, cause)
+        self.key.suspect(self.seen, cause)
     }
 
     /// Marks the key permanently, unless a request has succeeded with it since the suspicion.
     pub(crate) fn convict(&self, suspicion: Suspicion, cause: Cause) -> Marked {
-        self.key.convict(self.generations, suspicion, cause)
+        self.key.convict(self.seen, suspicion, cause)
     }
 
-    /// Records that a request succeeded with the key.
+    /// Records that a request succeeded with the key. If it holds a [`Probe`](super::Probe), that
+    /// records the success instead.
     #[inline]
     pub(crate) fn succeed(&self) {
-        self.key.succeed(self.generations);
+        self.key.succeed(self.seen);
+    }
+
+    pub(super) fn succeed_with(&self, permits: Permits) {
+        self.key.succeed_with(self.seen, permits);
+    }
+
+    /// Remembers the current states of the key's limits instead of earlier ones.
+    pub(crate) fn renew(&mut self) {
+        self.seen = self.key.seen();
+    }
+
+    /// Whether an attempt can start with the key.
+    #[inline]
+    pub(crate) fn check(&self) -> KeyCheck {
+        match self.key.is_open() {
+            true => KeyCheck::Usable,
+            false => self.key.check(),
+        }
+    }
+
+    pub(super) fn pooled(&self) -> &Arc<PooledKey> {
+        &self.key
     }
 
     /// Whether a request has succeeded with the key since it was added or returned to service.
@@ -133,11 +158,6 @@ impl Key {
         self.key.record_refused(reason);
     }
 
-    /// Whether the key has been removed from its pool.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.key.core.limit.is_removed()
-    }
-
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.is_handle_of(&other.key)
     }
@@ -145,6 +165,16 @@ impl Key {
     pub(super) fn is_handle_of(&self, key: &PooledKey) -> bool {
         Arc::ptr_eq(&self.key.core, &key.core)
     }
+}
+
+/// Whether an attempt can start with a key that was picked earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyCheck {
+    Usable,
+    /// It was marked in the meantime.
+    Marked,
+    /// It was removed or disabled.
+    Withdrawn,
 }
 
 impl fmt::Debug for Key {

@@ -74,6 +74,7 @@ pub use self::scope::Scope;
 pub use self::select::Walker;
 pub use self::state::{KeyState, Marked};
 
+pub(crate) use self::key::KeyCheck;
 pub(crate) use self::observe::PoolObserver;
 pub(crate) use self::probe::Probe;
 pub(crate) use self::queue::{Outlook, Waiter};
@@ -218,8 +219,8 @@ impl KeyPool {
     }
 
     /// Returns a key and its group to service, whatever their marks. All requests can use the key at
-    /// once, without a [slow start](KeyPoolBuilder::slow_start). Marks of attempts that started earlier
-    /// have no effect from now on.
+    /// once. Marks of attempts that started earlier have no effect from now on, even if the key was
+    /// valid.
     ///
     /// Returns whether the key was unusable.
     ///
@@ -236,7 +237,7 @@ impl KeyPool {
                 by: ReturnedBy::Operator,
             });
         }
-        // The key may have been valid, but in use by one request at a time.
+        // The key may have been valid, but reopening.
         self.shared.queue.wake();
         Ok(was_closed)
     }
@@ -390,8 +391,7 @@ impl KeyPool {
         request: PickRequest,
         tried: F,
     ) -> Selector<'a, F> {
-        let yields_to_waiters =
-            request.may_wait && !request.has_waited && !self.shared.queue.is_empty();
+        let yields_to_waiters = request.yields_to_waiters && !self.shared.queue.is_empty();
         let config = &self.shared.config.limits;
         Selector::new(list, config, request, yields_to_waiters, tried)
     }

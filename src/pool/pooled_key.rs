@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::LazyNow;
-use super::observe::{KeyName, KeySnapshot, PoolEvent, UsageCounters};
+use super::key::KeyCheck;
+use super::observe::{KeyName, KeySnapshot, PoolEvent, ReturnedBy, UsageCounters};
 use super::reason::{Cause, Reason};
 use super::secret::Secret;
 use super::shared::Shared;
-use super::state::{Availability, KeyState, Limit, LimitConfig, Marked, StateRef, Suspicion};
+use super::state::{
+    Availability, KeyState, Limit, LimitConfig, Marked, Permit, StateValue, Succeeded, Suspicion,
+};
 
 /// A key in one list of keys. Later lists share its core.
 // Aligned, so that a reference count that one thread changes shares no cache line with anything that
@@ -36,17 +39,20 @@ pub(super) struct Group {
     pub(super) limit: Limit,
 }
 
-/// The generations of a key's limits when a handle to the key was created.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Generations {
-    own: u32,
-    group: u32,
+/// The states of a key's limits when a handle to the key was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    own: StateValue,
+    group: Option<StateValue>,
 }
 
+/// What an attempt holds of the limits of its key.
+pub(super) type Permits = [Option<Permit>; 2];
+
 impl KeyCore {
-    pub(super) fn new(secret: Secret, state: StateRef, track_usage: bool) -> Self {
+    pub(super) fn new(secret: Secret, track_usage: bool) -> Self {
         Self {
-            limit: Limit::new(state),
+            limit: Limit::new(),
             secret,
             usage: track_usage.then(|| Box::new(UsageCounters::new())),
         }
@@ -55,7 +61,7 @@ impl KeyCore {
 
 impl Group {
     pub(super) fn new(name: Arc<str>) -> Self {
-        let limit = Limit::new(StateRef::single());
+        let limit = Limit::new();
         Self { name, limit }
     }
 }
@@ -72,13 +78,11 @@ impl PooledKey {
     }
 
     #[inline]
-    pub(super) fn generations(&self) -> Generations {
-        Generations {
-            own: self.core.limit.value().generation(),
-            group: self
-                .group
-                .as_deref()
-                .map_or(0, |group| group.limit.value().generation()),
+    pub(super) fn seen(&self) -> Seen {
+        let group = self.group.as_deref();
+        Seen {
+            own: self.core.limit.value(),
+            group: group.map(|group| group.limit.value()),
         }
     }
 
@@ -97,9 +101,30 @@ impl PooledKey {
         };
         match (own, group.limit.availability(config, now)) {
             // A key that does not work must not use up its group's probe.
-            (Availability::ProbeDue, Availability::ProbeDue) => Availability::Closed,
+            (Availability::ProbeDue, Availability::ProbeDue) if self.core.limit.is_permanent() => {
+                Availability::Closed
+            }
             (own, group) => own.max(group),
         }
+    }
+
+    #[cold]
+    pub(super) fn check(&self) -> KeyCheck {
+        let own = &self.core.limit;
+        if own.is_removed() || own.is_disabled() {
+            return KeyCheck::Withdrawn;
+        }
+        match self.availability(&mut LazyNow::default()) {
+            Availability::Open | Availability::Reopening => KeyCheck::Usable,
+            Availability::ProbeDue | Availability::Closed => KeyCheck::Marked,
+        }
+    }
+
+    /// Whether all limits that are reopening admit an attempt now.
+    pub(super) fn has_room(&self, now: &mut LazyNow) -> bool {
+        let config = self.limit_config();
+        let mut limits = self.limits();
+        limits.all(|limit| limit.admits_in(config, now).is_zero())
     }
 
     /// How often the key was refused without proof since its last success.
@@ -134,34 +159,35 @@ impl PooledKey {
         due_in.filter(|due_in| !due_in.is_zero())
     }
 
+    /// Lets the key and its group cool down. Also returns for how long.
     pub(super) fn cool_down(
         &self,
-        generations: Generations,
-        wait: Option<Duration>,
+        seen: Seen,
+        hint: Option<Duration>,
         cause: Cause,
-    ) -> Marked {
-        let config = self.limit_config();
-        let own = &self.core.limit;
-        let Some(group) = &self.group else {
-            let (marked, wait) = own.cool_down(config, generations.own, wait, cause);
-            self.after_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
-            return marked;
-        };
-        let (marked, wait) = group
-            .limit
-            .cool_down(config, generations.group, wait, cause);
-        // The event describes the group, whatever the mark means for this key.
-        self.after_mark(marked, KeyState::Temporary { retry_after: wait }, cause);
-        match (marked, own.state(config, &mut LazyNow::default())) {
-            (_, KeyState::Valid) | (Marked::Unchanged, _) => marked,
-            (_, KeyState::Temporary { retry_after }) if retry_after < wait => Marked::Extended,
-            (_, KeyState::Temporary { .. } | KeyState::Permanent) => Marked::Unchanged,
+    ) -> (Marked, Duration) {
+        let (config, now) = (self.limit_config(), &mut LazyNow::default());
+        let hint = hint.filter(|wait| !wait.is_zero());
+        let lengths = self.limits().map(|limit| limit.cooldown(config, hint, now));
+        let wait = lengths.max().unwrap_or_default();
+        if !seen.is_current(self) {
+            return (Marked::Unchanged, wait);
         }
+        let mark = |limit: &Limit, seen, now: &mut LazyNow| {
+            limit.cool_down(config, seen, wait, hint.is_none(), cause, now)
+        };
+        let own = mark(&self.core.limit, seen.own, now);
+        let group = self.group.as_deref().zip(seen.group);
+        let group = group.map(|(group, seen)| mark(&group.limit, seen, now));
+        // The event describes the group, whatever the mark means for this key.
+        let state = KeyState::Temporary { retry_after: wait };
+        self.after_mark(group.unwrap_or(own), state, cause);
+        (least(own, group.unwrap_or(own)), wait)
     }
 
-    pub(super) fn suspect(&self, generations: Generations, cause: Cause) -> Suspicion {
+    pub(super) fn suspect(&self, seen: Seen, cause: Cause) -> Suspicion {
         let config = self.limit_config();
-        let suspicion = self.core.limit.suspect(config, generations.own, cause);
+        let suspicion = self.core.limit.suspect(config, seen.own, cause);
         if suspicion.count > 0 {
             self.shared.on_event(|| PoolEvent::Suspected {
                 key: self.name(),
@@ -173,25 +199,17 @@ impl PooledKey {
         suspicion
     }
 
-    pub(super) fn convict(
-        &self,
-        generations: Generations,
-        suspicion: Suspicion,
-        cause: Cause,
-    ) -> Marked {
+    pub(super) fn convict(&self, seen: Seen, suspicion: Suspicion, cause: Cause) -> Marked {
         let config = self.limit_config();
         let limit = &self.core.limit;
-        let marked = limit.convict(config, generations.own, suspicion, cause);
+        let marked = limit.convict(config, seen.own, suspicion, cause);
         self.after_mark(marked, KeyState::Permanent, cause);
         marked
     }
 
-    pub(super) fn mark_permanently(&self, generations: Generations, cause: Cause) -> Marked {
+    pub(super) fn mark_permanently(&self, seen: Seen, cause: Cause) -> Marked {
         let config = self.limit_config();
-        let marked = self
-            .core
-            .limit
-            .mark_permanently(config, generations.own, cause);
+        let marked = self.core.limit.mark_permanently(config, seen.own, cause);
         self.after_mark(marked, KeyState::Permanent, cause);
         marked
     }
@@ -213,24 +231,35 @@ impl PooledKey {
 
     /// Records that a request succeeded with the key.
     #[inline]
-    pub(super) fn succeed(&self, generations: Generations) {
-        if !self.core.limit.is_settled() || self.group.is_some() {
-            self.reset_trust(generations);
+    pub(super) fn succeed(&self, seen: Seen) {
+        let is_settled = seen.own.is_open() && self.core.limit.is_settled();
+        if !is_settled || self.group.is_some() {
+            self.succeed_with(seen, [None; 2]);
         }
     }
 
+    /// Records that a request succeeded with the key, of whose limits it holds `permits`.
     #[cold]
-    fn reset_trust(&self, generations: Generations) {
+    pub(super) fn succeed_with(&self, seen: Seen, permits: Permits) {
         let config = self.limit_config();
-        if let Some(group) = self
-            .group
-            .as_deref()
-            .filter(|group| !group.limit.is_settled())
+        let [permit, group_permit] = permits;
+        let own = self.core.limit.succeed(config, seen.own, permit);
+        let mut was_closed = own.was_closed;
+        if let Some((group, seen)) = self.group.as_deref().zip(seen.group)
+            && !(seen.is_open() && group.limit.is_settled())
         {
-            group.limit.succeed(config, generations.group);
+            let Succeeded {
+                was_closed: was, ..
+            } = group.limit.succeed(config, seen, group_permit);
+            was_closed |= was;
         }
-        let own = &self.core.limit;
-        if !own.is_settled() && own.succeed(config, generations.own) {
+        if was_closed {
+            self.shared.on_event(|| PoolEvent::Returned {
+                key: self.name(),
+                by: ReturnedBy::Probe,
+            });
+        }
+        if own.was_suspected {
             self.shared
                 .on_event(|| PoolEvent::Trusted { key: self.name() });
         }
@@ -247,16 +276,6 @@ impl PooledKey {
     pub(super) fn record_refused(&self, reason: Reason) {
         if let Some(usage) = &self.core.usage {
             usage.refused(self.limit_config().clock, reason);
-        }
-    }
-
-    /// Moves the key to the group `next`. The key keeps the cooldown of its current group.
-    pub(super) fn leave_group_for(&self, next: Option<&Arc<Group>>) {
-        if let Some(group) = &self.group
-            && !next.is_some_and(|next| Arc::ptr_eq(next, group))
-        {
-            let config = self.limit_config();
-            self.core.limit.cool_down_like(&group.limit, config);
         }
     }
 
@@ -308,6 +327,25 @@ impl PooledKey {
             reason: last.and_then(Limit::reason),
             usage: usage.map(|usage| usage.read(config.clock, now)),
         }
+    }
+}
+
+impl Seen {
+    /// Whether no limit of `key` was returned to service since.
+    fn is_current(self, key: &PooledKey) -> bool {
+        let now = key.seen();
+        let generation = |group: Option<StateValue>| group.map(StateValue::generation);
+        let is_own = now.own.generation() == self.own.generation();
+        (is_own || key.core.limit.is_removed()) && generation(now.group) == generation(self.group)
+    }
+}
+
+/// What a mark of two limits means for a key that is usable only if both are open.
+fn least(one: Marked, other: Marked) -> Marked {
+    match (one, other) {
+        (Marked::Unchanged, _) | (_, Marked::Unchanged) => Marked::Unchanged,
+        (Marked::Extended, _) | (_, Marked::Extended) => Marked::Extended,
+        (Marked::Transitioned, Marked::Transitioned) => Marked::Transitioned,
     }
 }
 

@@ -1,36 +1,50 @@
-//! A probe: one request's attempt to find out whether a key works again.
+//! A probe: one request's attempt to find out whether a key works again, or has really reopened.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::LazyNow;
-use super::observe::{PoolEvent, ReturnedBy};
-use super::pooled_key::PooledKey;
+use super::key::Key;
+use super::pooled_key::{Permits, PooledKey};
 use super::reason::{Cause, Reason};
-use super::state::{Limit, LimitConfig, LimitProbe, ProbeKind, ProbeToken, Taken};
+use super::state::{Limit, LimitConfig, Marked, Permit, ProbeKind, ProbeToken, Taken, Terms};
 
-/// The right to probe a key. Dropping it without a result lets the next request probe. If it is kept
-/// for more than five seconds, other requests can probe the key as well.
+/// What an attempt holds of a key that is not fully open: the right to probe it, or a place among the
+/// attempts that a reopening limit admits. Dropping it without a result gives it back. If a probe is
+/// kept for more than five seconds, other requests can probe the key as well.
 pub(crate) struct Probe {
-    key: Arc<PooledKey>,
-    /// Probes of the key's own limit and of its group's.
-    limits: [Option<LimitProbe>; 2],
+    key: Key,
+    /// Permits of the key's own limit and of its group's.
+    permits: Permits,
     /// The probe of the pool, if no key was usable, and how many probes of the pool were refused before.
     pool: Option<(ProbeToken, u32)>,
 }
 
 impl Probe {
-    /// Probes a key that is due, or has just reopened. Returns `None` if another request is probing
-    /// it.
-    pub(super) fn take(key: &Arc<PooledKey>, now: &mut LazyNow) -> Option<Box<Self>> {
+    /// Probes a key that is due, or uses one that is reopening. Returns `None` if another request is
+    /// probing it or its allowance is used up.
+    pub(super) fn take(key: &Arc<PooledKey>, terms: Terms, now: &mut LazyNow) -> Option<Box<Self>> {
         let config = key.limit_config();
-        // Checked first: if only one of two limits could be taken, dropping the probe would wake
-        // waiters, and the caller may be one of them.
-        let is_free = |limit: &Limit| limit.is_open() || !limit.is_taken(config, now);
-        if !key.limits().all(is_free) {
+        let mut take = |limit: &Limit| match limit.take(config, terms, now) {
+            Taken::Permit(permit) => Some(Some(permit)),
+            Taken::Open => Some(None),
+            Taken::Refused => None,
+        };
+        let group = key.group.as_deref().map(|group| &group.limit);
+        let of_group = group.map_or(Some(None), &mut take)?;
+        let Some(own) = take(&key.core.limit) else {
+            // Nobody is woken: the waiters include the caller, and nothing has changed.
+            if let Some((group, permit)) = group.zip(of_group) {
+                group.give_back(permit, config);
+            }
             return None;
-        }
-        Self::take_limits(key, false, now)
+        };
+        // Boxed, because it is rare and every request would carry the space for it.
+        Some(Box::new(Self {
+            key: Key::new(key, 0),
+            permits: [own, of_group],
+            pool: None,
+        }))
     }
 
     /// Probes the pool with a permanently marked key, whether that key is due or not. `None` if
@@ -42,7 +56,7 @@ impl Probe {
             return None;
         }
         let token = config.pool_probes.take(plan, config.probe_expires(now))?;
-        let probe = Self::take_limits(key, true, now);
+        let probe = Self::take(key, Terms::Forced, now);
         match probe {
             Some(mut probe) => {
                 probe.pool = Some((token, plan.doublings));
@@ -55,87 +69,67 @@ impl Probe {
         }
     }
 
-    fn take_limits(key: &Arc<PooledKey>, forced: bool, now: &mut LazyNow) -> Option<Box<Self>> {
-        let config = key.limit_config();
-        // Boxed, because it is rare and every request would carry the space for it.
-        let mut probe = Box::new(Self {
-            key: Arc::clone(key),
-            limits: [None; 2],
-            pool: None,
-        });
-        // If the second limit cannot be taken, dropping the probe releases the first.
-        for (taken, limit) in probe.limits.iter_mut().zip(key.limits()) {
-            *taken = match limit.take_probe(config, forced, now) {
-                Taken::Probe(probe) => Some(probe),
-                Taken::Open => None,
-                Taken::Refused => return None,
-            };
-        }
-        Some(probe)
-    }
-
-    /// Whether the key was unusable or suspected. A request probes at most one such key.
+    /// Whether the key is unusable or suspected. A request probes at most one such key.
     pub(crate) fn is_of_doubtful_key(&self) -> bool {
-        let mut probes = self.limits.iter().flatten();
-        probes.any(|probe| probe.kind != ProbeKind::Reopened)
+        let mut permits = self.permits.iter().flatten();
+        permits.any(|permit| matches!(permit, Permit::Probe(_)))
     }
 
-    /// Whether the key was permanently marked.
+    /// Whether the key is permanently marked.
     pub(crate) fn is_of_permanent_mark(&self) -> bool {
-        let mut probes = self.limits.iter().flatten();
-        probes.any(|probe| probe.kind == ProbeKind::Permanent)
+        let mut permits = self.permits.iter().flatten();
+        permits.any(
+            |permit| matches!(permit, Permit::Probe(probe) if probe.kind == ProbeKind::Permanent),
+        )
     }
 
-    /// Ends the probe with a success. The key returns to service, unless it was marked again in the
-    /// meantime.
+    /// Ends with a success of the attempt. The key returns to service, unless it was marked again in
+    /// the meantime.
     pub(crate) fn succeeded(mut self) {
-        self.return_key();
+        self.succeed();
     }
 
     /// Ends the probe of a permanently marked key with a rate limit. The key works, so it returns to
-    /// service and cools down.
-    pub(crate) fn rate_limited(mut self, wait: Option<Duration>, cause: Cause) {
-        self.return_key();
-        let key = &self.key;
-        key.cool_down(key.generations(), wait, cause);
+    /// service and cools down. Also returns how long the cooldown is.
+    pub(crate) fn rate_limited(
+        mut self,
+        wait: Option<Duration>,
+        cause: Cause,
+    ) -> (Marked, Duration) {
+        self.succeed();
+        self.key.renew();
+        self.key.cool_down(wait, cause)
     }
 
-    /// Ends the probe with a response that proves nothing. The key is probed again after the same
-    /// interval.
+    /// Ends with a response that proves nothing. The key is probed again after the same interval.
     pub(crate) fn inconclusive(mut self) {
-        self.settle(|config, limit, probe| limit.probe_failed(probe, config, None));
+        self.settle(|config, limit, permit| limit.end(permit, config, None));
         self.finish_pool(0);
     }
 
-    /// Ends the probe with a refusal. If the reason is the same as before, the interval doubles.
+    /// Ends with a refusal. If the reason is the same as before, the interval doubles.
     pub(crate) fn refused(mut self, reason: Reason) {
-        self.settle(|config, limit, probe| limit.probe_failed(probe, config, Some(reason)));
+        self.settle(|config, limit, permit| limit.end(permit, config, Some(reason)));
         self.finish_pool(1);
     }
 
-    fn return_key(&mut self) {
-        let mut returned = false;
-        self.settle(|config, limit, probe| returned |= limit.probe_succeeded(probe, config));
+    fn succeed(&mut self) {
+        self.key.succeed_with(std::mem::take(&mut self.permits));
         self.finish_pool(0);
-        if returned {
-            self.key.shared.on_event(|| PoolEvent::Returned {
-                key: self.key.name(),
-                by: ReturnedBy::Probe,
-            });
-        }
     }
 
-    fn settle(&mut self, mut each: impl FnMut(&LimitConfig, &Limit, LimitProbe)) {
-        for (probe, limit) in self.limits.iter_mut().zip(self.key.limits()) {
-            if let Some(probe) = probe.take() {
-                each(self.key.limit_config(), limit, probe);
+    fn settle(&mut self, mut each: impl FnMut(&LimitConfig, &Limit, Permit)) {
+        let key = self.key.pooled();
+        for (permit, limit) in self.permits.iter_mut().zip(key.limits()) {
+            if let Some(permit) = permit.take() {
+                each(key.limit_config(), limit, permit);
             }
         }
     }
 
     fn finish_pool(&mut self, doublings: u32) {
         if let Some((token, before)) = self.pool.take() {
-            let config = self.key.limit_config();
+            let config = self.key.pooled().limit_config();
             let refused = before + doublings;
             let due = config.next_pool_probe(refused, &mut LazyNow::default());
             config.pool_probes.finish(token, refused, due);
@@ -145,13 +139,14 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.settle(|config, limit, probe| limit.probe_dropped(probe, config));
+        self.settle(|config, limit, permit| limit.give_back(permit, config));
+        let key = self.key.pooled();
         if let Some((token, refused)) = self.pool.take() {
             // The next request can probe at once.
-            let config = self.key.limit_config();
+            let config = key.limit_config();
             config.pool_probes.finish(token, refused, 1);
         }
         // A waiter may be able to use or probe the key now.
-        self.key.shared.queue.wake();
+        key.shared.queue.wake();
     }
 }

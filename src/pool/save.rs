@@ -165,7 +165,7 @@ fn restore_mark(
     reason: SavedReason,
     wall: Duration,
 ) {
-    let (config, generation) = (key.limit_config(), limit.value().generation());
+    let (config, seen) = (key.limit_config(), limit.value());
     let cause = Cause::of(reason.0);
     let (marked, state) = match state {
         SavedState::Until(until) => {
@@ -173,11 +173,13 @@ fn restore_mark(
             if left.is_zero() {
                 return;
             }
-            let (marked, retry_after) = limit.cool_down(config, generation, Some(left), cause);
+            let now = &mut LazyNow::default();
+            let retry_after = limit.cooldown(config, Some(left), now);
+            let marked = limit.cool_down(config, seen, retry_after, false, cause, now);
             (marked, KeyState::Temporary { retry_after })
         }
         SavedState::Permanent => {
-            let marked = limit.mark_permanently(config, generation, cause);
+            let marked = limit.mark_permanently(config, seen, cause);
             (marked, KeyState::Permanent)
         }
         SavedState::Disabled => (limit.disable(), KeyState::Permanent),

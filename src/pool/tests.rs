@@ -40,7 +40,7 @@ fn a_return_has_no_effect_after_a_mark_that_it_did_not_see() {
     let state = AtomicState::new();
     let seen = state.load();
     state.mark(StateValue::cooling_down(0, 5));
-    assert!(!state.reinstate(seen));
+    assert!(!state.begin_generation(seen));
     assert_eq!(state.load().deadline(), Deadline::At(5));
 }
 
@@ -58,7 +58,7 @@ fn a_temporary_mark_is_never_mistaken_for_a_permanent_one() {
 fn a_key_without_generations_left_stays_as_it_is() {
     let state = AtomicState::new();
     state.mark(StateValue::permanent((1 << 24) - 2));
-    assert!(!state.reinstate(state.load()));
+    assert!(!state.begin_generation(state.load()));
     assert_eq!(state.load().deadline(), Deadline::Permanent);
 }
 

@@ -2,6 +2,8 @@
 #![allow(unreachable_pub)]
 
 mod availability;
+mod disabled;
+mod old_handles;
 mod reload;
 #[cfg(feature = "serde")]
 mod saved_state;

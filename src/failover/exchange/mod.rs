@@ -150,12 +150,12 @@ impl<S, P, B> Exchange<S, P, B> {
 
     #[inline]
     fn pick_request(&self, can_continue: bool) -> PickRequest {
-        let progress = self.progress.as_deref();
+        let may_wait = self.config.wait_for_key.is_some();
         PickRequest {
             can_continue: can_continue && self.has_attempts(2),
             has_probed: self.has_probed,
-            has_waited: progress.is_some_and(|progress| progress.tried.has_waited()),
-            may_wait: self.config.wait_for_key.is_some(),
+            yields_to_waiters: may_wait,
+            may_exceed: !may_wait && self.refused().is_empty(),
         }
     }
 

@@ -21,14 +21,14 @@ pub(in crate::failover) struct Pending {
 
 impl Pending {
     pub(in crate::failover) fn decide(mut self, is_success: bool) {
-        if is_success {
-            self.key.succeed();
-            self.suspicions.convict(&self.key);
+        match (self.probe, is_success) {
+            (Some(probe), true) => probe.succeeded(),
+            (Some(probe), false) => probe.inconclusive(),
+            (None, true) => self.key.succeed(),
+            (None, false) => {}
         }
-        match self.probe {
-            Some(probe) if is_success => probe.succeeded(),
-            Some(probe) => probe.inconclusive(),
-            None => {}
+        if is_success {
+            self.suspicions.convict(&self.key);
         }
     }
 }
@@ -53,14 +53,6 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
             return None;
         }
         let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
-        // If the key's cooldown has ended, the head is enough to end the probe. Otherwise, requests
-        // would wait for a caller that does not read its stream.
-        if let Some(probe) = current
-            .probe
-            .take_if(|probe| is_late && !probe.is_of_doubtful_key())
-        {
-            probe.succeeded();
-        }
         let pending = Pending {
             key: current.key.clone(),
             suspicions: self

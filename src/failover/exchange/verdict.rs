@@ -150,7 +150,9 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         match mark.kind() {
             MarkKind::Permanent => drop(key.mark_permanently(cause)),
-            MarkKind::Temporary(wait) => drop(key.cool_down(wait, cause)),
+            MarkKind::Temporary(wait) => {
+                key.cool_down(wait, cause);
+            }
             MarkKind::Suspect => {
                 let progress = self.progress.get_or_insert_default();
                 progress.suspicions.add(key, cause);

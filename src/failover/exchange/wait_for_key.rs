@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Exchange;
 use crate::failover::history::History;
 use crate::failover::wait::Found;
-use crate::pool::{Outlook, Waiter};
+use crate::pool::{Outlook, PickRequest, Waiter};
 
 impl<S, P, B> Exchange<S, P, B> {
     pub(super) fn may_still_wait(&self) -> bool {
@@ -39,7 +39,10 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// Takes a key for the waiter at the front of the queue, or says what to wait for.
     pub(crate) fn take_key_or_wait(&mut self) -> Found {
-        let request = self.pick_request(self.is_replayable_so_far());
+        let request = PickRequest {
+            yields_to_waiters: false,
+            ..self.pick_request(self.is_replayable_so_far())
+        };
         let pick = self.pool().pick_or_wait(request, self.tried(), self.kept());
         match pick {
             Ok(pick) => {

@@ -26,7 +26,7 @@ fn race<const N: usize>(
         thread::spawn(move || {
             let before = state.load();
             operation(&state);
-            assert!(state.load() >= before, "a state only grows");
+            assert!(state.load() >= before, "marks and returns only grow");
         })
     });
     for thread in threads {
@@ -83,7 +83,7 @@ fn a_mark_of_an_older_generation_does_not_undo_a_return() {
         let end = race(
             Some(StateValue::permanent(0)),
             [
-                |state| done(state.reinstate(StateValue::permanent(0))),
+                |state| done(state.begin_generation(StateValue::permanent(0))),
                 // Marks of attempts that started before the return.
                 |state| done(state.mark(StateValue::cooling_down(0, LATE))),
                 |state| done(state.mark(StateValue::permanent(0))),
@@ -99,7 +99,7 @@ fn a_return_and_a_concurrent_mark_happen_in_some_order() {
         let end = race(
             Some(StateValue::cooling_down(0, SOON)),
             [
-                |state| done(state.reinstate(StateValue::cooling_down(0, SOON))),
+                |state| done(state.begin_generation(StateValue::cooling_down(0, SOON))),
                 |state| done(state.mark(StateValue::cooling_down(state.load().generation(), LATE))),
             ],
         );
@@ -122,7 +122,7 @@ fn no_mark_or_probe_brings_back_a_disabled_key() {
             Some(StateValue::permanent(0)),
             [
                 |state| done(state.disable()),
-                |state| done(state.reinstate(StateValue::permanent(0))),
+                |state| done(state.begin_generation(StateValue::permanent(0))),
                 |state| done(state.mark(StateValue::cooling_down(0, LATE))),
             ],
         );
@@ -137,7 +137,7 @@ fn nothing_brings_back_a_removed_key() {
             Some(StateValue::cooling_down(0, SOON)),
             [
                 |state| state.remove(),
-                |state| done(state.reinstate(state.load())),
+                |state| done(state.begin_generation(state.load())),
                 |state| done(state.disable()),
             ],
         );
@@ -151,8 +151,8 @@ fn two_concurrent_returns_count_as_one() {
         let end = race(
             Some(StateValue::permanent(0)),
             [
-                |state| done(state.reinstate(StateValue::permanent(0))),
-                |state| done(state.reinstate(StateValue::permanent(0))),
+                |state| done(state.begin_generation(StateValue::permanent(0))),
+                |state| done(state.begin_generation(StateValue::permanent(0))),
             ],
         );
         assert_eq!((end.generation(), end.deadline()), (1, Deadline::None));

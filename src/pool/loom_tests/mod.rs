@@ -11,9 +11,9 @@ use super::clock::Clock;
 use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 use crate::sync::now;
 
-fn config() -> LimitConfig {
-    const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
+fn config() -> LimitConfig {
     // Due at once.
     let mut probes = ProbeRules::new(Some(Duration::ZERO));
     probes.probes_cooldowns = true;
@@ -27,7 +27,6 @@ fn config() -> LimitConfig {
         },
         probes,
         pool_probes: PoolProbes::new(),
-        slow_start: None,
     }
 }
 

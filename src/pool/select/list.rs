@@ -10,13 +10,14 @@ use crate::pool::new_key::NewKey;
 use crate::pool::pooled_key::{Group, KeyCore, PooledKey};
 use crate::pool::secret::Secret;
 use crate::pool::shared::Shared;
-use crate::pool::state::{StateRef, StateRun, is_valid};
+use crate::pool::state::{StateCell, is_valid};
+use crate::sync::Arc as StateArc;
 
 // Aligned, for the same reason as `PooledKey`.
 #[repr(align(64))]
 pub(in crate::pool) struct KeyList {
     pub(in crate::pool) keys: Box<[Arc<PooledKey>]>,
-    states: Box<[StateRun]>,
+    cells: Box<[StateArc<StateCell>]>,
 }
 
 impl KeyList {
@@ -47,7 +48,6 @@ impl KeyList {
             return Err(BuildError::DuplicateLabel { first, position });
         }
 
-        let mut states = StateRef::block(parts.len());
         let known: HashMap<&str, &Arc<PooledKey>> = old
             .iter()
             .map(|key| (key.core.secret.expose(), key))
@@ -63,15 +63,8 @@ impl KeyList {
                 Arc::clone(group.or_insert_with(|| Arc::new(Group::new(name))))
             });
             let core = match known.get(secret.expose()) {
-                Some(key) => {
-                    key.leave_group_for(group.as_ref());
-                    Arc::clone(&key.core)
-                }
-                None => {
-                    let state = states.next().expect("there is one for each key");
-                    let track_usage = shared.config.track_usage;
-                    Arc::new(KeyCore::new(secret, state, track_usage))
-                }
+                Some(key) => Arc::clone(&key.core),
+                None => Arc::new(KeyCore::new(secret, shared.config.track_usage)),
             };
             let shared = Arc::clone(shared);
             Arc::new(PooledKey {
@@ -89,8 +82,9 @@ impl KeyList {
     }
 
     fn of(keys: Box<[Arc<PooledKey>]>) -> Self {
-        let states = StateRun::all(keys.iter().map(|key| key.core.limit.state_ref()));
-        Self { keys, states }
+        let cells = keys.iter().map(|key| key.core.limit.cell());
+        let cells = cells.map(StateArc::clone).collect();
+        Self { keys, cells }
     }
 
     /// A copy of the list, whose keys have reference counts of their own.
@@ -108,8 +102,8 @@ impl KeyList {
     /// The position of the first key from `from` on that is valid, apart from its group.
     #[inline]
     pub(super) fn next_open(&self, from: usize, clock: Clock, now: &mut LazyNow) -> Option<usize> {
-        let mut states = self.states.iter().flat_map(StateRun::states).skip(from);
-        let skipped = states.position(|state| is_valid(state.load(), clock, now))?;
+        let mut cells = self.cells[from..].iter();
+        let skipped = cells.position(|cell| is_valid(cell.state.load(), clock, now))?;
         Some(from + skipped)
     }
 }

@@ -7,7 +7,7 @@ use crate::pool::clock::LazyNow;
 use crate::pool::key::Key;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
-use crate::pool::state::{Availability, LimitConfig};
+use crate::pool::state::{Availability, LimitConfig, Terms};
 
 /// What the pool has to know about a request that needs a key.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +16,17 @@ pub(crate) struct PickRequest {
     pub(crate) can_continue: bool,
     /// Whether it has probed a key. A request probes at most one.
     pub(crate) has_probed: bool,
-    /// Whether it has waited. Requests that have waited use a reopened key one at a time.
-    pub(crate) has_waited: bool,
-    /// Whether it may wait. Such requests leave a reopened key to those that wait.
-    pub(crate) may_wait: bool,
+    /// Whether it leaves the scarce places of a reopening key to waiters, because it may join them.
+    pub(crate) yields_to_waiters: bool,
+    /// Whether it may use a reopening key beyond its allowance if it has no other key: it may not wait,
+    /// and no key has refused it yet.
+    pub(crate) may_exceed: bool,
 }
 
 /// A key for one attempt.
 pub(crate) struct Pick {
     pub(crate) key: Key,
-    /// The right to probe the key, if the attempt is a probe.
+    /// What the attempt holds of the key, if the key is not fully open.
     pub(crate) probe: Option<Box<Probe>>,
     /// Whether the request can use another key as well.
     pub(crate) has_more: bool,
@@ -36,10 +37,26 @@ pub(in crate::pool) struct Selector<'a, F> {
     pub(super) list: &'a KeyList,
     pub(super) config: &'a LimitConfig,
     pub(super) request: PickRequest,
-    /// Whether a reopened key is left to requests in the wait queue.
+    /// Whether a reopening key is left to requests in the wait queue.
     yields_to_waiters: bool,
     pub(super) tried: F,
     pub(super) now: LazyNow,
+}
+
+/// The result of one search.
+enum Search {
+    Found(Found),
+    Nothing,
+    /// The key that was found was marked, or another request took its last place.
+    Lost,
+}
+
+/// A usable key.
+#[derive(Clone, Copy)]
+struct Candidate {
+    at: usize,
+    suspicions: u32,
+    is_reopening: bool,
 }
 
 struct Found {
@@ -93,7 +110,14 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             probe,
             has_more,
             rest,
-        } = self.search()?;
+        } = loop {
+            match self.search() {
+                Search::Found(found) => break found,
+                Search::Nothing => return None,
+                // Another request was faster.
+                Search::Lost => {}
+            }
+        };
         let is_probe = probe.as_deref().is_some_and(Probe::is_of_doubtful_key);
         let may_probe = !is_probe && !self.request.has_probed;
         Some(Pick {
@@ -103,13 +127,13 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         })
     }
 
-    fn search(&mut self) -> Option<Found> {
+    fn search(&mut self) -> Search {
         let may_probe = self.request.can_continue && !self.request.has_probed;
         let mut probes = ProbeSearch::begin(self.config, may_probe, &mut self.now);
-        // The usable key with the fewest suspicions so far, and how many it has.
-        let mut best: Option<(u32, usize)> = None;
-        // A reopened key that another request is using: only for a request without an alternative.
-        let mut spare = None;
+        // The usable key with the fewest suspicions so far.
+        let mut best: Option<Candidate> = None;
+        // A reopening key without room: only for a request without an alternative.
+        let mut full = None;
         // How many usable keys the search has passed, with those that it leaves to other requests.
         let mut available = 0_usize;
         let mut next = 0;
@@ -118,7 +142,9 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             let key = &self.list.keys[at];
             let availability = key.availability(&mut self.now);
             if availability >= Availability::ProbeDue {
-                let can_probe = availability == Availability::ProbeDue && !(self.tried)(key);
+                let can_probe = availability == Availability::ProbeDue
+                    && !(self.tried)(key)
+                    && key.has_room(&mut self.now);
                 probes.pass_closed(at, key, can_probe);
                 continue;
             }
@@ -126,74 +152,62 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 continue;
             }
             available += 1;
-            if let Availability::Reopened { since } = availability {
-                if self.yields_to_waiters {
-                    continue;
-                }
-                let is_in_slow_start = self.config.is_in_slow_start(since, &mut self.now);
-                if self.request.has_waited || is_in_slow_start {
-                    match Probe::take(key, &mut self.now) {
-                        Some(probe) => {
-                            probes.end(self.config, true, &mut self.now);
-                            return Some(Found {
-                                at,
-                                probe: Some(probe),
-                                has_more: available > 1,
-                                rest: next,
-                            });
-                        }
-                        None => spare = spare.or(Some(at)),
-                    }
-                    continue;
-                }
+            let is_reopening = availability == Availability::Reopening;
+            if is_reopening && (self.yields_to_waiters || !key.has_room(&mut self.now)) {
+                full = full.or(Some(at));
+                continue;
             }
             let suspicions = key.suspicions();
-            if best.is_none_or(|(fewest, _)| suspicions < fewest) {
-                best = Some((suspicions, at));
+            if best.is_none_or(|best| suspicions < best.suspicions) {
+                best = Some(Candidate {
+                    at,
+                    suspicions,
+                    is_reopening,
+                });
             }
             if suspicions == 0 {
                 break;
             }
             probes.pass_suspected(at, key, &mut self.now);
         }
-        let is_trusted = matches!(best, Some((0, _)));
+        let is_trusted = best.is_some_and(|best| best.suspicions == 0);
         probes.end(self.config, is_trusted, &mut self.now);
-        if let Some(alternative) = best.map(|(_, at)| at).or(spare) {
+        let found = |at, probe, has_more| {
+            Search::Found(Found {
+                at,
+                probe,
+                has_more,
+                rest: next,
+            })
+        };
+        let full = full.filter(|_| self.request.may_exceed);
+        if let Some(alternative) = best.map(|best| best.at).or(full) {
             let candidates = probes.candidates(is_trusted);
             for at in candidates.filter(|at| *at != alternative) {
-                if let Some(probe) = Probe::take(&self.list.keys[at], &mut self.now) {
-                    return Some(Found {
-                        at,
-                        probe: Some(probe),
-                        has_more: true,
-                        rest: next,
-                    });
+                if let Some(probe) = self.take(at, Terms::Regular) {
+                    return found(at, Some(probe), true);
                 }
             }
         }
-        if let Some((_, alternative)) = best {
-            return Some(Found {
-                at: alternative,
-                probe: None,
-                has_more: available > 1,
-                rest: next,
-            });
+        match (best, full) {
+            (Some(best), _) if !best.is_reopening => found(best.at, None, available > 1),
+            (Some(best), _) => match self.take(best.at, Terms::Regular) {
+                Some(probe) => found(best.at, Some(probe), available > 1),
+                None => Search::Lost,
+            },
+            (None, Some(full)) => match self.take(full, Terms::Exceeding) {
+                Some(probe) => found(full, Some(probe), available > 1),
+                None => Search::Lost,
+            },
+            (None, None) => match probe_without_alternative(self) {
+                Some((at, probe)) => found(at, Some(probe), false),
+                None => Search::Nothing,
+            },
         }
-        if let Some(at) = spare.filter(|_| !self.request.has_waited) {
-            return Some(Found {
-                at,
-                probe: None,
-                has_more: available > 1,
-                rest: next,
-            });
-        }
-        let (at, probe) = probe_without_alternative(self)?;
-        Some(Found {
-            at,
-            probe: Some(probe),
-            has_more: false,
-            rest: next,
-        })
+    }
+
+    fn take(&mut self, at: usize, terms: Terms) -> Option<Box<Probe>> {
+        Probe::take(&self.list.keys[at], terms, &mut self.now)
     }
 
     /// Whether the request can use or probe another key than `key`.

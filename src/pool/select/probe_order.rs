@@ -7,7 +7,7 @@ use super::pick::Selector;
 use crate::pool::clock::LazyNow;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
-use crate::pool::state::{Availability, LimitConfig, is_valid};
+use crate::pool::state::{Availability, LimitConfig, Terms, is_valid};
 
 /// Looks for keys to probe while a request looks for a key to use.
 pub(super) struct ProbeSearch {
@@ -124,7 +124,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     candidates.into_iter().find_map(|(at, key)| {
         let probe = match key.core.limit.is_permanent() {
             true => Probe::take_pool(key, now),
-            false => Probe::take(key, now),
+            false => Probe::take(key, Terms::Regular, now),
         };
         Some((at, probe?))
     })

@@ -1,10 +1,11 @@
 //! The atomic state of one limit: `generation (24 bits) | deadline (40 bits)`.
 //!
 //! The deadline is in milliseconds since the pool's epoch. 0 means valid, 1 means valid but suspected,
-//! and the two largest values mean permanently marked and disabled. Within a generation the value only
-//! grows, except that a suspicion can be cleared. Concurrent writers therefore need no lock and no
-//! order: a mark is a `fetch_max`, and a return to service starts the next generation. The largest
-//! value of all belongs to a removed key, and nothing exceeds it.
+//! and the two largest values mean permanently marked and disabled. A mark is a `fetch_max`, so
+//! concurrent marks need no lock and no order. Within a generation the value falls only if a suspicion
+//! is cleared or a cooldown ends, and neither undoes a mark that it has not seen. A return from a
+//! permanent mark and a reinstatement start the next generation, in which earlier marks have no
+//! effect. The largest value of all belongs to a removed key, and nothing exceeds it.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +57,12 @@ impl StateValue {
     /// The last generation belongs to removed keys.
     fn next_generation(self) -> Option<u32> {
         Some(self.generation() + 1).filter(|next| *next < MAX_GENERATION)
+    }
+
+    /// Whether the limit is open and not suspected.
+    #[inline]
+    pub(in crate::pool) fn is_open(self) -> bool {
+        self.0 & DEADLINE_MASK == 0
     }
 
     /// `Some(true)` if the limit is open, `Some(false)` if it is permanently marked. `None` if it has a
@@ -119,14 +126,20 @@ impl AtomicState {
         StateValue(self.0.fetch_max(value.0, Ordering::Relaxed))
     }
 
-    /// Opens the limit if its state is still `seen`. The next generation begins, so that late marks of
-    /// attempts that started earlier have no effect.
+    /// Opens the limit in a new generation if its state is still `seen`, so that late marks of attempts
+    /// that started earlier have no effect.
     ///
     /// Returns whether it did. A limit that has used up its generations (16 million returns) stays as
     /// it is.
-    pub(in crate::pool) fn reinstate(&self, seen: StateValue) -> bool {
+    pub(in crate::pool) fn begin_generation(&self, seen: StateValue) -> bool {
         seen.next_generation()
             .is_some_and(|next| self.replace(seen, StateValue::pack(next, 0)))
+    }
+
+    /// Ends a cooldown if the state is still `seen`. Returns whether it did.
+    pub(in crate::pool) fn end_cooldown(&self, seen: StateValue) -> bool {
+        debug_assert!(matches!(seen.deadline(), Deadline::At(_)));
+        self.replace(seen, StateValue::pack(seen.generation(), 0))
     }
 
     /// Disables the limit in its current generation, where no mark or probe can reach it. Returns the

@@ -1,28 +1,36 @@
 //! The state of a key, and of a group of keys: marks, cooldowns, recovery and probes.
 
 mod atomic_state;
-mod block;
+mod cell;
+mod config;
 mod cooldown;
 mod limit;
+mod mark;
+mod permit;
 mod pool_probes;
 mod probe_interval;
 mod probe_schedule;
+mod reopening;
+mod success;
+mod suspicion;
 mod trust;
 
 use std::time::Duration;
 
+pub(super) use self::atomic_state::StateValue;
 #[cfg(test)]
-pub(super) use self::atomic_state::{AtomicState, Deadline, StateValue};
-pub(super) use self::block::{StateRef, StateRun};
+pub(super) use self::atomic_state::{AtomicState, Deadline};
+pub(super) use self::cell::StateCell;
+pub(super) use self::config::LimitConfig;
 pub(super) use self::cooldown::CooldownRules;
-pub(super) use self::limit::{
-    Availability, Limit, LimitConfig, LimitProbe, ProbeKind, Taken, is_valid,
-};
+pub(super) use self::limit::{Availability, Limit, is_valid};
+pub(super) use self::permit::{Permit, ProbeKind, Taken, Terms};
 pub(super) use self::pool_probes::PoolProbes;
 pub(super) use self::probe_interval::ProbeRules;
 #[cfg(test)]
 pub(super) use self::probe_schedule::ProbeSchedule;
 pub(super) use self::probe_schedule::ProbeToken;
+pub(super) use self::success::Succeeded;
 pub(crate) use self::trust::Suspicion;
 
 /// What a mark changed.

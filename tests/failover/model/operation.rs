@@ -17,7 +17,6 @@ pub struct Rules {
     /// The group of each key.
     pub groups: [Option<u8>; KEYS],
     pub max_attempts: Option<usize>,
-    pub slow_start: Option<Duration>,
     pub growth: Option<Duration>,
 }
 
@@ -32,14 +31,12 @@ pub fn rules() -> impl Strategy<Value = Rules> {
         1..=KEYS,
         proptest::array::uniform(option::weighted(0.2, 0..2_u8)),
         option::weighted(0.3, 1..4_usize),
-        seconds(1..20_u64),
         seconds(60..600_u64),
     )
-        .prop_map(|(keys, groups, max_attempts, slow_start, growth)| Rules {
+        .prop_map(|(keys, groups, max_attempts, growth)| Rules {
             keys,
             groups,
             max_attempts,
-            slow_start,
             growth,
         })
 }

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use super::operation::{Answer, KEYS, Operation, REQUESTS, Rules};
 use super::world::{Did, Doing, Ended, Sight, State};
 
-/// How long a probe keeps other requests away.
-const PROBE_TIMEOUT: u64 = 5_000;
+/// An attempt without a verdict counts against the allowance of a reopening gate for so long. After
+/// that, it is a proof.
+const SILENCE: u64 = 250;
+/// After so many proofs, a gate is fully open.
+const PROOFS: usize = 16;
 const DEFAULT_COOLDOWN: u64 = 60_000;
 const INSPECTION: u64 = 1000;
 
@@ -21,6 +24,7 @@ pub struct Reference {
     list: Vec<Slot>,
     requests: BTreeMap<usize, Request>,
     started: usize,
+    attempts: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,15 +35,17 @@ enum Until {
 }
 
 /// Whether a key, or a group, may be used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Gate {
     is_removed: bool,
-    /// How often it was returned to service, or disabled.
+    /// How often it was reinstated.
     generation: u32,
     until: Until,
-    /// Whether a request tries it out, in slow start.
-    /// Until when, unless it responds before that.
-    held_until: u64,
+    is_disabled: bool,
+    /// Since the end of its cooldown.
+    proofs: usize,
+    /// The admitted attempts without a verdict, and when they began.
+    young: Vec<(u64, u64)>,
     repeated: u32,
 }
 
@@ -54,7 +60,7 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     Open,
-    Returned(u64),
+    Returned,
     Shut,
 }
 
@@ -62,17 +68,17 @@ enum Standing {
 #[derive(Clone, Debug)]
 struct Turn {
     slot: Slot,
-    own: u32,
-    group: u32,
-    loan: Vec<Lease>,
+    seen: Vec<Seen>,
 }
 
+/// A gate as a handle remembers it.
 #[derive(Clone, Copy, Debug)]
-struct Lease {
+struct Seen {
     gate: usize,
     generation: u32,
     until: Until,
-    held_until: u64,
+    /// The attempt's number, if the gate was reopening.
+    admission: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,7 +112,9 @@ impl Gate {
             is_removed: false,
             generation: 0,
             until: Until::Now,
-            held_until: 0,
+            is_disabled: false,
+            proofs: 0,
+            young: Vec::new(),
             repeated: 0,
         }
     }
@@ -119,17 +127,23 @@ impl Gate {
         }
     }
 
-    /// Ends a probe, unless another request has taken it over.
-    fn give_back(&mut self, lease: Lease) {
-        if self.held_until == lease.held_until {
-            self.held_until = 0;
-        }
+    fn close(&mut self, until: Until) {
+        self.until = until;
+        self.proofs = 0;
+        self.young.clear();
     }
 
-    fn begin_generation(&mut self, until: Until) {
-        self.generation += 1;
-        self.until = until;
-        self.held_until = 0;
+    fn grow_older(&mut self, now: u64) {
+        let before = self.young.len();
+        self.young.retain(|(_, since)| since + SILENCE > now);
+        self.prove(before - self.young.len());
+    }
+
+    fn prove(&mut self, proofs: usize) {
+        self.proofs += proofs;
+        if self.proofs >= PROOFS {
+            self.close(Until::Now);
+        }
     }
 }
 
@@ -149,6 +163,7 @@ impl Reference {
             list: Vec::new(),
             requests: BTreeMap::new(),
             started: 0,
+            attempts: 0,
         };
         reference.replace(&(0..rules.keys).collect::<Vec<_>>());
         reference
@@ -178,7 +193,7 @@ impl Reference {
                     if let Step::Inspecting { .. } = request.doing {
                         self.mark(&mut request, Verdict::Permanent, 200);
                     }
-                    self.give_back(&request.turn);
+                    self.end(&request.turn, false);
                 }
             }
             Operation::Advance(time) => self.now += time.as_millis() as u64,
@@ -186,16 +201,18 @@ impl Reference {
             Operation::Reinstate(key) => {
                 if let Some(slot) = self.list.iter().find(|slot| slot.number == *key).copied() {
                     for gate in slot.gates() {
-                        self.gates[gate].repeated = 0;
-                        if self.gates[gate].until != Until::Now {
-                            self.gates[gate].begin_generation(Until::Now);
-                        }
+                        let gate = &mut self.gates[gate];
+                        gate.repeated = 0;
+                        gate.generation += 1;
+                        gate.is_disabled = false;
+                        gate.close(Until::Now);
                     }
                 }
             }
             Operation::Disable(key) => {
                 if let Some(slot) = self.list.iter().find(|slot| slot.number == *key).copied() {
-                    self.gates[slot.own].begin_generation(Until::Never);
+                    self.gates[slot.own].is_disabled = true;
+                    self.gates[slot.own].close(Until::Never);
                 }
             }
             Operation::Replace(keys) => self.replace(keys),
@@ -268,7 +285,7 @@ impl Reference {
     // === The pool ===
 
     fn state(&self, slot: Slot) -> State {
-        let until = slot.gates().map(|gate| self.gates[gate]);
+        let until = slot.gates().map(|gate| &self.gates[gate]);
         let until = until
             .filter(|gate| !gate.is_valid(self.now))
             .map(|gate| gate.until);
@@ -285,7 +302,7 @@ impl Reference {
             match gate.until {
                 _ if gate.is_removed => Standing::Shut,
                 Until::Now => Standing::Open,
-                Until::Time(until) if until <= self.now => Standing::Returned(until),
+                Until::Time(until) if until <= self.now => Standing::Returned,
                 _ => Standing::Shut,
             }
         };
@@ -293,121 +310,122 @@ impl Reference {
     }
 
     fn pick(&mut self, tried: &[Slot]) -> Option<Turn> {
-        let mut spare = None;
+        for gate in &mut self.gates {
+            if !gate.is_removed && matches!(gate.until, Until::Time(until) if until <= self.now) {
+                gate.grow_older(self.now);
+            }
+        }
         let is_tried = |slot: Slot| tried.iter().any(|tried| tried.own == slot.own);
+        let mut full = None;
         for slot in self.list.clone() {
-            if is_tried(slot) {
+            if is_tried(slot) || self.standing(slot) == Standing::Shut {
                 continue;
             }
-            match self.standing(slot) {
-                Standing::Shut => {}
-                Standing::Open => return Some(self.hand_out(slot)),
-                Standing::Returned(since) => {
-                    let slow_start = self
-                        .rules
-                        .slow_start
-                        .map(|slow_start| slow_start.as_millis() as u64);
-                    if slow_start.is_none_or(|slow_start| since + slow_start <= self.now) {
-                        return Some(self.hand_out(slot));
+            let has_room = |gate: usize| {
+                let gate = &self.gates[gate];
+                gate.until == Until::Now || gate.young.len() <= gate.proofs
+            };
+            if slot.gates().all(has_room) {
+                return Some(self.hand_out(slot));
+            }
+            full = full.or(Some(slot));
+        }
+        // A request that was not refused yet may exceed the allowance.
+        let full = full.filter(|_| tried.is_empty())?;
+        Some(self.hand_out(full))
+    }
+
+    fn hand_out(&mut self, slot: Slot) -> Turn {
+        self.attempts += 1;
+        let mut seen = Vec::new();
+        for at in slot.gates() {
+            let gate = &mut self.gates[at];
+            let is_reopening = gate.until != Until::Now;
+            if is_reopening {
+                gate.young.push((self.attempts, self.now));
+            }
+            seen.push(Seen {
+                gate: at,
+                generation: gate.generation,
+                until: gate.until,
+                admission: is_reopening.then_some(self.attempts),
+            });
+        }
+        Turn { slot, seen }
+    }
+
+    /// Ends an attempt, with or without a success.
+    fn end(&mut self, turn: &Turn, is_success: bool) {
+        for seen in &turn.seen {
+            let gate = &mut self.gates[seen.gate];
+            let is_same = (gate.generation, gate.until) == (seen.generation, seen.until);
+            if gate.is_removed || !is_same {
+                continue;
+            }
+            if let Some(admission) = seen.admission {
+                gate.grow_older(self.now);
+                let before = gate.young.len();
+                gate.young.retain(|(number, _)| *number != admission);
+                if is_success {
+                    gate.prove(before - gate.young.len());
+                }
+            } else if is_success && !gate.is_disabled {
+                match gate.until {
+                    Until::Now => {}
+                    Until::Time(until) if until <= self.now => {
+                        gate.grow_older(self.now);
+                        gate.prove(1);
                     }
-                    if self.can_lend(slot) {
-                        return Some(self.lend(slot));
+                    Until::Time(_) => gate.close(Until::Now),
+                    Until::Never => {
+                        gate.generation += 1;
+                        gate.repeated = 0;
+                        gate.close(Until::Now);
                     }
-                    spare = spare.or(Some(slot));
                 }
             }
         }
-        spare.map(|slot| self.hand_out(slot))
     }
 
-    fn hand_out(&self, slot: Slot) -> Turn {
-        let generation = |gate: usize| self.gates[gate].generation;
-        Turn {
-            slot,
-            own: generation(slot.own),
-            group: slot.group.map_or(0, |(_, gate)| generation(gate)),
-            loan: Vec::new(),
-        }
+    /// Whether no gate was reinstated since.
+    fn is_current(&self, turn: &Turn) -> bool {
+        let mut seen = turn.seen.iter();
+        seen.all(|seen| self.gates[seen.gate].generation == seen.generation)
     }
 
-    fn can_lend(&self, slot: Slot) -> bool {
-        let mut gates = slot.gates().map(|gate| &self.gates[gate]);
-        gates.all(|gate| gate.until == Until::Now || gate.held_until <= self.now)
-    }
-
-    fn lend(&mut self, slot: Slot) -> Turn {
-        let mut turn = self.hand_out(slot);
-        let now = self.now;
-        for at in slot.gates() {
-            let gate = &mut self.gates[at];
-            if gate.until != Until::Now {
-                gate.held_until = now + PROBE_TIMEOUT;
-                turn.loan.push(Lease {
-                    gate: at,
-                    generation: gate.generation,
-                    until: gate.until,
-                    held_until: gate.held_until,
-                });
-            }
-        }
-        turn
-    }
-
-    /// The limits of a probe that are still of the generation in which it began.
-    fn lent<'a>(&'a mut self, turn: &'a Turn) -> impl Iterator<Item = (&'a mut Gate, Lease)> {
-        let gates = self.gates.iter_mut().enumerate();
-        gates.filter_map(|(at, gate)| {
-            let mut leases = turn.loan.iter();
-            let lease = leases.find(|lease| lease.gate == at)?;
-            (gate.generation == lease.generation).then_some((gate, *lease))
-        })
-    }
-
-    fn give_back(&mut self, turn: &Turn) {
-        for (gate, lease) in self.lent(turn) {
-            gate.give_back(lease);
-        }
-    }
-
-    fn return_to_service(&mut self, turn: &Turn) {
-        for (gate, lease) in self.lent(turn) {
-            gate.give_back(lease);
-            if gate.until == lease.until && !gate.is_removed {
-                gate.begin_generation(Until::Now);
-                gate.repeated = 0;
-            }
-        }
-    }
-
-    fn put_out(&mut self, at: usize, generation: u32, until: Until) -> bool {
+    fn put_out(&mut self, at: usize, until: Until) -> bool {
         let now = self.now;
         let gate = &mut self.gates[at];
-        let is_later = (generation, until) > (gate.generation, gate.until);
-        if gate.is_removed || !is_later {
+        if gate.is_removed || gate.is_disabled || until <= gate.until {
             return false;
         }
         let was_valid = gate.is_valid(now);
-        gate.until = until;
+        gate.close(until);
         was_valid
     }
 
     fn put_out_for(&mut self, turn: &Turn, seconds: u64) {
-        let (gate, generation) = match turn.slot.group {
-            Some((_, gate)) => (gate, turn.group),
-            None => (turn.slot.own, turn.own),
-        };
+        let gates = || turn.seen.iter().map(|seen| seen.gate);
         let wait = match seconds {
-            0 => self.cooldown(gate),
+            0 => gates().map(|gate| self.cooldown(gate)).max().unwrap(),
             seconds => seconds * 1000,
         };
-        let was_valid = self.put_out(gate, generation, Until::Time(self.now + wait));
-        if was_valid && seconds == 0 {
-            self.gates[gate].repeated += 1;
+        if !self.is_current(turn) {
+            return;
+        }
+        for gate in gates() {
+            let was_valid = self.put_out(gate, Until::Time(self.now + wait));
+            if was_valid && seconds == 0 {
+                self.gates[gate].repeated += 1;
+            }
         }
     }
 
     fn put_out_for_good(&mut self, turn: &Turn) {
-        self.put_out(turn.slot.own, turn.own, Until::Never);
+        let own = turn.seen[0];
+        if self.gates[own.gate].generation == own.generation {
+            self.put_out(own.gate, Until::Never);
+        }
     }
 
     fn cooldown(&self, gate: usize) -> u64 {
@@ -483,7 +501,7 @@ impl Reference {
             }
             Answer::Failed => {
                 let request = self.requests.remove(&id).unwrap();
-                self.give_back(&request.turn);
+                self.end(&request.turn, false);
                 return Some(Ended::Failed);
             }
         };
@@ -507,11 +525,21 @@ impl Reference {
 
     fn attempt_again(&mut self, id: usize) -> Option<Ended> {
         let mut request = self.requests.remove(&id).unwrap();
-        if self.gates[request.turn.slot.own].is_removed {
-            self.give_back(&request.turn);
+        let own = &self.gates[request.turn.slot.own];
+        if own.is_removed || own.is_disabled {
+            self.end(&request.turn, false);
             match self.next(&request) {
                 Some(turn) => request.turn = turn,
                 None => return Some(self.say_exhausted(&request)),
+            }
+        }
+        if self.standing(request.turn.slot) == Standing::Shut {
+            // It was marked in the meantime. A success then proves that it works.
+            self.end(&request.turn, false);
+            for seen in &mut request.turn.seen {
+                let gate = &self.gates[seen.gate];
+                (seen.generation, seen.until) = (gate.generation, gate.until);
+                seen.admission = None;
             }
         }
         request.attempts += 1;
@@ -573,26 +601,23 @@ impl Reference {
 
     fn mark(&mut self, request: &mut Request, verdict: Verdict, status: u16) {
         let turn = request.turn.clone();
+        let is_success = verdict == Verdict::Forward && status == 200;
+        self.end(&turn, is_success);
         match verdict {
             Verdict::Forward | Verdict::Keep => {}
             Verdict::Temporary(seconds) => self.put_out_for(&turn, seconds),
             Verdict::Permanent => self.put_out_for_good(&turn),
         }
-        let is_success = verdict == Verdict::Forward && status == 200;
         if is_success && self.rules.growth.is_some() {
-            let group = turn.slot.group.map(|(_, gate)| (gate, turn.group));
-            for (gate, generation) in std::iter::once((turn.slot.own, turn.own)).chain(group) {
-                let gate = &mut self.gates[gate];
-                if gate.generation == generation && gate.is_valid(self.now) && !gate.is_removed {
+            for seen in &turn.seen {
+                let gate = &mut self.gates[seen.gate];
+                let is_same = gate.generation == seen.generation;
+                if is_same && gate.is_valid(self.now) && !gate.is_removed {
                     gate.repeated = 0;
                 }
             }
         }
-        match verdict {
-            Verdict::Forward if is_success => self.return_to_service(&turn),
-            _ => self.give_back(&turn),
-        }
-        request.turn.loan.clear();
+        request.turn.seen.clear();
     }
 }
 

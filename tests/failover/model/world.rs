@@ -91,9 +91,6 @@ impl World {
             }
         }
         pool = pool.probe_after(None);
-        if let Some(time) = rules.slow_start {
-            pool = pool.slow_start(time);
-        }
         if let Some(bound) = rules.growth {
             pool = pool.exponential_cooldown(Duration::from_secs(60)..=bound);
         }

@@ -7,6 +7,6 @@ mod late_results;
 mod probe_results;
 mod probes;
 mod readiness;
-mod slow_start;
+mod reopening;
 mod tried_keys;
 mod wait_for_key;

@@ -30,7 +30,7 @@ const FOR_GOOD: u64 = u64::MAX;
 struct Model {
     /// How often it was put back.
     life: u32,
-    /// How often it was returned or disabled.
+    /// How often it was reinstated.
     generation: u32,
     until: u64,
 }
@@ -105,10 +105,8 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Reinstate(at) => {
                 let model = &mut models[at];
                 prop_assert_eq!(pool.reinstate(at), Ok(model.until > now));
-                if model.until != 0 {
-                    model.generation += 1;
-                    model.until = 0;
-                }
+                model.generation += 1;
+                model.until = 0;
             }
             Step::Disable(at) => {
                 let model = &mut models[at];
@@ -117,7 +115,6 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     _ => Marked::Transitioned,
                 };
                 prop_assert_eq!(pool.disable(at), Ok(marked));
-                model.generation += 1;
                 model.until = FOR_GOOD;
             }
             Step::PutBack(at) => {
