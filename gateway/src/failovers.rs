@@ -50,10 +50,17 @@ impl RequestSummary {
 }
 
 impl Failovers {
-    pub fn add(&self, request: &RequestSummary, status: StatusCode, info: &FailoverInfo) {
+    pub fn add(
+        &self,
+        route: &str,
+        request: &RequestSummary,
+        status: StatusCode,
+        info: &FailoverInfo,
+    ) {
         let attempts: Vec<Value> = info.history().map(attempt).collect();
         let record = json!({
             "time_ms": millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            "route": route,
             "method": request.method.as_str(),
             "path": request.path(),
             "status": status.as_u16(),

@@ -1,4 +1,4 @@
-//! Reads the list of keys from a file or from the environment.
+//! Reads the list of keys from a file, from a variable or from entries of the configuration file.
 //!
 //! ```text
 //! # the primary key
@@ -21,10 +21,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::pool::{KeyPoolBuilder, NewKey};
 
 use crate::bad_input::{BadInput, bad};
-use crate::environment;
 
 /// A key with its label and group.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyEntry {
     key: SecretString,
     label: Option<String>,
@@ -32,12 +31,12 @@ pub struct KeyEntry {
 }
 
 impl KeyEntry {
-    pub fn add_to(self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
-        let pool = match self.label {
-            Some(label) => pool.labeled_key(label, self.key),
-            None => pool.key(self.key),
+    pub fn add_to(&self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
+        let pool = match &self.label {
+            Some(label) => pool.labeled_key(label, self.key.clone()),
+            None => pool.key(self.key.clone()),
         };
-        match self.group {
+        match &self.group {
             Some(group) => pool.group(group),
             None => pool,
         }
@@ -57,41 +56,42 @@ impl From<KeyEntry> for NewKey {
     }
 }
 
-/// Reads the keys of GATEWAY_KEYS, which are separated by commas.
-pub fn from_environment() -> Result<Vec<KeyEntry>, BadInput> {
-    let Some(text) = environment::variable("GATEWAY_KEYS")? else {
-        return bad("no keys: set GATEWAY_KEYS or give --keys-file");
-    };
-    let keys = match text.expose_secret().trim() {
-        "" => return Ok(Vec::new()),
-        keys => keys.split(',').map(|key| KeyEntry {
-            key: key.trim().into(),
-            label: None,
-            group: None,
-        }),
-    };
-    Ok(keys.collect())
+/// The keys of a variable, which are separated by commas.
+pub fn separated_by_commas(text: &SecretString) -> Vec<KeyEntry> {
+    let text = text.expose_secret().trim();
+    let keys = text.split(',').filter(|_| !text.is_empty());
+    let keys = keys.map(|key| KeyEntry {
+        key: key.trim().into(),
+        label: None,
+        group: None,
+    });
+    keys.collect()
 }
 
-/// Reads the text of `--keys-file`. The error names the file and never its content.
+/// Reads the text of a keys file. The error names the file and never its content.
 pub fn read(file: &Path) -> Result<SecretString, BadInput> {
     let text = std::fs::read_to_string(file).map(SecretString::from);
-    text.map_err(|error| BadInput(format!("{}: {error}", source(file))))
+    text.map_err(|error| BadInput(format!("{}: {error}", file.display())))
 }
 
-/// The name of the file in messages.
-pub fn source(file: &Path) -> String {
-    format!("--keys-file {}", file.display())
-}
-
-/// Parses the text of a keys file.
-///
-/// Errors never quote the text: any part of it may be a key.
+/// Parses the text of a keys file. Errors name the line.
 pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
-    let mut keys = Vec::new();
-    let mut group = None;
-    let (mut lines_of_keys, mut lines_of_labels) = (HashMap::new(), HashMap::new());
-    let lines = text.expose_secret().trim_start_matches('\u{feff}').lines();
+    let text = text.expose_secret().trim_start_matches('\u{feff}');
+    parse_lines("line", text.lines())
+}
+
+/// Parses entries of a list. Each is like a line of a keys file.
+pub fn parse_entries(entries: &[SecretString]) -> Result<Vec<KeyEntry>, BadInput> {
+    let lines = entries.iter().map(|entry| entry.expose_secret());
+    parse_lines("entry", lines)
+}
+
+fn parse_lines<'a>(
+    unit: &str,
+    lines: impl Iterator<Item = &'a str>,
+) -> Result<Vec<KeyEntry>, BadInput> {
+    let (mut keys, mut group) = (Vec::new(), None);
+    let (mut of_keys, mut of_labels) = (HashMap::new(), HashMap::new());
     for (number, line) in (1_usize..).zip(lines) {
         let line = without_comment(line);
         if line.is_empty() {
@@ -99,7 +99,7 @@ pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
         }
         if line.starts_with('[') && !line.ends_with(']') {
             return bad(format!(
-                "line {number}: a `[` without a `]` at the end of the line"
+                "{unit} {number}: a `[` without a `]` at the end of the {unit}"
             ));
         }
         if let Some(name) = heading(line) {
@@ -109,26 +109,30 @@ pub fn parse(text: &SecretString) -> Result<Vec<KeyEntry>, BadInput> {
         let (label, key) = match labeled(line) {
             Some((label, _)) if label.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let why = "a label must not be empty or a number: numbers are positions";
-                return bad(format!("line {number}: {why}"));
+                return bad(format!("{unit} {number}: {why}"));
             }
             Some((label, key)) => (Some(label.to_owned()), key),
             None => (None, line),
         };
         if key.is_empty() {
-            return bad(format!("line {number}: the key is empty"));
+            return bad(format!("{unit} {number}: the key is empty"));
         }
         if HeaderValue::from_str(key).is_err() {
             return bad(format!(
-                "line {number}: the key contains a character that a header cannot contain"
+                "{unit} {number}: the key contains a character that a header cannot contain"
             ));
         }
-        if let Some(other) = lines_of_keys.insert(key, number) {
-            return bad(format!("line {number}: the same key is on line {other}"));
+        if let Some(other) = of_keys.insert(key, number) {
+            return bad(format!(
+                "{unit} {number}: the same key is on {unit} {other}"
+            ));
         }
         if let Some(label) = &label
-            && let Some(other) = lines_of_labels.insert(label.clone(), number)
+            && let Some(other) = of_labels.insert(label.clone(), number)
         {
-            return bad(format!("line {number}: the same label is on line {other}"));
+            return bad(format!(
+                "{unit} {number}: the same label is on {unit} {other}"
+            ));
         }
         keys.push(KeyEntry {
             key: key.into(),

@@ -27,6 +27,7 @@ fn google(status: StatusCode, message: &str) -> Value {
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
         StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
         StatusCode::BAD_REQUEST => "INVALID_ARGUMENT",
+        StatusCode::NOT_FOUND => "NOT_FOUND",
         _ => "UNAVAILABLE",
     };
     json!({ "error": { "code": status.as_u16(), "message": message, "status": name } })
@@ -37,6 +38,7 @@ fn openai(status: StatusCode, message: &str) -> Value {
         StatusCode::UNAUTHORIZED => "invalid_api_key",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "forbidden",
         StatusCode::BAD_REQUEST => "invalid_request",
+        StatusCode::NOT_FOUND => "not_found",
         _ => "server_error",
     };
     json!({
@@ -51,6 +53,7 @@ fn grpc(status: StatusCode, message: &'static str) -> Response<Full<Bytes>> {
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "7",
         StatusCode::GATEWAY_TIMEOUT => "4",
         StatusCode::BAD_REQUEST => "3",
+        StatusCode::NOT_FOUND => "5",
         _ => "14",
     };
     let mut response = Response::new(Full::default());
@@ -67,6 +70,7 @@ fn kind(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
         StatusCode::BAD_REQUEST => "invalid_request_error",
+        StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
+use serde::Deserialize;
 use tower_key_failover::KeyPool;
 use tracing::{Level, Metadata};
 use tracing_subscriber::Layer;
@@ -11,7 +12,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     Text,
     Json,

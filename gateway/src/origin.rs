@@ -20,7 +20,7 @@ pub fn has_local_host(uri: &Uri, headers: &HeaderMap) -> bool {
     are_local.peek().is_some() && are_local.all(|is_local| is_local)
 }
 
-fn is_local(host: &Authority) -> bool {
+pub fn is_local(host: &Authority) -> bool {
     if host.as_str().contains('@') {
         return false;
     }

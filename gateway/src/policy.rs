@@ -1,10 +1,14 @@
-//! The policy that `--provider` names.
+//! The policy that `--provider` names, and the requests that `--byok` names.
+
+use std::str::FromStr;
 
 use axum::http::HeaderName;
 use tower_key_failover::delegate_policy;
 #[cfg(feature = "grpc")]
 use tower_key_failover::policy::Grpc;
 use tower_key_failover::policy::{Byok, Provider, ProviderPolicy};
+
+use crate::suggestion::similar;
 
 #[derive(Clone, Debug)]
 pub enum Policy {
@@ -13,9 +17,11 @@ pub enum Policy {
     Grpc(Grpc),
 }
 
-impl Policy {
+impl FromStr for Policy {
+    type Err = String;
+
     /// The policy with this name. `header:NAME` sends the key in that header.
-    pub fn named(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, String> {
         #[cfg(feature = "grpc")]
         if name == "grpc" {
             return Ok(Self::Grpc(Grpc::new()));
@@ -29,7 +35,9 @@ impl Policy {
         };
         Ok(Self::Http(provider))
     }
+}
 
+impl Policy {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Http(provider) => provider.name(),
@@ -38,7 +46,12 @@ impl Policy {
         }
     }
 
-    pub fn byok(self, byok: Byok) -> Self {
+    /// Whether the clients of the provider always bring their own key.
+    pub fn is_byok_only(&self) -> bool {
+        self.name() == "copilot"
+    }
+
+    pub fn byok(self, ByokMode(byok): ByokMode) -> Self {
         match self {
             Self::Http(provider) => Self::Http(provider.byok(byok)),
             #[cfg(feature = "grpc")]
@@ -55,16 +68,29 @@ impl Policy {
     }
 }
 
+/// Which requests bring a key of their own.
+#[derive(Clone, Debug)]
+pub struct ByokMode(Byok);
+
+impl FromStr for ByokMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("prefix:")) {
+            ("detect", _) => Ok(Self(Byok::Detect)),
+            ("never", _) => Ok(Self(Byok::Never)),
+            (_, Some(prefix)) if !prefix.is_empty() => Ok(Self(Byok::prefixes([prefix]))),
+            _ => Err("expected detect, never or prefix:P".to_owned()),
+        }
+    }
+}
+
 /// The message for an unknown provider, with the most similar name.
 fn unknown(name: &str) -> String {
     let names = Provider::names().chain(cfg!(feature = "grpc").then_some("grpc"));
-    let similarity = |other: &str| strsim::jaro_winkler(&name.to_ascii_lowercase(), other);
-    let similar = names.map(|other| (similarity(other), other));
-    match similar.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((similarity, other)) if similarity > 0.75 => {
-            format!("no such provider; did you mean {other}?")
-        }
-        _ => "no such provider; try bearer or header:NAME".to_owned(),
+    match similar(name, names) {
+        Some(other) => format!("no such provider; did you mean {other}?"),
+        None => "no such provider; try bearer or header:NAME".to_owned(),
     }
 }
 

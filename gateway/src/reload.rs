@@ -1,8 +1,9 @@
-//! Reloads the keys when their file changes, and on SIGHUP.
+//! Reloads the configuration and the keys when a file changes, and on SIGHUP.
 //!
-//! The watcher watches the *directory* of the file. Editors and Kubernetes replace the file, and a
-//! watcher of the file itself would keep watching the old one. If the file is a link to another
-//! directory, the watcher watches that directory too.
+//! Everything is read and checked again before anything changes. The watcher watches the *directories*
+//! of the files. Editors and Kubernetes replace a file, and a watcher of the file itself would keep
+//! watching the old one. If a file is a link to another directory, the watcher watches that directory
+//! too.
 //!
 //! Messages identify keys by label and hint.
 
@@ -13,15 +14,17 @@ use std::time::Duration;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
-use tower_key_failover::KeyPool;
 use tower_key_failover::pool::{KeyChanges, KeyName};
 use tracing::{info, warn};
 
 use crate::bad_input::BadInput;
-use crate::keys;
+use crate::config::{Config, Source};
+use crate::gateway::Gateway;
+use crate::routes::Changes;
+use crate::settings::Settings;
 use crate::signals::Hangup;
 
-/// The time to wait for further changes before the file is read.
+/// The time to wait for further changes before the files are read.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// The interval of unconditional checks. Some file systems report no changes, and a directory that
@@ -29,104 +32,171 @@ const SETTLE: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_secs(60);
 
 pub struct Reload {
-    file: PathBuf,
-    pool: Arc<KeyPool>,
-    /// The last text or error, so that neither is reported twice.
-    last: Result<SecretString, String>,
+    source: Source,
+    gateway: Arc<Gateway>,
+    files: Vec<PathBuf>,
+    /// The texts of the files, or why they cannot be read.
+    texts: Vec<SecretString>,
+    /// What was wrong with them.
+    error: Option<String>,
+    /// The settings that only a restart changes.
+    settings: Settings,
 }
 
 impl Reload {
-    /// `text` is the text from which the pool was built.
-    pub fn new(file: PathBuf, text: SecretString, pool: Arc<KeyPool>) -> Self {
-        let last = Ok(text);
-        Self { file, pool, last }
+    /// `config` is what the gateway was started with.
+    pub fn new(source: Source, config: Config, gateway: Arc<Gateway>) -> Self {
+        Self {
+            source,
+            gateway,
+            files: config.files,
+            texts: config.texts,
+            error: None,
+            settings: config.settings,
+        }
     }
 
     /// Runs forever.
     pub async fn run(mut self, mut hangup: Hangup) {
         let changed = Arc::new(Notify::new());
-        let watcher = watch(&self.file, &changed);
-        if let Err(error) = &watcher {
-            let file = keys::source(&self.file);
-            warn!(target: "gateway", "{file}: cannot be watched, reload it with SIGHUP: {error}");
-        }
-        // It may have changed before the watcher started.
-        self.read(false);
         loop {
-            tokio::select! {
-                () = changed.notified() => {
-                    tokio::time::sleep(SETTLE).await;
-                    self.read(false);
+            let files = self.files.clone();
+            let _watcher = watch(&files, &changed);
+            // A file may have changed before the watcher started.
+            self.read(false);
+            while self.files == files {
+                tokio::select! {
+                    () = changed.notified() => {
+                        tokio::time::sleep(SETTLE).await;
+                        self.read(false);
+                    }
+                    () = tokio::time::sleep(POLL) => self.read(false),
+                    () = hangup.next() => self.read(true),
                 }
-                () = tokio::time::sleep(POLL) => self.read(false),
-                () = hangup.next() => self.read(true),
             }
         }
     }
 
-    /// Reads the file. `report_unchanged` also reports a file that has not changed.
+    /// Reads everything, if a file has changed or was wrong. `report_unchanged` also reports what was
+    /// reported before.
     fn read(&mut self, report_unchanged: bool) {
-        let read = self.text();
-        if is_same(&self.last, &read) && !report_unchanged {
+        let texts: Vec<SecretString> = self.files.iter().map(|file| text(file)).collect();
+        let is_new = !is_same(&self.texts, &texts);
+        if !is_new && self.error.is_none() && !report_unchanged {
             return;
         }
-        let changes = match &read {
-            Ok(text) => self.replace(text),
-            Err(line) => Err(line.clone()),
-        };
-        self.last = read;
-        match changes {
-            Ok(changes) => info!(target: "gateway", "reloaded keys: {}", summary(&changes)),
-            Err(line) => warn!(target: "gateway", "keys not reloaded: {line}"),
+        self.texts = texts;
+        match self.config() {
+            Ok(config) => {
+                self.error = None;
+                self.apply(config);
+            }
+            Err(line) => {
+                if is_new || report_unchanged || self.error.as_ref() != Some(&line) {
+                    warn!(target: "gateway", "{} not reloaded: {line}", self.what());
+                }
+                self.error = Some(line);
+            }
         }
     }
 
-    fn text(&self) -> Result<SecretString, String> {
-        match is_reloadable(&self.file) {
-            true => keys::read(&self.file).map_err(|BadInput(line)| line),
-            false => Err(format!("{}: no longer a file", keys::source(&self.file))),
+    fn config(&self) -> Result<Config, String> {
+        match self.files.iter().find(|file| is_pipe(file)) {
+            Some(file) => Err(format!("{}: no longer a file", file.display())),
+            None => self.source.read().map_err(|BadInput(line)| line),
         }
     }
 
-    fn replace(&self, text: &SecretString) -> Result<KeyChanges, String> {
-        let with_source = |what: String| format!("{}: {what}", keys::source(&self.file));
-        let keys = keys::parse(text).map_err(|BadInput(line)| with_source(line))?;
-        let changes = self.pool.replace_keys(keys);
-        changes.map_err(|error| with_source(error.to_string()))
+    fn apply(&mut self, config: Config) {
+        (self.files, self.texts) = (config.files, config.texts);
+        let routes = config.routes.len();
+        let changes = self.gateway.replace_routes(config.routes);
+        match &self.source {
+            Source::CommandLine(_) => {
+                for (_, keys) in &changes.keys {
+                    info!(target: "gateway", "reloaded keys: {}", summary(keys));
+                }
+            }
+            Source::File(_) => {
+                let name = self.source.name();
+                let changed = of_routes(&changes);
+                info!(target: "gateway", "reloaded {name}: {routes} routes{changed}");
+                let changed_keys = changes
+                    .keys
+                    .iter()
+                    .filter(|(_, keys)| !keys.added.is_empty() || !keys.removed.is_empty());
+                for (route, keys) in changed_keys {
+                    info!(target: "gateway", "reloaded keys of {route}: {}", summary(keys));
+                }
+                let fields = self.settings.differences(&config.settings);
+                if !fields.is_empty() {
+                    let fields = fields.join(", ");
+                    warn!(target: "gateway", "{name}: restart the gateway to change {fields}");
+                }
+            }
+        }
+    }
+
+    /// What is reloaded.
+    fn what(&self) -> &'static str {
+        match self.source {
+            Source::CommandLine(_) => "keys",
+            Source::File(_) => "configuration",
+        }
     }
 }
 
-/// Whether the file can be read again. A pipe can be read only once.
-pub fn is_reloadable(file: &Path) -> bool {
-    file.metadata().map_or(true, |there| there.is_file())
+/// The text of a file, or why it cannot be read.
+fn text(file: &Path) -> SecretString {
+    match is_pipe(file) {
+        true => SecretString::default(),
+        false => std::fs::read_to_string(file)
+            .unwrap_or_else(|error| error.to_string())
+            .into(),
+    }
 }
 
-fn is_same(last: &Result<SecretString, String>, read: &Result<SecretString, String>) -> bool {
-    match (last, read) {
-        (Ok(last), Ok(read)) => last.expose_secret() == read.expose_secret(),
-        (Err(last), Err(read)) => last == read,
-        _ => false,
-    }
+/// Whether reading the file would wait for a writer.
+fn is_pipe(file: &Path) -> bool {
+    file.metadata().is_ok_and(|there| !there.is_file())
+}
+
+fn is_same(a: &[SecretString], b: &[SecretString]) -> bool {
+    let mut pairs = a.iter().zip(b);
+    a.len() == b.len() && pairs.all(|(a, b)| a.expose_secret() == b.expose_secret())
 }
 
 /// Starts a watcher, which stops when it is dropped.
-fn watch(file: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+fn watch(files: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let failed = |what: &str, error: notify::Error| {
+        warn!(target: "gateway", "{what} cannot be watched, reload with SIGHUP: {error}");
+    };
     let changed = Arc::clone(changed);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Ignore events for reading the file.
         if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
             changed.notify_one();
         }
-    })?;
-    let directory = directory(file);
-    watcher.watch(directory, RecursiveMode::NonRecursive)?;
-    if let Ok(file) = file.canonicalize() {
-        let links_to = self::directory(&file);
-        if directory.canonicalize().is_ok_and(|path| path != links_to) {
-            watcher.watch(links_to, RecursiveMode::NonRecursive)?;
+    });
+    let mut watcher = watcher.map_err(|error| failed("files", error)).ok()?;
+    for file in files {
+        for directory in directories(file) {
+            if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                failed(&file.display().to_string(), error);
+            }
         }
     }
-    Ok(watcher)
+    Some(watcher)
+}
+
+/// The directory of a file, and that of the file it links to.
+fn directories(file: &Path) -> Vec<PathBuf> {
+    let here = directory(file).to_owned();
+    let there = file.canonicalize().ok();
+    let there = there.map(|file| directory(&file).to_owned());
+    let is_elsewhere = |there: &PathBuf| here.canonicalize().is_ok_and(|here| here != *there);
+    let there = there.filter(is_elsewhere);
+    [here].into_iter().chain(there).collect()
 }
 
 fn directory(file: &Path) -> &Path {
@@ -134,6 +204,17 @@ fn directory(file: &Path) -> &Path {
         Some(directory) if directory != Path::new("") => directory,
         _ => Path::new("."),
     }
+}
+
+/// The routes that were added and removed.
+fn of_routes(changes: &Changes) -> String {
+    let mut text = String::new();
+    for (what, names) in [("added", &changes.added), ("removed", &changes.removed)] {
+        if !names.is_empty() {
+            text.push_str(&format!("; {what} {}", names.join(", ")));
+        }
+    }
+    text
 }
 
 fn summary(changes: &KeyChanges) -> String {

@@ -4,6 +4,7 @@
 //! The file is replaced within a second of each change and at shutdown. If the file is damaged, it is
 //! renamed for inspection, and all keys start valid.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ use tower_key_failover::pool::{KeyState, SavedPool};
 use tracing::{error, info, warn};
 
 use crate::bad_input::BadInput;
+use crate::gateway::Gateway;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -34,19 +37,19 @@ impl StateFile {
     ///
     /// The gateway must not serve requests yet, because they would use keys before their state is
     /// restored.
-    pub fn start(path: PathBuf, pool: Arc<KeyPool>) -> Result<Self, BadInput> {
+    pub fn start(path: PathBuf, gateway: Arc<Gateway>) -> Result<Self, BadInput> {
         let failed = |error: io::Error| BadInput(format!("{}: {error}", source(&path)));
         match fs::read(&path) {
-            Ok(bytes) => restore(&path, &bytes, &pool).map_err(failed)?,
+            Ok(bytes) => restore(&path, &bytes, &gateway).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
         // Write the file now, so that errors show at start.
         let start = Instant::now();
-        let written = Outline::of(&pool, start);
-        write(&path, &pool).map_err(failed)?;
+        let written = Outline::of(&gateway, start);
+        write(&path, &gateway).map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
-        let writing = tokio::spawn(keep(path, pool, start, written, stopped));
+        let writing = tokio::spawn(keep(path, gateway, start, written, stopped));
         Ok(Self { stop, writing })
     }
 
@@ -61,16 +64,26 @@ fn source(path: &Path) -> String {
     format!("--state-file {}", path.display())
 }
 
-fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
-    match serde_json::from_slice::<SavedPool>(bytes) {
-        Ok(saved) => match pool.restore(&saved) {
-            0 => {}
-            keys => info!(
-                target: "gateway",
-                "{}: restored the state of {keys} keys",
-                source(path)
-            ),
-        },
+/// What the file contains: the pools by the name of their route.
+#[derive(Deserialize, Serialize)]
+struct Saved {
+    pools: BTreeMap<String, SavedPool>,
+}
+
+fn restore(path: &Path, bytes: &[u8], gateway: &Gateway) -> io::Result<()> {
+    match serde_json::from_slice::<Saved>(bytes) {
+        Ok(saved) => {
+            let pools = gateway.routes().pools();
+            let of_pool = |pool: &Arc<KeyPool>| {
+                let saved = saved.pools.get(pool.name());
+                saved.map_or(0, |saved| pool.restore(saved))
+            };
+            let keys: usize = pools.iter().map(of_pool).sum();
+            if keys > 0 {
+                let from = source(path);
+                info!(target: "gateway", "{from}: restored the state of {keys} keys");
+            }
+        }
         Err(error) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let mut aside = path.as_os_str().to_owned();
@@ -89,7 +102,7 @@ fn restore(path: &Path, bytes: &[u8], pool: &KeyPool) -> io::Result<()> {
 
 async fn keep(
     path: PathBuf,
-    pool: Arc<KeyPool>,
+    gateway: Arc<Gateway>,
     start: Instant,
     mut written: Outline,
     stopped: oneshot::Receiver<()>,
@@ -102,12 +115,12 @@ async fn keep(
             () = tokio::time::sleep(EVERY) => {}
             () = stopped.clone() => is_over = true,
         }
-        let outline = Outline::of(&pool, start);
+        let outline = Outline::of(&gateway, start);
         if outline == written {
             continue;
         }
-        let (path_, pool_) = (path.clone(), Arc::clone(&pool));
-        let result = tokio::task::spawn_blocking(move || write(&path_, &pool_)).await;
+        let (path_, gateway_) = (path.clone(), Arc::clone(&gateway));
+        let result = tokio::task::spawn_blocking(move || write(&path_, &gateway_)).await;
         match result.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => (written, is_failing) = (outline, false),
             Err(error) => {
@@ -121,8 +134,14 @@ async fn keep(
 }
 
 /// Replaces the file with a new one that only its owner can read.
-fn write(path: &Path, pool: &KeyPool) -> io::Result<()> {
-    let text = serde_json::to_vec(&pool.save())?;
+fn write(path: &Path, gateway: &Gateway) -> io::Result<()> {
+    let pools = gateway.routes().pools();
+    let saved = pools
+        .iter()
+        .map(|pool| (pool.name().to_owned(), pool.save()));
+    let text = serde_json::to_vec(&Saved {
+        pools: saved.collect(),
+    })?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -147,12 +166,13 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The part of a pool's state whose changes are saved: states and deadlines.
+/// The part of the state whose changes are saved: states and deadlines.
 #[derive(PartialEq, Eq)]
 struct Outline(Vec<OutlinedKey>);
 
 #[derive(PartialEq, Eq)]
 struct OutlinedKey {
+    pool: Arc<str>,
     hint: Box<str>,
     group: Option<Arc<str>>,
     reason: Option<Reason>,
@@ -168,22 +188,26 @@ enum OutlinedState {
 }
 
 impl Outline {
-    fn of(pool: &KeyPool, start: Instant) -> Self {
+    fn of(gateway: &Gateway, start: Instant) -> Self {
         let since = Instant::now().saturating_duration_since(start);
-        let keys = pool.snapshot().keys.into_iter().map(|key| {
-            let state = match key.state {
-                KeyState::Valid => OutlinedState::Valid,
-                KeyState::Temporary { retry_after } => {
-                    OutlinedState::CoolingDown((since + retry_after).as_secs())
-                }
-                _ => OutlinedState::Permanent,
-            };
-            OutlinedKey {
+        let pools = gateway.routes().pools();
+        let snapshots = pools.iter().map(|pool| pool.snapshot());
+        let keys = snapshots.flat_map(|pool| {
+            let name: Arc<str> = (*pool.name).into();
+            let keys = pool.keys.into_iter();
+            keys.map(move |key| OutlinedKey {
+                pool: Arc::clone(&name),
+                state: match key.state {
+                    KeyState::Valid => OutlinedState::Valid,
+                    KeyState::Temporary { retry_after } => {
+                        OutlinedState::CoolingDown((since + retry_after).as_secs())
+                    }
+                    _ => OutlinedState::Permanent,
+                },
                 hint: key.hint,
                 group: key.group,
                 reason: key.reason,
-                state,
-            }
+            })
         });
         Self(keys.collect())
     }

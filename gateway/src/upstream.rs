@@ -5,8 +5,6 @@ use std::fmt;
 use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
 
-use crate::bad_input::{BadInput, bad};
-
 /// The address of the upstream.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -17,28 +15,27 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn parse(text: &str) -> Result<Self, BadInput> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| BadInput(format!("--upstream {text}: not a URL")))?;
-        let parts = uri.into_parts();
-        let (Some(scheme), Some(authority), Some(path)) =
-            (parts.scheme, parts.authority, parts.path_and_query)
-        else {
-            return bad(format!(
-                "--upstream {text}: not a URL with http:// or https://"
-            ));
+    /// The error is a message that contains no user name and no password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = match text.parse() {
+            Ok(uri) => uri,
+            Err(_) if text.contains('@') => return Err("is not a URL".to_owned()),
+            Err(_) => return Err(format!("{text}: not a URL")),
         };
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return bad(format!(
-                "--upstream {text}: not a URL with http:// or https://"
-            ));
+        let parts = uri.into_parts();
+        let has_credentials = |it: &Authority| it.as_str().contains('@');
+        if parts.authority.as_ref().is_some_and(has_credentials) {
+            return Err("contains a user name or password, which is not supported".to_owned());
         }
-        if authority.as_str().contains('@') {
-            return bad("--upstream contains a user name or password, which is not supported");
-        }
+        let is_http = |it: &Scheme| *it == Scheme::HTTP || *it == Scheme::HTTPS;
+        let scheme = parts.scheme.filter(is_http);
+        let (Some(scheme), Some(authority), Some(path)) =
+            (scheme, parts.authority, parts.path_and_query)
+        else {
+            return Err(format!("{text}: not a URL with http:// or https://"));
+        };
         if path.query().is_some() {
-            return bad(format!("--upstream {text}: must not have a query"));
+            return Err(format!("{text}: must not have a query"));
         }
         let base = path.path().trim_end_matches('/').to_owned();
         Ok(Self {
@@ -48,13 +45,14 @@ impl Upstream {
         })
     }
 
-    /// The target of a request at the upstream: its path below the base path, and its query.
-    /// `None` if it is too long. The path must be normalized.
-    pub fn target(&self, of: &Uri) -> Option<Uri> {
+    /// The target of a request at the upstream: its path below the base path without its first
+    /// `skipped` bytes, and its query. `None` if it is too long. The path must be normalized.
+    pub fn target(&self, of: &Uri, skipped: usize) -> Option<Uri> {
         let path = of.path_and_query()?;
-        let path = match self.base.as_str() {
-            "" => path.clone(),
-            base => format!("{base}{path}").parse().ok()?,
+        let path = match (self.base.as_str(), &path.as_str()[skipped..]) {
+            ("", _) if skipped == 0 => path.clone(),
+            (base, rest) if rest.starts_with('/') => format!("{base}{rest}").parse().ok()?,
+            (base, rest) => format!("{base}/{rest}").parse().ok()?,
         };
         let uri = Uri::builder()
             .scheme(self.scheme.clone())

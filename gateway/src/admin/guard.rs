@@ -19,8 +19,8 @@ use axum::response::Response;
 
 use super::guesses::TooManyGuesses;
 use super::state::{Admin, Shared, failed};
+use crate::gateway::bearer;
 use crate::origin;
-use crate::proxy::bearer;
 
 /// Headers of every response. They prevent caching, content sniffing, framing and access from other
 /// origins. The page can load only its own files.

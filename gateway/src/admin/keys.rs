@@ -1,6 +1,5 @@
 //! Shows keys, disables and reinstates them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -13,19 +12,21 @@ use tower_key_failover::pool::{
     ChangeError, KeyId, KeySnapshot, KeyState, KeyUsage, Marked, PoolSnapshot,
 };
 
-use super::state::{Shared, failed};
+use super::state::{Parameters, Shared, failed};
 
-pub async fn list(State(admin): State<Shared>) -> Json<Value> {
-    let snapshot = admin.pool.as_ref().map(|pool| pool.snapshot());
-    Json(snapshot.as_ref().map_or(json!([]), |pool| {
-        (0..pool.keys.len()).map(|at| show(pool, at)).collect()
-    }))
+pub async fn list(State(admin): State<Shared>, Query(query): Query<Parameters>) -> Json<Value> {
+    let snapshots = admin.pools(&query).into_iter().map(|pool| pool.snapshot());
+    let keys = snapshots.flat_map(|pool| {
+        let keys = (0..pool.keys.len()).map(|at| show(&pool, at));
+        keys.collect::<Vec<_>>()
+    });
+    Json(keys.collect())
 }
 
 pub async fn disable(
     State(admin): State<Shared>,
     Path(name): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Query<Parameters>,
 ) -> Response {
     change(&admin, &name, &query, |pool, key| {
         Ok(pool.disable(key)? != Marked::Unchanged)
@@ -35,24 +36,32 @@ pub async fn disable(
 pub async fn reinstate(
     State(admin): State<Shared>,
     Path(name): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
+    Query(query): Query<Parameters>,
 ) -> Response {
     change(&admin, &name, &query, |pool, key| pool.reinstate(key))
 }
 
 /// Changes the key with this name, and shows the result.
 ///
+/// If there are several pools, `?pool=` names one of them.
+///
 /// With `?hint=`, the key must have this hint. This protects against a list that changed in the
 /// meantime, so that the position belongs to another key.
 fn change(
     admin: &Shared,
     name: &str,
-    query: &HashMap<String, String>,
+    query: &Parameters,
     what: impl FnOnce(&KeyPool, KeyId<'_>) -> Result<bool, ChangeError>,
 ) -> Response {
     let unknown = || failed(StatusCode::NOT_FOUND, "no key has this label or position");
-    let Some(pool) = &admin.pool else {
-        return unknown();
+    let pools = admin.pools(query);
+    let pool = match pools.as_slice() {
+        [] => return unknown(),
+        [pool] => pool,
+        _ => {
+            let why = "there are several pools: add ?pool= with the name of a route";
+            return failed(StatusCode::CONFLICT, why);
+        }
     };
     let before = pool.snapshot();
     let Some(at) = find(&before, name) else {
@@ -108,6 +117,8 @@ fn show(pool: &PoolSnapshot, at: usize) -> Value {
         _ => ("permanent", None),
     };
     json!({
+        "pool": *pool.name,
+        "position": at,
         "name": name(pool, at),
         "label": key.label.as_deref(),
         "hint": key.hint,

@@ -14,24 +14,26 @@ mod recorded {
     use axum::http::header::CONTENT_TYPE;
     use axum::response::{IntoResponse, Response};
     use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-    use tower_key_failover::KeyPool;
+    use metrics_util::MetricKindMask;
 
-    use crate::byok::ByokRequests;
+    use crate::gateway::Gateway;
 
     /// Buckets in seconds.
     const TIMES: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+    /// How long the gauges of a removed pool are shown. Those of others are set before they are shown.
+    const REMOVED: Duration = Duration::from_secs(60);
 
     const ATTEMPTS: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 16.0, 32.0];
 
     pub struct Metrics {
         rendered: PrometheusHandle,
-        pool: Option<Arc<KeyPool>>,
-        byok: Arc<ByokRequests>,
+        gateway: Arc<Gateway>,
     }
 
     impl Metrics {
         /// Installs the recorder for the library's metrics.
-        pub fn start(pool: Option<Arc<KeyPool>>, byok: Arc<ByokRequests>) -> Self {
+        pub fn start(gateway: Arc<Gateway>) -> Self {
             let named = |name: &str| Matcher::Full(name.to_owned());
             let rendered = PrometheusBuilder::new()
                 .set_buckets_for_metric(named("key_pool_failover_attempts"), &ATTEMPTS)
@@ -39,6 +41,7 @@ mod recorded {
                     builder
                         .set_buckets_for_metric(named("key_pool_refused_attempt_seconds"), &TIMES)
                 })
+                .map(|builder| builder.idle_timeout(MetricKindMask::GAUGE, Some(REMOVED)))
                 .and_then(PrometheusBuilder::install_recorder)
                 .expect("the buckets are valid, and this is the only recorder");
             let histograms = rendered.clone();
@@ -50,16 +53,12 @@ mod recorded {
                     histograms.run_upkeep();
                 }
             });
-            Self {
-                rendered,
-                pool,
-                byok,
-            }
+            Self { rendered, gateway }
         }
 
         pub fn show(&self) -> Response {
             // The end of a cooldown emits no event.
-            if let Some(pool) = &self.pool {
+            for pool in self.gateway.routes().pools() {
                 pool.record_metrics();
             }
             let kind = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
@@ -69,7 +68,7 @@ mod recorded {
                 text,
                 "# HELP {name} Requests that brought their own key\n# TYPE {name} counter\n\
                  {name} {}\n",
-                self.byok.count()
+                self.gateway.byok.count()
             );
             ([kind], text).into_response()
         }
@@ -82,15 +81,14 @@ mod without {
 
     use axum::http::StatusCode;
     use axum::response::Response;
-    use tower_key_failover::KeyPool;
 
     use crate::admin::state::failed;
-    use crate::byok::ByokRequests;
+    use crate::gateway::Gateway;
 
     pub struct Metrics(());
 
     impl Metrics {
-        pub fn start(_: Option<Arc<KeyPool>>, _: Arc<ByokRequests>) -> Self {
+        pub fn start(_: Arc<Gateway>) -> Self {
             Self(())
         }
 

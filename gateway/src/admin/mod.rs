@@ -29,8 +29,8 @@ use self::state::failed;
 /// Must be called within the runtime.
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
-    let failovers = Arc::clone(&admin.failovers);
-    let metrics = Arc::new(Metrics::start(admin.pool.clone(), Arc::clone(&admin.byok)));
+    let gateway = Arc::clone(&admin.gateway);
+    let metrics = Arc::new(Metrics::start(Arc::clone(&gateway)));
     Router::new()
         .merge(page::router())
         .route("/about", get(health::about))
@@ -38,7 +38,10 @@ pub fn router(admin: Admin) -> Router {
         .route("/keys", get(keys::list))
         .route("/keys/{name}/disable", post(keys::disable))
         .route("/keys/{name}/reinstate", post(keys::reinstate))
-        .route("/failovers", get(async move || Json(failovers.to_json())))
+        .route(
+            "/failovers",
+            get(async move || Json(gateway.failovers.to_json())),
+        )
         .route("/metrics", get(async move || metrics.show()))
         .fallback(async || failed(StatusCode::NOT_FOUND, "not found"))
         .method_not_allowed_fallback(async || {

@@ -1,5 +1,6 @@
 //! The state that the handlers share, and their error response.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,23 +11,29 @@ use serde_json::json;
 use tower_key_failover::KeyPool;
 
 use super::guesses::Guesses;
-use crate::byok::ByokRequests;
-use crate::failovers::Failovers;
+use crate::gateway::Gateway;
 
 /// The state that the handlers share.
 pub struct Admin {
-    /// `None` for a provider whose clients always bring their own key.
-    pub pool: Option<Arc<KeyPool>>,
-    pub failovers: Arc<Failovers>,
-    pub byok: Arc<ByokRequests>,
+    pub gateway: Arc<Gateway>,
     /// Without a token, changes are disabled.
     pub token: Option<SecretString>,
     pub guesses: Guesses,
     /// Whether the admin address is on loopback.
     pub on_loopback: bool,
-    pub provider: &'static str,
-    pub upstream: String,
 }
+
+impl Admin {
+    /// The pools, or the one that the query names.
+    pub fn pools(&self, query: &Parameters) -> Vec<Arc<KeyPool>> {
+        let mut pools = self.gateway.routes().pools();
+        pools.retain(|pool| query.get("pool").is_none_or(|name| name == pool.name()));
+        pools
+    }
+}
+
+/// The parameters of a query.
+pub type Parameters = HashMap<String, String>;
 
 pub type Shared = Arc<Admin>;
 

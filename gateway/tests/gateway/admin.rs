@@ -22,13 +22,13 @@ async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
         let ago = key["usage"]["last_used_ms_ago"].take();
         assert!(ago.as_u64().is_some_and(|ago| ago < 20_000), "{ago}");
     }
-    let key = |name: &str, hint: &str, state: &str, reason: Option<&str>, served: u64| {
+    let key = |position: usize, hint: &str, state: &str, reason: Option<&str>, served: u64| {
         let refused: Value = reason
             .map(|why| (why.to_owned(), json!(1)))
             .into_iter()
             .collect();
         json!({
-            "name": name, "label": null, "hint": hint, "group": null, "state": state,
+            "pool": "openai", "position": position, "name": position.to_string(), "label": null, "hint": hint, "group": null, "state": state,
             "retry_after_ms": null, "suspicions": 0, "last_reason": reason,
             "usage": { "served": served, "refused": refused, "last_used_ms_ago": null },
         })
@@ -36,9 +36,9 @@ async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
     assert_eq!(
         keys,
         json!([
-            key("0", "sk-c...1111", "permanent", Some("unauthorized"), 0),
-            key("1", "sk-c...2222", "temporary", Some("rate_limited"), 0),
-            key("2", "sk-c...3333", "valid", None, 1),
+            key(0, "sk-c...1111", "permanent", Some("unauthorized"), 0),
+            key(1, "sk-c...2222", "temporary", Some("rate_limited"), 0),
+            key(2, "sk-c...3333", "valid", None, 1),
         ])
     );
 }
@@ -88,13 +88,14 @@ async fn the_gateway_is_healthy_until_every_key_is_permanently_marked() {
 
     let none_left = health().await;
     assert_eq!(none_left.status, 503);
-    assert_eq!(
-        none_left.json(),
-        json!({
-            "status": "every key is permanently marked", "valid": 0, "suspected": 0, "temporary": 0,
-            "permanent": 2,
-        })
-    );
+    let counts = json!({
+        "status": "every key is permanently marked", "valid": 0, "suspected": 0, "temporary": 0,
+        "permanent": 2,
+    });
+    let mut shown = none_left.json();
+    assert_eq!(shown["pools"].take(), json!({ "openai": counts }));
+    shown.as_object_mut().unwrap().remove("pools");
+    assert_eq!(shown, counts);
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn keys_and_health_show_a_pool_in_which_no_key_is_trusted() {
     let untrusted = health().await;
     assert_eq!(untrusted.status, 200);
     assert_eq!(
-        untrusted.json(),
+        untrusted.json()["pools"]["openai"],
         json!({
             "status": "no key is trusted", "valid": 1, "suspected": 1, "temporary": 0,
             "permanent": 0,

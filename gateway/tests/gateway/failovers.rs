@@ -33,6 +33,7 @@ async fn a_failover_shows_each_attempt_and_not_the_query() {
         shown,
         json!([{
             "time_ms": null,
+            "route": "openai",
             "method": "POST",
             "path": "/v1/responses",
             "status": 200,

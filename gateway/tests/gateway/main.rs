@@ -10,6 +10,7 @@ mod bad_input;
 mod byok;
 mod change_keys;
 mod client_token;
+mod config;
 mod connections;
 mod failover;
 mod failovers;

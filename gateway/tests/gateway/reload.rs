@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::support::{
     Directory, GOOD, Gateway, LIMITED, REVOKED, Upstream, gateway, post, send, until, upstream,
+    write_private,
 };
 
 const OTHER: &str = "sk-canary-other-44444444";
@@ -19,7 +20,7 @@ async fn start(keys: &Path) -> (Upstream, Gateway) {
 /// Replaces the file with a new one.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
-    fs::write(&new, text).unwrap();
+    write_private(&new, text);
     fs::rename(new, path).unwrap();
 }
 
@@ -33,11 +34,11 @@ async fn hints(gateway: &Gateway) -> Vec<String> {
 async fn a_rewritten_keys_file_is_reloaded() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{REVOKED}\n")).unwrap();
+    write_private(&path, &format!("{REVOKED}\n"));
     let (upstream, gateway) = start(&path).await;
     assert_eq!(send(post(&gateway.url("/"))).await.status, 502);
 
-    fs::write(&path, format!("{REVOKED}\nnew one = {GOOD}\n")).unwrap();
+    write_private(&path, &format!("{REVOKED}\nnew one = {GOOD}\n"));
     gateway
         .prints("reloaded keys: added new one (sk-c...3333); kept 1\n")
         .await;
@@ -52,7 +53,7 @@ async fn a_rewritten_keys_file_is_reloaded() {
 async fn a_replaced_keys_file_is_reloaded_each_time() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{REVOKED}\n{LIMITED}\n")).unwrap();
+    write_private(&path, &format!("{REVOKED}\n{LIMITED}\n"));
     let (_upstream, gateway) = start(&path).await;
 
     replace(&path, &format!("{LIMITED}\n{GOOD}\n"));
@@ -109,7 +110,7 @@ async fn a_linked_keys_file_is_watched_in_its_directory() {
 async fn an_invalid_keys_file_changes_nothing_and_is_reported() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    write_private(&path, &format!("{GOOD}\n"));
     let (_upstream, gateway) = start(&path).await;
 
     for (text, why) in [
@@ -167,7 +168,7 @@ async fn an_invalid_keys_file_changes_nothing_and_is_reported() {
 async fn a_reload_can_change_the_label_and_group_of_a_key() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{LIMITED}\n{GOOD}\n")).unwrap();
+    write_private(&path, &format!("{LIMITED}\n{GOOD}\n"));
     let (_upstream, gateway) = start(&path).await;
     send(post(&gateway.url("/"))).await;
 
@@ -184,7 +185,7 @@ async fn a_reload_can_change_the_label_and_group_of_a_key() {
 async fn sighup_reloads_the_keys_and_always_reports_it() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    write_private(&path, &format!("{GOOD}\n"));
     let (_upstream, gateway) = start(&path).await;
 
     gateway.signal("HUP").await;
@@ -200,7 +201,7 @@ async fn sighup_reloads_the_keys_and_always_reports_it() {
 async fn changes_of_other_files_are_not_reported() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    write_private(&path, &format!("{GOOD}\n"));
     let (_upstream, gateway) = start(&path).await;
 
     fs::write(directory.path("other"), "text").unwrap();
@@ -246,7 +247,7 @@ async fn without_a_keys_file_sighup_is_not_handled() {
 async fn with_a_keys_file_sighup_is_handled() {
     let directory = Directory::new();
     let path = directory.path("keys");
-    fs::write(&path, GOOD).unwrap();
+    write_private(&path, GOOD);
     let (_upstream, gateway) = start(&path).await;
 
     assert!(gateway.catches_sighup());

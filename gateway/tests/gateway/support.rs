@@ -45,6 +45,7 @@ pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
 /// The command line and environment of a gateway to start.
 pub struct Start {
     command: Command,
+    has_admin: bool,
 }
 
 /// A running gateway.
@@ -84,11 +85,22 @@ pub fn bare() -> Start {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    Start { command }
+    Start {
+        command,
+        has_admin: false,
+    }
+}
+
+/// A gateway with this configuration file.
+pub fn configured(file: &Path) -> Start {
+    let mut start = bare().args(["--config", file.to_str().unwrap()]);
+    start.has_admin = std::fs::read_to_string(file).is_ok_and(|text| text.contains("admin ="));
+    start
 }
 
 impl Start {
     pub fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.has_admin |= args.contains(&"--admin");
         self.command.args(args);
         self
     }
@@ -120,7 +132,6 @@ impl Start {
 
     /// Starts the gateway, and reads its addresses from its output.
     pub async fn listen(mut self) -> Gateway {
-        let has_admin = self.command.as_std().get_args().any(|arg| arg == "--admin");
         let mut child = self.command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -143,7 +154,7 @@ impl Start {
             url.to_owned()
         };
         let url = announced("gateway listening on ").await;
-        let admin = match has_admin {
+        let admin = match self.has_admin {
             true => announced("admin listening on ").await,
             false => String::new(),
         };
@@ -320,14 +331,24 @@ impl Upstream {
     }
 }
 
-/// A new file with this text.
+/// A new file with this text, which only its owner can read.
 pub fn file(text: &str) -> PathBuf {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let name = format!("gateway-test-{}-{number}", std::process::id());
     let path = std::env::temp_dir().join(name);
-    std::fs::write(&path, text).unwrap();
+    write_private(&path, text);
     path
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_private(path: &Path, text: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
 }
 
 /// A new directory, which is deleted with its content when dropped.

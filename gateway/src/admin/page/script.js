@@ -92,7 +92,7 @@ function makeRow(key, at) {
     action.append(button);
   }
   row.append(
-    element("td", "number quiet", String(at)), name, element("td", "group", key.group ?? ""), stateCell,
+    element("td", "pool", key.pool), element("td", "number quiet", String(key.position)), name, element("td", "group", key.group ?? ""), stateCell,
     element("td", "reason"), element("td", "number served"), element("td", "number refused"),
     element("td", "time used"), action,
   );
@@ -119,7 +119,7 @@ function fillRow(row, key) {
   cell(".disable").hidden = !canChange || isDisabled;
 }
 
-const identity = (list) => JSON.stringify(list.map((key) => [key.name, key.label, key.hint, key.group]));
+const identity = (list) => JSON.stringify(list.map((key) => [key.pool, key.name, key.label, key.hint, key.group]));
 
 function showKeys(next) {
   const body = $("#keys tbody");
@@ -129,6 +129,7 @@ function showKeys(next) {
   if (!sameList) {
     body.replaceChildren(...keys.map(makeRow));
     $("#keys").classList.toggle("no-groups", keys.every((key) => key.group === null));
+    $("#keys").classList.toggle("one-pool", keys.every((key) => key.pool === keys[0].pool));
   }
   tick();
   for (const name of Object.keys(STATES)) {
@@ -154,11 +155,12 @@ function tick() {
 function showGroups() {
   const groups = new Map();
   for (const key of keys.filter((key) => key.group !== null)) {
-    groups.set(key.group, [...(groups.get(key.group) ?? []), key]);
+    const id = JSON.stringify([key.pool, key.group]);
+    groups.set(id, [...(groups.get(id) ?? []), key]);
   }
-  const shown = [...groups].map(([name, members]) => {
+  const shown = [...groups.values()].map((members) => {
     const valid = members.filter((key) => key.state === "valid").length;
-    const item = element("li", "", `${name} `);
+    const item = element("li", "", `${members[0].group} `);
     item.append(element("span", "", `${valid} of ${members.length} valid`));
     return item;
   });
@@ -178,6 +180,27 @@ function announceChanges(before) {
   news(`${clock(Date.now())} ${changes.join("; ")}${more}`);
 }
 
+// --- Routes --------------------------------------------------------------------------------------
+
+// A single route is described in the header.
+function showRoutes(routes) {
+  const one = routes.length === 1 ? routes[0] : null;
+  document.title = `${one ? one.provider : "Gateway"}: keys`;
+  set($("#about"), one ? `${one.provider} at ${one.upstream}` : `${routes.length} routes`);
+  $("#routes-section").hidden = one !== null;
+  const rows = routes.map((route) => {
+    const row = element("tr");
+    const name = element("th", "", route.name);
+    name.scope = "row";
+    row.append(
+      name, element("td", "", route.match), element("td", "", route.provider), element("td", "", route.upstream),
+    );
+    return row;
+  });
+  const texts = (list) => list.map((row) => [...row.cells].map((cell) => cell.textContent).join("\t")).join("\n");
+  if (texts(rows) !== texts([...$("#routes tbody").rows])) $("#routes tbody").replaceChildren(...rows);
+}
+
 // --- Failovers -----------------------------------------------------------------------------------
 
 let shownFailovers = "";
@@ -189,6 +212,7 @@ function showFailovers(list) {
   $("#failovers").hidden = list.length === 0;
   $("#no-failovers").hidden = list.length > 0;
   $("#failovers tbody").replaceChildren(...list.map(failoverRow));
+  $("#failovers").classList.toggle("one-pool", list.every((one) => one.route === list[0].route));
 }
 
 function failoverRow(failover) {
@@ -212,7 +236,7 @@ function failoverRow(failover) {
   );
   row.append(
     element("td", "time", clock(failover.time_ms)),
-    element("td", "request", `${failover.method} ${failover.path}`),
+    element("td", "pool", failover.route), element("td", "request", `${failover.method} ${failover.path}`),
     attemptsCell,
     element("td", "number", failover.waited_ms > 0 ? duration(failover.waited_ms) : ""),
     response,
@@ -249,7 +273,7 @@ async function change(at, verb, button) {
   if (token === null && !await askForToken(`To ${verb} ${person(key)}.`)) return;
   button.disabled = true;
   try {
-    const path = `keys/${encodeURIComponent(key.name)}/${verb}?hint=${encodeURIComponent(key.hint)}`;
+    const path = `keys/${encodeURIComponent(key.name)}/${verb}?${new URLSearchParams({ pool: key.pool, hint: key.hint })}`;
     const headers = { authorization: `Bearer ${token}` };
     const response = await fetch(path, { method: "POST", headers });
     const result = await response.json();
@@ -276,8 +300,7 @@ async function refresh() {
     const [about, nextKeys, failovers] = await Promise.all([get("about"), get("keys"), get("failovers")]);
     receivedAt = performance.now();
     canChange = about.can_change;
-    document.title = `${about.provider}: keys`;
-    set($("#about"), `${about.provider} at ${about.upstream}`);
+    showRoutes(about.routes);
     showKeys(nextKeys);
     showFailovers(failovers);
     $("#read-only").hidden = canChange || keys.length === 0;

@@ -1,108 +1,100 @@
-//! Handles one request: checks it, sets its target and calls the layer.
+//! Handles one request: checks it, finds its route, sets its target and calls the layer.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::body::Bytes;
-use axum::http::header::{AUTHORIZATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use axum::http::header::{TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version, request};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use secrecy::SecretString;
-use tower::{Layer, ServiceExt};
-use tower_key_failover::policy::ProviderPolicy;
-use tower_key_failover::{FailoverInfo, KeyFailover, KeyFailoverLayer, ReplayBudget, ResponseBody};
+use tower::ServiceExt;
+use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
 use tracing::warn;
 
 use crate::byok::ByokRequests;
-use crate::config::{Config, unless_zero};
+use crate::config::{Config, RouteConfig};
 use crate::connections::Place;
 use crate::failovers::{Failovers, RequestSummary};
-use crate::policy::Policy;
+use crate::route::{Route, Shared};
+use crate::routes::{Changes, Routes};
 use crate::upgrade::{self, Tunnels};
-use crate::upstream::Upstream;
-use crate::upstream_client::{UpstreamClient, UpstreamError, Versions};
+use crate::upstream_client::UpstreamError;
 use crate::{client_token, headers, local_response, origin, target, timing};
+
+/// The status and the message of a response of the gateway itself.
+type LocalError = (StatusCode, &'static str);
 
 /// The streamed response of the upstream, or the gateway's own.
 type ProxyResponse = Response<Either<ResponseBody<Incoming>, Full<Bytes>>>;
 
-pub struct Proxy {
-    service: KeyFailover<UpstreamClient, Policy>,
-    /// Uses HTTP/1.1 only, for WebSocket.
-    http1: KeyFailover<UpstreamClient, Policy>,
+pub struct Gateway {
+    routes: ArcSwap<Routes>,
+    shared: Shared,
     pub tunnels: Tunnels,
-    policy: Policy,
-    upstream: Upstream,
     client_token: Option<SecretString>,
     is_local_only: bool,
-    pub byok: Arc<ByokRequests>,
-    failovers: Arc<Failovers>,
+    pub byok: ByokRequests,
+    pub failovers: Failovers,
     expose_failover: bool,
 }
 
-impl Proxy {
-    pub fn new(config: &Config, failovers: Arc<Failovers>) -> Self {
-        let policy = config.policy.clone();
-        let mut layer = match &config.pool {
-            Some(pool) => KeyFailoverLayer::new(policy.clone(), pool.clone()),
-            None => KeyFailoverLayer::disabled(policy.clone()),
+impl Gateway {
+    pub fn new(config: &mut Config) -> Self {
+        let settings = &config.settings;
+        let shared = Shared {
+            replay_budget: settings.replay_budget.map(ReplayBudget::new),
+            needs_timings: settings.expose_failover || settings.admin.is_some(),
         };
-        let limits = &config.limits;
-        if let Some(attempts) = limits.max_attempts {
-            layer = layer.max_attempts(attempts.get());
-        }
-        if let Some(bytes) = limits.max_replay_bytes {
-            layer = layer.max_replay_bytes(bytes);
-        }
-        if let Some(bytes) = limits.replay_budget {
-            layer = layer.replay_budget(ReplayBudget::new(bytes));
-        }
-        if let Some(time) = unless_zero(limits.wait_for_key) {
-            layer = layer.wait_for_key(time);
-        }
-        // Nobody else reads the times.
-        layer = layer.timings(config.expose_failover || config.admin.is_some());
-        let timeout = unless_zero(limits.upstream_timeout);
-        let versions = match policy.name() {
-            "grpc" => Versions::Http2,
-            _ => Versions::All,
-        };
+        let routes = Routes::new(std::mem::take(&mut config.routes), &shared);
         Self {
-            service: layer.layer(UpstreamClient::new(versions, timeout)),
-            http1: layer.layer(UpstreamClient::new(Versions::Http1, timeout)),
+            routes: ArcSwap::from_pointee(routes),
+            shared,
             tunnels: Tunnels::default(),
-            policy,
-            upstream: config.upstream.clone(),
             client_token: config.client_token.clone(),
             is_local_only: config.is_local_only(),
-            byok: Arc::default(),
-            failovers,
-            expose_failover: config.expose_failover,
+            byok: ByokRequests::default(),
+            failovers: Failovers::default(),
+            expose_failover: config.settings.expose_failover,
         }
+    }
+
+    /// The routes that new requests use.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.routes.load_full()
+    }
+
+    /// Replaces the routes for new requests. Not called concurrently.
+    pub fn replace_routes(&self, configs: Vec<RouteConfig>) -> Changes {
+        let (routes, changes) = self.routes.load().replaced(configs, &self.shared);
+        self.routes.store(Arc::new(routes));
+        changes
     }
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
-        if let Err(what) = target::normalize(&mut head.uri) {
-            return Ok(self.error(StatusCode::BAD_REQUEST, what));
-        }
-        if self.is_local_only && !origin::has_local_host(&head.uri, &head.headers) {
-            let what = "without a client token, the host must be localhost or a loopback address";
-            return Ok(self.error(StatusCode::MISDIRECTED_REQUEST, what));
-        }
+        let route = match self.route(&mut head) {
+            Ok(route) => route,
+            Err((status, what)) => {
+                let provider = self.routes.load().only_provider().unwrap_or_default();
+                return Ok(local_response::error(provider, status, what).map(Either::Right));
+            }
+        };
         if self.is_local_only
             && origin::is_cross_origin(&head.uri, &head.headers)
-            && !self.brings_own_key(&head)
+            && !route.is_byok(&head)
         {
             let what = "without a client token, pages of other origins cannot use the keys";
-            return Ok(self.error(StatusCode::FORBIDDEN, what));
+            return Ok(error(&route, StatusCode::FORBIDDEN, what));
         }
         if let Some(token) = &self.client_token
             && !client_token::take(&mut head, token)
-            && !self.brings_own_key(&head)
+            && !route.is_byok(&head)
         {
-            let mut response = self.error(
+            let mut response = error(
+                &route,
                 StatusCode::UNAUTHORIZED,
                 "this gateway requires its client token, or your own key",
             );
@@ -110,12 +102,14 @@ impl Proxy {
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             return Ok(response);
         }
-        if self.brings_own_key(&head) {
+        if route.is_byok(&head) {
             self.byok.add(&head.headers);
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
-        let Some(target) = self.upstream.target(&head.uri) else {
-            return Ok(self.error(StatusCode::BAD_REQUEST, "the request's target is too long"));
+        let target = route.upstream.target(&head.uri, route.matcher.skipped());
+        let Some(target) = target else {
+            let what = "the request's target is too long";
+            return Ok(error(&route, StatusCode::BAD_REQUEST, what));
         };
         head.uri = target;
         // The upstream's protocol does not depend on the client's.
@@ -125,13 +119,13 @@ impl Proxy {
         // `clear` would keep a map, which is cloned for each attempt.
         head.extensions = Extensions::new();
         headers::clean_request(&mut head.headers);
-        let mut service = &self.service;
+        let mut service = &route.service;
         if client.is_some() {
             upgrade::add_upgrade_headers(&mut head.headers);
-            service = &self.http1;
+            service = &route.http1;
         }
         let is_unsized = !body.is_end_stream() && body.size_hint().exact().is_none();
-        if is_unsized && self.policy.name() != "grpc" {
+        if is_unsized && route.provider() != "grpc" {
             // Without it, the HTTP client drops the body of a GET over HTTP/1.1.
             let chunked = HeaderValue::from_static("chunked");
             head.headers.insert(TRANSFER_ENCODING, chunked);
@@ -142,11 +136,11 @@ impl Proxy {
             Ok(mut response) => {
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());
-                self.report(&summary, &mut response);
+                self.report(&route, &summary, &mut response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let Some(client) = client else {
                         let what = "the upstream switched protocols without a request";
-                        return Ok(self.error(StatusCode::BAD_GATEWAY, what));
+                        return Ok(error(&route, StatusCode::BAD_GATEWAY, what));
                     };
                     upgrade::add_upgrade_headers(response.headers_mut());
                     let upstream = hyper::upgrade::on(&mut response);
@@ -154,8 +148,8 @@ impl Proxy {
                 }
                 Ok(response.map(Either::Left))
             }
-            Err(error) => {
-                let (status, what) = match &error {
+            Err(failed) => {
+                let (status, what) = match &failed {
                     UpstreamError::TimedOut => (
                         StatusCode::GATEWAY_TIMEOUT,
                         "the upstream did not respond in time",
@@ -167,16 +161,37 @@ impl Proxy {
                         (StatusCode::BAD_GATEWAY, "the upstream failed to respond")
                     }
                 };
-                warn!(target: "gateway", "{what}: {}", with_causes(&error));
-                Ok(self.error(status, what))
+                warn!(target: "gateway", "{what}: {}", with_causes(&failed));
+                Ok(error(&route, status, what))
             }
         }
     }
 
+    /// Normalizes the target, and finds the route. Otherwise, returns the error for the client.
+    fn route(&self, head: &mut request::Parts) -> Result<Arc<Route>, LocalError> {
+        if let Err(what) = target::normalize(&mut head.uri) {
+            return Err((StatusCode::BAD_REQUEST, what));
+        }
+        if self.is_local_only && !origin::has_local_host(&head.uri, &head.headers) {
+            let what = "without a client token, the host must be localhost or a loopback address";
+            return Err((StatusCode::MISDIRECTED_REQUEST, what));
+        }
+        let routes = self.routes.load();
+        let route = routes.find(head).map(Arc::clone);
+        let what = "no route of this gateway has the host and the path of the request";
+        route.ok_or((StatusCode::NOT_FOUND, what))
+    }
+
     /// Records a failover for the operator, and reports attempts to the client if configured.
-    fn report(&self, request: &RequestSummary, response: &mut Response<ResponseBody<Incoming>>) {
+    fn report(
+        &self,
+        route: &Route,
+        request: &RequestSummary,
+        response: &mut Response<ResponseBody<Incoming>>,
+    ) {
         if let Some(info) = response.extensions().get::<FailoverInfo>() {
-            self.failovers.add(request, response.status(), info);
+            let status = response.status();
+            self.failovers.add(&route.name, request, status, info);
         }
         if self.expose_failover
             && let Some(info) = response.body().failover().cloned()
@@ -184,16 +199,10 @@ impl Proxy {
             timing::append(&info, response.headers_mut());
         }
     }
+}
 
-    fn brings_own_key(&self, head: &request::Parts) -> bool {
-        // Copilot's policy treats every request as BYOK.
-        self.policy.is_byok(head)
-            && (self.policy.name() != "copilot" || head.headers.contains_key(AUTHORIZATION))
-    }
-
-    fn error(&self, status: StatusCode, message: &'static str) -> ProxyResponse {
-        local_response::error(self.policy.name(), status, message).map(Either::Right)
-    }
+fn error(route: &Route, status: StatusCode, message: &'static str) -> ProxyResponse {
+    local_response::error(route.provider(), status, message).map(Either::Right)
 }
 
 pub fn bearer(value: &[u8]) -> Option<&[u8]> {

@@ -1,0 +1,130 @@
+//! The configuration: the settings, checked as a whole, with the keys they refer to.
+//!
+//! - `source.rs` reads it from the command line or from a file, and `toml_file.rs` parses the file;
+//! - `route.rs` contains the configuration of a route;
+//! - `problem.rs` describes what is wrong with a setting.
+
+mod problem;
+mod route;
+mod source;
+mod toml_file;
+
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use self::problem::Problem;
+pub use self::route::{PoolSettings, RouteConfig};
+pub use self::source::Source;
+use crate::bad_input::{BadInput, bad};
+use crate::environment;
+use crate::matcher::Matcher;
+use crate::settings::Settings;
+
+pub struct Config {
+    pub settings: Settings,
+    /// The routes, each checked against the others.
+    pub routes: Vec<RouteConfig>,
+    /// The files that were read, and their texts.
+    pub files: Vec<PathBuf>,
+    pub texts: Vec<SecretString>,
+    pub client_token: Option<SecretString>,
+    pub admin_token: Option<SecretString>,
+}
+
+impl Config {
+    /// Reads the keys, and checks everything. With a folder, keys files are regular files, and their
+    /// paths are relative to the folder.
+    fn new(mut settings: Settings, folder: Option<&Path>) -> Result<Self, Problem> {
+        let (client_token, admin_token) = tokens().map_err(|BadInput(what)| Problem {
+            path: Vec::new(),
+            line: None,
+            what,
+        })?;
+        let routes = std::mem::take(&mut settings.routes);
+        let mut config = Self {
+            settings,
+            routes: Vec::new(),
+            files: Vec::new(),
+            texts: Vec::new(),
+            client_token,
+            admin_token,
+        };
+        for (name, route) in routes {
+            let (route, file) = RouteConfig::new(&name, route, folder)?;
+            if let Some((file, text)) = file {
+                config.files.push(file);
+                config.texts.push(text);
+            }
+            config.check_matcher(&name, &route.matcher)?;
+            config.routes.push(route);
+        }
+        if config.routes.is_empty() {
+            return Err(Problem::of("routes", "at least one route is required"));
+        }
+        config.check_state_file()?;
+        Ok(config)
+    }
+
+    /// Whether only local clients may use the keys. Without a token, nothing else tells clients apart.
+    pub fn is_local_only(&self) -> bool {
+        self.client_token.is_none() && !self.settings.open
+    }
+
+    /// Whether the configuration can be read again. A pipe can be read only once.
+    pub fn is_reloadable(&self) -> bool {
+        let is_file = |file: &PathBuf| file.metadata().map_or(true, |there| there.is_file());
+        !self.files.is_empty() && self.files.iter().all(is_file)
+    }
+
+    fn check_matcher(&self, name: &str, matcher: &Matcher) -> Result<(), Problem> {
+        let same = |other: &&RouteConfig| other.matcher.is_same(matcher);
+        if let Some(other) = self.routes.iter().find(same) {
+            let what = format!("has the host and the prefix of routes.{}", other.name);
+            return Err(Problem::of_route(name, None, what));
+        }
+        if self.is_local_only() && !matcher.can_be_local() {
+            let what = "only local hosts are accepted without a client token: set \
+                        GATEWAY_CLIENT_TOKEN, or open = true to let anyone who can connect use the keys";
+            return Err(Problem::of_route(name, Some("host"), what));
+        }
+        Ok(())
+    }
+
+    fn check_state_file(&self) -> Result<(), Problem> {
+        let problem = |what: &str| Err(Problem::of("state_file", what));
+        if self.settings.state_file.is_none() {
+            return Ok(());
+        }
+        if !cfg!(feature = "serde") {
+            return problem("this build does not support it; build with --features serde");
+        }
+        match self.routes.iter().all(|route| route.pool.is_none()) {
+            true => problem("no route has keys: copilot's clients always bring their own key"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The tokens of the clients and of the operators.
+fn tokens() -> Result<(Option<SecretString>, Option<SecretString>), BadInput> {
+    let client = token("GATEWAY_CLIENT_TOKEN")?;
+    let admin = token("GATEWAY_ADMIN_TOKEN")?;
+    if let (Some(client), Some(admin)) = (&client, &admin)
+        && client.expose_secret() == admin.expose_secret()
+    {
+        return bad("GATEWAY_ADMIN_TOKEN is the clients' token: give it another value");
+    }
+    Ok((client, admin))
+}
+
+/// Reads a token from the environment. It must not be empty.
+fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
+    let token = environment::variable(name)?;
+    match &token {
+        Some(token) if token.expose_secret().is_empty() => {
+            bad(format!("{name} is empty: unset it, or give it a value"))
+        }
+        _ => Ok(token),
+    }
+}
