@@ -3,6 +3,9 @@
 #[doc = include_str!("docs/recovery.md")]
 pub mod recovery {}
 
+#[doc = include_str!("docs/selection.md")]
+pub mod selection {}
+
 /// A page of text and one file of code. The root package does not depend on all the crates that the code
 /// needs: the tests of the crate `integrations` compile and call it.
 macro_rules! recipe {

@@ -109,6 +109,7 @@
 //!
 //! - [`guides::recovery`]: cooldowns, suspicion, probes, waiting for a key, groups, and changing a pool at run time
 //! - [`guides::scopes`]: limits per model
+//! - [`guides::selection`]: which key a request uses: strategies, tiers, affinity, pins and caps
 //! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic, reqwest and others
 //! - [`guides::compile_errors`]: what the compiler says if a stack does not compile
 //! - [`guides::sdks`]: provider SDKs, and the placeholder keys that they send

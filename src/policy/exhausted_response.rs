@@ -33,11 +33,13 @@ impl Exhaustion {
                 message,
                 wait: exhausted.retry_after.filter(|wait| !wait.is_zero()),
             },
-            ExhaustedKind::Permanent | ExhaustedKind::Disabled => Self {
-                status: StatusCode::BAD_GATEWAY,
-                message,
-                wait: None,
-            },
+            ExhaustedKind::Permanent | ExhaustedKind::Disabled | ExhaustedKind::UnknownPin => {
+                Self {
+                    status: StatusCode::BAD_GATEWAY,
+                    message,
+                    wait: None,
+                }
+            }
         }
     }
 

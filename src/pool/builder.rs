@@ -1,3 +1,5 @@
+use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use super::KeyPool;
 use super::clock::Clock;
 use super::error::BuildError;
 use super::new_key::NewKey;
-use super::select::KeyList;
+use super::select::{KeyList, Selection};
 use super::shared::{PoolConfig, Shared};
 use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 
@@ -40,7 +42,8 @@ use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 pub struct KeyPoolBuilder {
     keys: Vec<NewKey>,
     config: PoolConfig,
-    group_without_key: bool,
+    /// The first setting of a key that came before all keys.
+    setting_without_key: Option<&'static str>,
 }
 
 impl KeyPoolBuilder {
@@ -59,10 +62,12 @@ impl KeyPoolBuilder {
                     probes: ProbeRules::new(Some(Duration::from_secs(60))),
                     pool_probes: PoolProbes::new(),
                 },
+                selection: Selection::default(),
+                group_caps: HashMap::new(),
                 track_usage: false,
                 max_waiters: 1024,
             },
-            group_without_key: false,
+            setting_without_key: None,
         }
     }
 
@@ -93,11 +98,63 @@ impl KeyPoolBuilder {
     /// If one key of a group is rate-limited, the whole group cools down, so that no request wastes an
     /// attempt on another key of the group. A permanent mark applies to one key only.
     #[must_use]
-    pub fn group(mut self, group: impl Into<String>) -> Self {
+    pub fn group(self, group: impl Into<String>) -> Self {
+        self.set_last("group", |key| key.group(group))
+    }
+
+    /// Sets how many requests can be in flight with the keys of a group together. Default: no limit.
+    ///
+    /// [`NewKey::max_in_flight`] describes what happens at the cap. The cap applies to the group
+    /// whenever the pool has keys of this group.
+    #[must_use]
+    pub fn group_max_in_flight(mut self, group: impl Into<String>, requests: u32) -> Self {
+        self.config.group_caps.insert(group.into().into(), requests);
+        self
+    }
+
+    /// Sets the weight of the last added key: see [`NewKey::weight`].
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        self.set_last("weight", |key| key.weight(weight))
+    }
+
+    /// Sets the tier of the last added key: see [`NewKey::tier`].
+    #[must_use]
+    pub fn tier(self, tier: u32) -> Self {
+        self.set_last("tier", |key| key.tier(tier))
+    }
+
+    /// Limits the requests in flight with the last added key: see [`NewKey::max_in_flight`].
+    #[must_use]
+    pub fn max_in_flight(self, requests: u32) -> Self {
+        self.set_last("max_in_flight", |key| key.max_in_flight(requests))
+    }
+
+    /// Sets the prompt cache of the last added key: see [`NewKey::cache_domain`].
+    #[must_use]
+    pub fn cache_domain(self, name: impl Into<String>) -> Self {
+        self.set_last("cache_domain", |key| key.cache_domain(name))
+    }
+
+    /// Attaches a value to the last added key: see [`NewKey::extension`].
+    #[must_use]
+    pub fn extension<T: Any + Send + Sync>(self, value: T) -> Self {
+        self.set_last("extension", |key| key.extension(value))
+    }
+
+    fn set_last(mut self, setting: &'static str, set: impl FnOnce(NewKey) -> NewKey) -> Self {
         match self.keys.pop() {
-            Some(key) => self.keys.push(key.group(group)),
-            None => self.group_without_key = true,
+            Some(key) => self.keys.push(set(key)),
+            None => self.setting_without_key = self.setting_without_key.or(Some(setting)),
         }
+        self
+    }
+
+    /// Sets how requests choose among the usable keys. Default:
+    /// [`in_order`](Selection::in_order).
+    #[must_use]
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.config.selection = selection;
         self
     }
 
@@ -179,17 +236,44 @@ impl KeyPoolBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] if there is no key, if a key or a label occurs twice, if a key is empty, has
-    /// white space around it or is not a legal header value, or if [`group`](Self::group) was called
-    /// before any key was added.
+    /// Returns [`BuildError`] if there is no key, if a key or a label occurs twice, if a key cannot be
+    /// sent, or if a setting is out of range or contradicts another one. The message says what to do.
     pub fn build(self) -> Result<KeyPool, BuildError> {
-        if self.group_without_key {
-            return Err(BuildError::GroupWithoutKey);
+        if let Some(setting) = self.setting_without_key {
+            return Err(BuildError::SettingWithoutKey { setting });
         }
+        check_groups(&self.config, &self.keys)?;
         let shared = Arc::new(Shared::new(self.config));
         let list = KeyList::build(Vec::new(), self.keys, &[], &shared)?;
         Ok(KeyPool::from_parts(shared, list))
     }
+}
+
+/// Checks the caps of groups. A later list of keys may lack some of the groups.
+fn check_groups(config: &PoolConfig, keys: &[NewKey]) -> Result<(), BuildError> {
+    let mut caps: Vec<_> = config.group_caps.iter().collect();
+    // The same error each time.
+    caps.sort_unstable();
+    for (name, cap) in caps {
+        let mut members = keys
+            .iter()
+            .map(|key| &key.settings)
+            .filter(|settings| settings.group.as_ref() == Some(name));
+        let problem = if *cap == 0 {
+            "its max_in_flight is 0: set it to 1 or more, and disable or remove keys that no request should use"
+        } else if members.clone().next().is_none() {
+            "it has a max_in_flight and no key: put a key into the group, or remove the cap"
+        } else if members.any(|key| key.max_in_flight.is_some_and(|own| own > *cap)) {
+            "one of its keys has a greater max_in_flight than the group: lower that one, or raise the group's"
+        } else {
+            continue;
+        };
+        return Err(BuildError::InvalidGroup {
+            name: (**name).into(),
+            problem,
+        });
+    }
+    Ok(())
 }
 
 impl fmt::Debug for KeyPoolBuilder {

@@ -31,8 +31,28 @@ pub enum BuildError {
         /// The position of the key.
         position: usize,
     },
-    /// A group was named before any key was added.
-    GroupWithoutKey,
+    /// A setting of a key is out of range.
+    #[non_exhaustive]
+    InvalidSetting {
+        /// The position of the key.
+        position: usize,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+    /// A setting of a group is out of range, or contradicts another one.
+    #[non_exhaustive]
+    InvalidGroup {
+        /// The name of the group.
+        name: Box<str>,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+    /// The builder has no key that a setting could apply to.
+    #[non_exhaustive]
+    SettingWithoutKey {
+        /// The name of the builder's method.
+        setting: &'static str,
+    },
 }
 
 /// No key is usable now.
@@ -55,6 +75,9 @@ pub enum ExhaustedKind {
     Permanent,
     /// Every key was [disabled](crate::KeyPool::disable) by an operator.
     Disabled,
+    /// The request requires a key or a group that the pool does not have: see
+    /// [`KeyChoice::pin_key`](crate::pool::KeyChoice::pin_key).
+    UnknownPin,
 }
 
 impl fmt::Display for Exhausted {
@@ -64,6 +87,9 @@ impl fmt::Display for Exhausted {
                 f.write_str("all configured keys failed authentication")
             }
             (ExhaustedKind::Disabled, _) => f.write_str("all configured keys are disabled"),
+            (ExhaustedKind::UnknownPin, _) => {
+                f.write_str("no configured key has the required label or group")
+            }
             (ExhaustedKind::RateLimited, None) => {
                 f.write_str("all configured keys are rate-limited")
             }
@@ -94,7 +120,19 @@ impl fmt::Display for BuildError {
                 "the key at position {position} cannot be sent: it is empty, has white space around it, \
                  or contains a control character; trim keys that come from a file or a variable"
             ),
-            Self::GroupWithoutKey => f.write_str("a group is named before any key"),
+            Self::InvalidSetting { position, problem } => {
+                write!(
+                    f,
+                    "the key at position {position} is set up wrong: {problem}"
+                )
+            }
+            Self::InvalidGroup { name, problem } => {
+                write!(f, "the group {name:?} is set up wrong: {problem}")
+            }
+            Self::SettingWithoutKey { setting } => write!(
+                f,
+                "`{setting}` applies to the last key that was added: add a key before it"
+            ),
         }
     }
 }

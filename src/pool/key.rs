@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,17 +40,39 @@ impl Key {
     /// Returns the first and last characters of the key, for people: `sk-a...efgh`. Shorter keys show
     /// less.
     pub fn hint(&self) -> &str {
-        self.key.core.secret.hint()
+        self.key.secret.hint()
     }
 
     /// Returns the key's label, if it has one.
     pub fn label(&self) -> Option<&str> {
-        self.key.label.as_deref()
+        self.key.settings.label.as_deref()
     }
 
     /// Returns the name of the key's group, if it has one.
     pub fn group(&self) -> Option<&str> {
         self.key.group.as_deref().map(|group| &*group.name)
+    }
+
+    /// Returns the value of type `T` that was [attached](crate::pool::NewKey::extension) to the key.
+    ///
+    /// ```
+    /// use tower_key_failover::pool::{KeyPool, NewKey};
+    ///
+    /// struct Region(&'static str);
+    ///
+    /// # fn main() -> Result<(), tower_key_failover::pool::BuildError> {
+    /// let pool = KeyPool::builder()
+    ///     .labeled_key("ireland", "sk-first-0123456789ab")
+    ///     .extension(Region("eu-west-1"))
+    ///     .build()?;
+    ///
+    /// let key = pool.keys().next().unwrap();
+    /// assert_eq!(key.extension().map(|Region(name)| *name), Some("eu-west-1"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.key.settings.extension()
     }
 
     /// Returns the key's position in the pool, from 0, when the handle was made.
@@ -65,19 +88,19 @@ impl Key {
 
     /// Returns the secret itself. Take care not to log it.
     pub fn expose_secret(&self) -> &str {
-        self.key.core.secret.expose()
+        self.key.secret.expose()
     }
 
     /// Returns the key as a header value that is marked sensitive. The value is prebuilt, so this only
     /// increments a reference count.
     pub fn header_value(&self) -> HeaderValue {
-        self.key.core.secret.header_value().clone()
+        self.key.secret.header_value().clone()
     }
 
     /// Returns `Bearer <key>` as a header value that is marked sensitive. The value is prebuilt, so
     /// this only increments a reference count.
     pub fn bearer(&self) -> HeaderValue {
-        self.key.core.secret.bearer().clone()
+        self.key.secret.bearer().clone()
     }
 
     /// Lets the key cool down for `wait`. `None` and zero mean the pool's default cooldown. A

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use http::request;
 
 use super::Scope;
+use super::pooled_key::PooledKey;
 
 /// What a request says about the choice of its key. It belongs in the request's extensions.
 ///
@@ -25,7 +26,7 @@ pub struct KeyChoice {
 
 /// The only key or group that a request may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pin {
+enum Pin {
     /// The label of a key.
     Key(Arc<str>),
     /// The name of a group.
@@ -93,14 +94,16 @@ impl KeyChoice {
         self.scope.as_ref()
     }
 
-    // Selection uses these two.
-    #[allow(dead_code)]
-    pub(crate) fn session(&self) -> Option<u64> {
+    pub(super) fn session(&self) -> Option<u64> {
         self.affinity
     }
 
-    #[allow(dead_code)]
-    pub(crate) fn pin(&self) -> Option<&Pin> {
-        self.pin.as_ref()
+    /// Whether the request may use a key.
+    pub(super) fn allows(&self, key: &PooledKey) -> bool {
+        match &self.pin {
+            None => true,
+            Some(Pin::Key(label)) => key.settings.label.as_ref() == Some(label),
+            Some(Pin::Group(name)) => key.settings.group.as_ref() == Some(name),
+        }
     }
 }

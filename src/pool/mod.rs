@@ -30,8 +30,10 @@
 mod builder;
 mod clock;
 mod error;
+mod in_flight;
 mod key;
 mod key_choice;
+mod key_settings;
 mod new_key;
 mod observe;
 mod pooled_key;
@@ -71,9 +73,10 @@ pub use self::reload::{ChangeError, KeyChanges, KeyId};
 #[cfg(feature = "serde")]
 pub use self::save::SavedPool;
 pub use self::scope::Scope;
-pub use self::select::Walker;
+pub use self::select::{Selection, Walker, session_id};
 pub use self::state::{KeyState, Marked};
 
+pub(crate) use self::in_flight::InFlight;
 pub(crate) use self::key::KeyCheck;
 pub(crate) use self::observe::PoolObserver;
 pub(crate) use self::probe::Probe;
@@ -85,6 +88,7 @@ pub(crate) use self::state::Suspicion;
 use self::clock::LazyNow;
 use self::pooled_key::PooledKey;
 use self::reload::reload;
+use self::secret::Secret;
 use self::select::{KeyList, Selector, Shards, exhausted};
 use self::shared::Shared;
 
@@ -129,6 +133,11 @@ impl KeyPool {
     /// Returns the pool's name, which is empty unless the builder set one.
     pub fn name(&self) -> &str {
         &self.shared.config.name
+    }
+
+    /// Returns how the pool chooses among its usable keys.
+    pub fn selection(&self) -> Selection {
+        self.shared.config.selection
     }
 
     /// Returns the number of keys, in whatever state. It is never zero.
@@ -214,6 +223,49 @@ impl KeyPool {
             let mut kept = old.keys.to_vec();
             kept.remove(key.find(old)?);
             Ok((kept, Vec::new()))
+        };
+        reload(&self.shards, &self.shared, edit).map(drop)
+    }
+
+    /// Replaces the secret of a key, such as a token that expires. The key keeps its state, its
+    /// settings, its position and its sessions.
+    ///
+    /// Attempts in progress finish with the old secret. If it is refused from now on, the key is
+    /// neither suspected nor permanently marked. Marks from before stay: [`reinstate`](Self::reinstate)
+    /// the key if the old secret was refused already.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ChangeError`] if there is no such key, if another key has this secret, or if the
+    /// secret cannot be sent. In that case, the pool is unchanged.
+    ///
+    /// ```
+    /// use tower_key_failover::pool::KeyPool;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = KeyPool::builder()
+    ///     .labeled_key("azure", "token-of-this-hour-0123")
+    ///     .build()?;
+    ///
+    /// pool.replace_secret("azure", "token-of-next-hour-4567")?;
+    ///
+    /// let key = pool.keys().next().unwrap();
+    /// assert_eq!(key.expose_secret(), "token-of-next-hour-4567");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replace_secret<'a>(
+        &self,
+        key: impl Into<KeyId<'a>>,
+        secret: impl Into<SecretString>,
+    ) -> Result<(), ChangeError> {
+        let (key, secret) = (key.into(), secret.into());
+        let edit = |old: &KeyList| {
+            let mut kept = old.keys.to_vec();
+            let position = key.find(old)?;
+            let secret = Secret::new(secret).ok_or(BuildError::InvalidKey { position })?;
+            kept[position] = Arc::new(kept[position].with_secret(secret));
+            Ok::<_, ChangeError>((kept, Vec::new()))
         };
         reload(&self.shards, &self.shared, edit).map(drop)
     }
@@ -364,11 +416,11 @@ impl KeyPool {
     #[inline]
     pub(crate) fn pick<'a>(
         &self,
-        request: PickRequest,
+        request: PickRequest<'a>,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> Option<Pick> {
         let shards = self.shards.load();
-        self.selector(shards.own(), request, contained_in(tried))
+        self.selector(shards.own(), request, excluded(request.choice, tried))
             .pick()
     }
 
@@ -376,11 +428,11 @@ impl KeyPool {
     pub(crate) fn has_more<'a>(
         &self,
         key: &Key,
-        request: PickRequest,
+        request: PickRequest<'a>,
         tried: impl Iterator<Item = &'a Key> + Clone,
     ) -> bool {
         let shards = self.shards.load();
-        self.selector(shards.own(), request, contained_in(tried))
+        self.selector(shards.own(), request, excluded(request.choice, tried))
             .has_more(key)
     }
 
@@ -388,7 +440,7 @@ impl KeyPool {
     fn selector<'a, F: Fn(&PooledKey) -> bool>(
         &'a self,
         list: &'a KeyList,
-        request: PickRequest,
+        request: PickRequest<'a>,
         tried: F,
     ) -> Selector<'a, F> {
         let yields_to_waiters = request.yields_to_waiters && !self.shared.queue.is_empty();
@@ -396,38 +448,44 @@ impl KeyPool {
         Selector::new(list, config, request, yields_to_waiters, tried)
     }
 
-    /// Why no key is usable now. The `excluded` keys do not count.
+    /// Why no key is usable now for a request with this choice. The `excluded` keys do not count.
     pub(crate) fn exhausted<'a>(
         &self,
-        excluded: impl Iterator<Item = &'a Key> + Clone,
+        choice: Option<&'a KeyChoice>,
+        excluded_keys: impl Iterator<Item = &'a Key> + Clone,
     ) -> Exhausted {
         let shards = self.shards.load();
-        let excluded = contained_in(excluded);
-        exhausted(shards.own(), excluded, &mut LazyNow::default())
+        let excludes = excluded(choice, excluded_keys);
+        exhausted(shards.own(), choice, excludes, &mut LazyNow::default())
     }
 
-    /// What a request can wait for. The `excluded` keys do not count.
-    pub(crate) fn outlook<'a>(&self, excluded: impl Iterator<Item = &'a Key> + Clone) -> Outlook {
+    /// What a request with this choice can wait for. The `excluded` keys do not count.
+    pub(crate) fn outlook<'a>(
+        &self,
+        choice: Option<&'a KeyChoice>,
+        excluded_keys: impl Iterator<Item = &'a Key> + Clone,
+    ) -> Outlook {
         let shards = self.shards.load();
-        let excluded = contained_in(excluded);
-        outlook(shards.own(), excluded, &mut LazyNow::default())
+        let excludes = excluded(choice, excluded_keys);
+        outlook(shards.own(), choice, excludes, &mut LazyNow::default())
     }
 
     /// A key, as [`pick`](Self::pick) returns it. Otherwise, what the request can wait for, as of the
     /// same moment.
     pub(crate) fn pick_or_wait<'a>(
         &self,
-        request: PickRequest,
+        request: PickRequest<'a>,
         tried: impl Iterator<Item = &'a Key> + Clone,
-        excluded: impl Iterator<Item = &'a Key> + Clone,
+        excluded_keys: impl Iterator<Item = &'a Key> + Clone,
     ) -> Result<Pick, Outlook> {
         let shards = self.shards.load();
         let list = shards.own();
-        let mut selector = self.selector(list, request, contained_in(tried));
+        let mut selector = self.selector(list, request, excluded(request.choice, tried));
         // Both use the same time. Nothing would wake a waiter for a key that reopened in between.
-        selector
-            .pick()
-            .ok_or_else(|| outlook(list, contained_in(excluded), &mut selector.now()))
+        selector.pick().ok_or_else(|| {
+            let excludes = excluded(request.choice, excluded_keys);
+            outlook(list, request.choice, excludes, &mut selector.now())
+        })
     }
 
     /// Reports that no key is left for a request.
@@ -450,13 +508,24 @@ impl fmt::Debug for KeyPool {
     }
 }
 
-/// Whether one of `keys` is a handle to a given key.
-fn contained_in<'a>(keys: impl Iterator<Item = &'a Key> + Clone) -> impl Fn(&PooledKey) -> bool {
-    move |key| keys.clone().any(|handle| handle.is_handle_of(key))
+/// Whether one of `keys` is a handle to a given key, or the choice does not allow that key.
+fn excluded<'a>(
+    choice: Option<&'a KeyChoice>,
+    keys: impl Iterator<Item = &'a Key> + Clone,
+) -> impl Fn(&PooledKey) -> bool {
+    move |key| {
+        keys.clone().any(|handle| handle.is_handle_of(key))
+            || choice.is_some_and(|choice| !choice.allows(key))
+    }
 }
 
-fn outlook(list: &KeyList, excluded: impl Fn(&PooledKey) -> bool, now: &mut LazyNow) -> Outlook {
-    let exhausted = exhausted(list, &excluded, now);
+fn outlook(
+    list: &KeyList,
+    choice: Option<&KeyChoice>,
+    excluded: impl Fn(&PooledKey) -> bool,
+    now: &mut LazyNow,
+) -> Outlook {
+    let exhausted = exhausted(list, choice, &excluded, now);
     let config = list.keys[0].limit_config();
     let pool_due = config.pool_probe_in(now);
     let keys = list.keys.iter().filter(|key| !excluded(key));

@@ -1,14 +1,18 @@
 //! One key of a pool: its secret, its names and its limits.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::clock::LazyNow;
+use super::in_flight::{Capacities, InFlightCounter};
 use super::key::KeyCheck;
+use super::key_settings::KeySettings;
 use super::observe::{KeyName, KeySnapshot, PoolEvent, ReturnedBy, UsageCounters};
 use super::reason::{Cause, Reason};
 use super::secret::Secret;
+use super::select::Identity;
 use super::shared::Shared;
 use super::state::{
     Availability, KeyState, Limit, LimitConfig, Marked, Permit, StateValue, Succeeded, Suspicion,
@@ -21,22 +25,34 @@ use super::state::{
 #[repr(align(64))]
 pub(super) struct PooledKey {
     pub(super) core: Arc<KeyCore>,
-    pub(super) label: Option<Arc<str>>,
+    pub(super) secret: Arc<Secret>,
+    /// How often the secret had been replaced before this one.
+    secret_version: u32,
+    pub(super) settings: Arc<KeySettings>,
     pub(super) group: Option<Arc<Group>>,
+    /// `None`: its requests in flight are neither limited nor counted.
+    pub(super) capacities: Option<Arc<Capacities>>,
     pub(super) shared: Arc<Shared>,
 }
 
 /// What a key keeps across reloads.
 pub(super) struct KeyCore {
     pub(super) limit: Limit,
-    pub(super) secret: Secret,
     pub(super) usage: Option<Box<UsageCounters>>,
+    /// Made when a list of keys needs it.
+    pub(super) in_flight: OnceLock<Arc<InFlightCounter>>,
+    /// Identifies a key without a name, also after its secret was replaced.
+    fingerprint: Identity,
+    /// The version of the secret that requests use now.
+    secret_version: AtomicU32,
 }
 
 /// Keys of one organisation or project, which share a limit.
 pub(super) struct Group {
     pub(super) name: Arc<str>,
     pub(super) limit: Limit,
+    /// Made when a list of keys needs it.
+    pub(super) in_flight: OnceLock<Arc<InFlightCounter>>,
 }
 
 /// The states of a key's limits when a handle to the key was created.
@@ -50,25 +66,85 @@ pub(super) struct Seen {
 pub(super) type Permits = [Option<Permit>; 2];
 
 impl KeyCore {
-    pub(super) fn new(secret: Secret, track_usage: bool) -> Self {
+    pub(super) fn new(secret: &Secret, track_usage: bool) -> Self {
         Self {
             limit: Limit::new(),
-            secret,
             usage: track_usage.then(|| Box::new(UsageCounters::new())),
+            in_flight: OnceLock::new(),
+            fingerprint: Identity::of_secret(secret.expose()),
+            secret_version: AtomicU32::new(0),
         }
     }
 }
 
 impl Group {
     pub(super) fn new(name: Arc<str>) -> Self {
-        let limit = Limit::new();
-        Self { name, limit }
+        Self {
+            name,
+            limit: Limit::new(),
+            in_flight: OnceLock::new(),
+        }
     }
 }
 
 impl PooledKey {
+    /// A key as a new list contains it. `core` is that of the same key in the old list, if it has one.
+    pub(super) fn new(
+        core: Arc<KeyCore>,
+        secret: Arc<Secret>,
+        settings: Arc<KeySettings>,
+        group: Option<Arc<Group>>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let capacities = Capacities::of(&core, &settings, group.as_deref(), &shared.config);
+        Self {
+            secret_version: core.secret_version.load(Ordering::Relaxed),
+            core,
+            secret,
+            settings,
+            group,
+            capacities: capacities.map(Arc::new),
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// The same key with another secret.
+    pub(super) fn with_secret(&self, secret: Secret) -> Self {
+        Self {
+            secret: Arc::new(secret),
+            secret_version: self.secret_version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Requests use this secret from now on.
+    pub(super) fn use_secret(&self) {
+        let current = &self.core.secret_version;
+        current.fetch_max(self.secret_version, Ordering::Relaxed);
+    }
+
+    /// Whether the secret was replaced. A refusal of the old secret proves nothing about the new one.
+    fn is_outdated(&self) -> bool {
+        self.secret_version < self.core.secret_version.load(Ordering::Relaxed)
+    }
+
     pub(super) fn limit_config(&self) -> &LimitConfig {
         &self.shared.config.limits
+    }
+
+    /// What affinity knows the key by.
+    pub(super) fn identity(&self) -> Identity {
+        let KeySettings {
+            label,
+            group,
+            cache_domain,
+            ..
+        } = &*self.settings;
+        match (cache_domain.as_ref().or(group.as_ref()), label) {
+            (Some(domain), _) => Identity::of_domain(domain),
+            (None, Some(label)) => Identity::of_label(label),
+            (None, None) => self.core.fingerprint,
+        }
     }
 
     /// The key's own limit and that of its group.
@@ -125,6 +201,25 @@ impl PooledKey {
         let config = self.limit_config();
         let mut limits = self.limits();
         limits.all(|limit| limit.admits_in(config, now).is_zero())
+    }
+
+    /// Whether the key or its group has as many requests in flight as it may.
+    pub(super) fn is_at_cap(&self) -> bool {
+        self.capacities.as_deref().is_some_and(Capacities::is_full)
+    }
+
+    /// Whether the key or its group has a cap.
+    pub(super) fn is_capped(&self) -> bool {
+        self.capacities
+            .as_deref()
+            .is_some_and(Capacities::is_capped)
+    }
+
+    /// How many requests are in flight with the key, if they are counted.
+    #[inline]
+    pub(super) fn in_flight(&self) -> Option<u32> {
+        let own = self.capacities.as_deref()?.own.as_ref()?;
+        Some(own.counter.count())
     }
 
     /// How often the key was refused without proof since its last success.
@@ -186,6 +281,9 @@ impl PooledKey {
     }
 
     pub(super) fn suspect(&self, seen: Seen, cause: Cause) -> Suspicion {
+        if self.is_outdated() {
+            return Suspicion::VOID;
+        }
         let config = self.limit_config();
         let suspicion = self.core.limit.suspect(config, seen.own, cause);
         if suspicion.count > 0 {
@@ -200,6 +298,9 @@ impl PooledKey {
     }
 
     pub(super) fn convict(&self, seen: Seen, suspicion: Suspicion, cause: Cause) -> Marked {
+        if self.is_outdated() {
+            return Marked::Unchanged;
+        }
         let config = self.limit_config();
         let limit = &self.core.limit;
         let marked = limit.convict(config, seen.own, suspicion, cause);
@@ -208,6 +309,9 @@ impl PooledKey {
     }
 
     pub(super) fn mark_permanently(&self, seen: Seen, cause: Cause) -> Marked {
+        if self.is_outdated() {
+            return Marked::Unchanged;
+        }
         let config = self.limit_config();
         let marked = self.core.limit.mark_permanently(config, seen.own, cause);
         self.after_mark(marked, KeyState::Permanent, cause);
@@ -301,8 +405,8 @@ impl PooledKey {
 
     pub(super) fn name(&self) -> KeyName {
         KeyName {
-            label: self.label.clone(),
-            hint: self.core.secret.hint().into(),
+            label: self.settings.label.clone(),
+            hint: self.secret.hint().into(),
             group: self.group.as_ref().map(|group| Arc::clone(&group.name)),
         }
     }
@@ -319,12 +423,13 @@ impl PooledKey {
         });
         let usage = self.core.usage.as_ref();
         KeySnapshot {
-            label: self.label.clone(),
-            hint: self.core.secret.hint().into(),
+            label: self.settings.label.clone(),
+            hint: self.secret.hint().into(),
             group: self.group.as_ref().map(|group| Arc::clone(&group.name)),
             state: self.state(now),
             suspicions: self.suspicions(),
             reason: last.and_then(Limit::reason),
+            in_flight: self.in_flight(),
             usage: usage.map(|usage| usage.read(config.clock, now)),
         }
     }
@@ -352,8 +457,8 @@ fn least(one: Marked, other: Marked) -> Marked {
 impl fmt::Debug for PooledKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledKey")
-            .field("hint", &self.core.secret.hint())
-            .field("label", &self.label)
+            .field("hint", &self.secret.hint())
+            .field("label", &self.settings.label)
             .finish_non_exhaustive()
     }
 }

@@ -199,7 +199,7 @@ impl Hex {
 
     /// The fingerprint of a key, with this value as the salt.
     fn fingerprint(&self, key: &PooledKey) -> Self {
-        let key = key.core.secret.expose();
+        let key = key.secret.expose();
         let hash = Sha256::new().chain_update(self.0).chain_update(key);
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&hash.finalize()[..16]);

@@ -1,9 +1,11 @@
 //! What all keys of a pool share, across reloads.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::observe::{Observers, PoolEvent};
 use super::queue::WaitQueue;
+use super::select::Selection;
 use super::state::LimitConfig;
 
 pub(super) struct Shared {
@@ -18,6 +20,9 @@ pub(super) struct Shared {
 pub(super) struct PoolConfig {
     pub(super) name: Box<str>,
     pub(super) limits: LimitConfig,
+    pub(super) selection: Selection,
+    /// How many requests can be in flight with the keys of a group together.
+    pub(super) group_caps: HashMap<Arc<str>, u32>,
     pub(super) track_usage: bool,
     pub(super) max_waiters: usize,
 }

@@ -15,6 +15,7 @@ pub(super) fn of_exhaustion(kind: ExhaustedKind) -> &'static str {
         ExhaustedKind::RateLimited => "rate_limited",
         ExhaustedKind::Permanent => "permanent",
         ExhaustedKind::Disabled => "disabled",
+        ExhaustedKind::UnknownPin => "unknown_pin",
     }
 }
 

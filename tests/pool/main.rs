@@ -7,5 +7,6 @@ mod old_handles;
 mod reload;
 #[cfg(feature = "serde")]
 mod saved_state;
+mod settings;
 #[cfg(target_os = "linux")]
 mod wiped_secrets;

@@ -14,7 +14,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     /// `retry-after` is the time until the first key returns. Keys that refused this request without
     /// being marked do not count, because they would refuse it again.
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
-        let exhausted = self.pool().exhausted(self.kept());
+        let exhausted = self.pool().exhausted(None, self.kept());
         self.pool().emit_exhausted(exhausted);
         let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());

@@ -29,7 +29,7 @@ use super::suspicions::Suspicions;
 use super::tried_keys::{self, TriedKeys};
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{Key, KeyPool, Pick, PickRequest, Probe};
+use crate::pool::{InFlight, Key, KeyPool, Pick, PickRequest, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -67,6 +67,8 @@ struct CurrentAttempt {
     started: Option<Instant>,
     /// Whether another key was usable when this one was picked.
     has_more: bool,
+    /// Counts the request as in flight with the key.
+    _in_flight: Option<InFlight>,
 }
 
 /// What a further attempt needs.
@@ -149,9 +151,10 @@ impl<S, P, B> Exchange<S, P, B> {
     }
 
     #[inline]
-    fn pick_request(&self, can_continue: bool) -> PickRequest {
+    fn pick_request(&self, can_continue: bool) -> PickRequest<'_> {
         let may_wait = self.config.wait_for_key.is_some();
         PickRequest {
+            choice: None,
             can_continue: can_continue && self.has_attempts(2),
             has_probed: self.has_probed,
             yields_to_waiters: may_wait,
@@ -190,6 +193,7 @@ impl From<Pick> for CurrentAttempt {
             probe: pick.probe,
             started: None,
             has_more: pick.has_more,
+            _in_flight: pick.in_flight,
         }
     }
 }

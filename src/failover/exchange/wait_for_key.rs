@@ -22,7 +22,7 @@ impl<S, P, B> Exchange<S, P, B> {
     /// Joins the wait queue if a key can return in time. All keys may then be tried again.
     pub(crate) fn join_queue(&mut self) -> Option<Waiter> {
         let left = self.wait_left().filter(|left| !left.is_zero())?;
-        match self.pool().outlook(self.kept()) {
+        match self.pool().outlook(None, self.kept()) {
             Outlook::Hopeless => return None,
             Outlook::Closed { reopens, .. } if reopens > left => return None,
             Outlook::Closed { .. } | Outlook::Taken(_) => {}

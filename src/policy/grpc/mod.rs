@@ -331,7 +331,7 @@ fn exhausted_response(exhausted: &Exhausted) -> Response<Bytes> {
     let mut status = Status {
         code: match exhausted.kind {
             ExhaustedKind::RateLimited => 8,
-            ExhaustedKind::Permanent | ExhaustedKind::Disabled => 13,
+            ExhaustedKind::Permanent | ExhaustedKind::Disabled | ExhaustedKind::UnknownPin => 13,
         },
         message: exhausted.to_string().into_bytes(),
         details: Vec::new(),
@@ -352,7 +352,7 @@ fn exhausted_response(exhausted: &Exhausted) -> Response<Bytes> {
             headers.insert(DETAILS, status);
         }
         (ExhaustedKind::RateLimited, None) => {}
-        (ExhaustedKind::Permanent | ExhaustedKind::Disabled, _) => {
+        (ExhaustedKind::Permanent | ExhaustedKind::Disabled | ExhaustedKind::UnknownPin, _) => {
             headers.insert(PUSHBACK, HeaderValue::from_static("-1"));
         }
     }

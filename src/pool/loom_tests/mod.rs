@@ -1,6 +1,7 @@
 //! All interleavings of concurrent actions on one key and on the wait queue.
 
 mod atomic_state;
+mod in_flight;
 mod limit;
 mod probe_schedule;
 mod queue;

@@ -43,6 +43,10 @@ pub struct KeySnapshot {
     /// Why the key was last marked or suspected, or its group marked. `None` if that has not happened
     /// since the key was added or [reinstated](crate::KeyPool::reinstate).
     pub reason: Option<Reason>,
+    /// How many requests are in flight with the key, if they are counted: if the key has a
+    /// [cap](crate::pool::NewKey::max_in_flight), or if the pool uses
+    /// [`Selection::least_in_flight`](crate::pool::Selection::least_in_flight).
+    pub in_flight: Option<u32>,
     /// How often the key was used, if the pool
     /// [counts that](crate::KeyPoolBuilder::track_usage).
     pub usage: Option<KeyUsage>,

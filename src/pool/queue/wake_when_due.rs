@@ -31,7 +31,9 @@ impl Outlook {
         pool_due: Option<Duration>,
     ) -> Self {
         match (exhausted.kind, exhausted.retry_after) {
-            (ExhaustedKind::Permanent | ExhaustedKind::Disabled, _) => Self::Hopeless,
+            (ExhaustedKind::Permanent | ExhaustedKind::Disabled | ExhaustedKind::UnknownPin, _) => {
+                Self::Hopeless
+            }
             (ExhaustedKind::RateLimited, Some(reopens)) => Self::Closed {
                 reopens,
                 // A key can be marked between the two reads, so the minimum includes `reopens`.

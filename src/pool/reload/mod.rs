@@ -33,7 +33,7 @@ impl KeyId<'_> {
             KeyId::Position(at) if at < list.keys.len() => Ok(at),
             KeyId::Position(_) => Err(ChangeError::UnknownKey),
             KeyId::Label(label) => {
-                let has_label = |key: &Arc<PooledKey>| key.label.as_deref() == Some(label);
+                let has_label = |key: &Arc<PooledKey>| key.settings.label.as_deref() == Some(label);
                 let found = list.keys.iter().position(has_label);
                 found.ok_or(ChangeError::UnknownKey)
             }
@@ -109,6 +109,9 @@ pub(super) fn reload<E: From<BuildError>>(
     let old = Arc::clone(shards.load().own());
     let (kept, keys) = edit(&old)?;
     let new = KeyList::build(kept, keys, &old.keys, shared)?;
+    for key in &new.keys {
+        key.use_secret();
+    }
     shards.store(Arc::new(Shards::of(new)));
     let new = Arc::clone(shards.load().own());
     let mut changes = KeyChanges {

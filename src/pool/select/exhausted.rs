@@ -5,16 +5,24 @@ use std::time::Duration;
 use super::list::KeyList;
 use crate::pool::clock::LazyNow;
 use crate::pool::error::{Exhausted, ExhaustedKind};
+use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::state::KeyState;
 
 /// Reads each key except the `excluded` ones once. The wait is the shortest remaining cooldown, and
-/// unknown if a key is valid.
+/// unknown if a key is valid. `choice` tells a key that the pool lacks from one that is excluded.
 pub(in crate::pool) fn exhausted(
     list: &KeyList,
+    choice: Option<&KeyChoice>,
     excluded: impl Fn(&PooledKey) -> bool,
     now: &mut LazyNow,
 ) -> Exhausted {
+    if choice.is_some_and(|choice| !list.keys.iter().any(|key| choice.allows(key))) {
+        return Exhausted {
+            kind: ExhaustedKind::UnknownPin,
+            retry_after: None,
+        };
+    }
     let mut soonest: Option<Duration> = None;
     let (mut is_any_disabled, mut is_any_refused) = (false, false);
     for key in list.keys.iter().filter(|key| !excluded(key)) {

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::check::check;
+use super::rank::Ranking;
+use super::turns::Turns;
 use crate::pool::clock::{Clock, LazyNow};
 use crate::pool::error::BuildError;
 use crate::pool::key::Key;
+use crate::pool::key_settings::KeySettings;
 use crate::pool::new_key::NewKey;
 use crate::pool::pooled_key::{Group, KeyCore, PooledKey};
 use crate::pool::secret::Secret;
@@ -18,6 +22,12 @@ use crate::sync::Arc as StateArc;
 pub(in crate::pool) struct KeyList {
     pub(in crate::pool) keys: Box<[Arc<PooledKey>]>,
     cells: Box<[StateArc<StateCell>]>,
+    pub(super) ranking: Arc<Ranking>,
+    /// `None`: the keys do not take turns.
+    pub(super) turns: Option<Turns>,
+    /// Whether the first key comes first if it is open, unless a request prefers another one, and
+    /// nothing else is to be checked.
+    pub(super) first_is_plain: bool,
 }
 
 impl KeyList {
@@ -29,68 +39,67 @@ impl KeyList {
         old: &[Arc<PooledKey>],
         shared: &Arc<Shared>,
     ) -> Result<Self, BuildError> {
-        if kept.is_empty() && new.is_empty() {
-            return Err(BuildError::NoKeys);
-        }
         let mut parts = Vec::with_capacity(new.len());
         for (position, key) in (kept.len()..).zip(new) {
             let secret = Secret::new(key.text).ok_or(BuildError::InvalidKey { position })?;
-            parts.push((secret, key.label, key.group));
+            parts.push((Arc::new(secret), Arc::new(key.settings)));
         }
-        let secrets = kept.iter().map(|key| &key.core.secret);
-        let secrets = secrets.chain(parts.iter().map(|(secret, ..)| secret));
-        if let Some((first, position)) = duplicate(secrets.map(|secret| Some(secret.expose()))) {
-            return Err(BuildError::DuplicateKey { first, position });
-        }
-        let labels = kept.iter().map(|key| key.label.as_deref());
-        let labels = labels.chain(parts.iter().map(|(_, label, _)| label.as_deref()));
-        if let Some((first, position)) = duplicate(labels) {
-            return Err(BuildError::DuplicateLabel { first, position });
-        }
-
-        let known: HashMap<&str, &Arc<PooledKey>> = old
-            .iter()
-            .map(|key| (key.core.secret.expose(), key))
+        let all = kept.iter().map(|key| (&key.secret, &key.settings));
+        let all: Vec<_> = all
+            .chain(parts.iter().map(|(secret, settings)| (secret, settings)))
             .collect();
+        check(
+            all.iter()
+                .map(|(secret, settings)| (&***secret, &***settings)),
+        )?;
+
+        let known: HashMap<&str, &Arc<PooledKey>> =
+            old.iter().map(|key| (key.secret.expose(), key)).collect();
         let mut groups: HashMap<Arc<str>, Arc<Group>> = old
             .iter()
             .filter_map(|key| key.group.clone())
             .map(|group| (Arc::clone(&group.name), group))
             .collect();
-        let make_key = |(secret, label, group): (Secret, _, Option<Arc<str>>)| {
-            let group = group.map(|name| {
-                let group = groups.entry(Arc::clone(&name));
-                Arc::clone(group.or_insert_with(|| Arc::new(Group::new(name))))
+        let make_key = |(secret, settings): (Arc<Secret>, Arc<KeySettings>)| {
+            let group = settings.group.as_ref().map(|name| {
+                let group = groups.entry(Arc::clone(name));
+                Arc::clone(group.or_insert_with(|| Arc::new(Group::new(Arc::clone(name)))))
             });
             let core = match known.get(secret.expose()) {
                 Some(key) => Arc::clone(&key.core),
-                None => Arc::new(KeyCore::new(secret, shared.config.track_usage)),
+                None => Arc::new(KeyCore::new(&secret, shared.config.track_usage)),
             };
-            let shared = Arc::clone(shared);
-            Arc::new(PooledKey {
-                core,
-                label,
-                group,
-                shared,
-            })
+            Arc::new(PooledKey::new(core, secret, settings, group, shared))
         };
-        let keys = kept
+        let keys: Box<[_]> = kept
             .into_iter()
             .chain(parts.into_iter().map(make_key))
             .collect();
-        Ok(Self::of(keys))
+        let ranking = Ranking::new(shared.config.selection, &keys);
+        Ok(Self::of(keys, Arc::new(ranking), 0.0))
     }
 
-    fn of(keys: Box<[Arc<PooledKey>]>) -> Self {
+    /// The list as one shard uses it. Its search begins at `start`, as a share of its keys.
+    fn of(keys: Box<[Arc<PooledKey>]>, ranking: Arc<Ranking>, start: f64) -> Self {
         let cells = keys.iter().map(|key| key.core.limit.cell());
         let cells = cells.map(StateArc::clone).collect();
-        Self { keys, cells }
+        let turns = ranking.turns((start * keys.len() as f64) as usize);
+        let first_is_plain =
+            ranking.begins_with_first() && keys[0].group.is_none() && keys[0].capacities.is_none();
+        Self {
+            keys,
+            cells,
+            ranking,
+            turns,
+            first_is_plain,
+        }
     }
 
-    /// A copy of the list, whose keys have reference counts of their own.
-    pub(super) fn duplicate(&self) -> Self {
+    /// A copy of the list, whose keys have reference counts of their own, and whose turns are its own.
+    pub(super) fn duplicate(&self, start: f64) -> Self {
         let keys = self.keys.iter();
-        Self::of(keys.map(|key| Arc::new(PooledKey::clone(key))).collect())
+        let keys = keys.map(|key| Arc::new(PooledKey::clone(key))).collect();
+        Self::of(keys, Arc::clone(&self.ranking), start)
     }
 
     /// A handle to the key at `at`, whatever its state.
@@ -106,11 +115,4 @@ impl KeyList {
         let skipped = cells.position(|cell| is_valid(cell.state.load(), clock, now))?;
         Some(from + skipped)
     }
-}
-
-/// The positions of the first two equal texts.
-fn duplicate<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Option<(usize, usize)> {
-    let mut seen = HashMap::new();
-    let mut texts = texts.enumerate();
-    texts.find_map(|(position, text)| Some((seen.insert(text?, position)?, position)))
 }

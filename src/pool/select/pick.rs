@@ -1,17 +1,24 @@
-//! Picking a key for one attempt: the usable key with the fewest suspicions, and among those the first
-//! one.
+//! Picking a key for one attempt: the usable key of the lowest rank.
 
 use super::list::KeyList;
 use super::probe_order::{ProbeSearch, probe_without_alternative};
+use super::rank::Rank;
+use super::rendezvous::Session;
+use super::turns::Turns;
+use super::walk::Walk;
 use crate::pool::clock::LazyNow;
+use crate::pool::in_flight::InFlight;
 use crate::pool::key::Key;
+use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
 use crate::pool::state::{Availability, LimitConfig, Terms};
 
 /// What the pool has to know about a request that needs a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PickRequest {
+pub(crate) struct PickRequest<'a> {
+    /// The session that it belongs to, and the keys that it may use, if the caller says so.
+    pub(crate) choice: Option<&'a KeyChoice>,
     /// Whether it can continue with another key if this one is refused.
     pub(crate) can_continue: bool,
     /// Whether it has probed a key. A request probes at most one.
@@ -30,13 +37,17 @@ pub(crate) struct Pick {
     pub(crate) probe: Option<Box<Probe>>,
     /// Whether the request can use another key as well.
     pub(crate) has_more: bool,
+    /// Counts the request, if the requests in flight with the key are counted. It is kept until the
+    /// response body ends.
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 /// Selects keys from a list for one request, which has `tried` some of them.
 pub(in crate::pool) struct Selector<'a, F> {
     pub(super) list: &'a KeyList,
     pub(super) config: &'a LimitConfig,
-    pub(super) request: PickRequest,
+    pub(super) request: PickRequest<'a>,
+    session: Option<Session>,
     /// Whether a reopening key is left to requests in the wait queue.
     yields_to_waiters: bool,
     pub(super) tried: F,
@@ -55,7 +66,7 @@ enum Search {
 #[derive(Clone, Copy)]
 struct Candidate {
     at: usize,
-    suspicions: u32,
+    rank: Rank,
     is_reopening: bool,
 }
 
@@ -64,8 +75,8 @@ struct Found {
     probe: Option<Box<Probe>>,
     /// Whether the search passed another usable key.
     has_more: bool,
-    /// The position of the first key that the search did not look at.
-    rest: usize,
+    /// The keys that the search did not look at.
+    rest: Walk,
 }
 
 impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
@@ -73,13 +84,17 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     pub(in crate::pool) fn new(
         list: &'a KeyList,
         config: &'a LimitConfig,
-        request: PickRequest,
+        request: PickRequest<'a>,
         yields_to_waiters: bool,
         tried: F,
     ) -> Self {
         Self {
             list,
             config,
+            session: request
+                .choice
+                .and_then(KeyChoice::session)
+                .map(Session::new),
             request,
             yields_to_waiters,
             tried,
@@ -98,53 +113,72 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     pub(in crate::pool) fn pick(&mut self) -> Option<Pick> {
         let first = &self.list.keys[0];
         // The usual case.
-        if first.is_open() && !(self.tried)(first) {
+        if self.list.first_is_plain
+            && self.session.is_none()
+            && first.is_open()
+            && !(self.tried)(first)
+        {
             return Some(Pick {
                 key: self.list.handle(0),
                 probe: None,
-                has_more: self.has_usable_from(1, None, true),
+                has_more: self.has_usable(Walk::to_end(1, self.list.keys.len()), None, true),
+                in_flight: None,
             });
         }
+        loop {
+            match self.search() {
+                Search::Found(found) => {
+                    // Dropped with its probe if the key has reached its cap.
+                    if let Ok(in_flight) = InFlight::begin(&self.list.keys[found.at]) {
+                        return Some(self.use_key(found, in_flight));
+                    }
+                }
+                Search::Nothing => return None,
+                // Another request was faster.
+                Search::Lost => {}
+            }
+        }
+    }
+
+    fn use_key(&mut self, found: Found, in_flight: Option<InFlight>) -> Pick {
         let Found {
             at,
             probe,
             has_more,
             rest,
-        } = loop {
-            match self.search() {
-                Search::Found(found) => break found,
-                Search::Nothing => return None,
-                // Another request was faster.
-                Search::Lost => {}
-            }
-        };
+        } = found;
+        if let Some(turns) = &self.list.turns {
+            turns.take(at, self.list.ranking.stride(at));
+        }
         let is_probe = probe.as_deref().is_some_and(Probe::is_of_doubtful_key);
         let may_probe = !is_probe && !self.request.has_probed;
-        Some(Pick {
+        Pick {
             key: self.list.handle(at),
             probe,
-            has_more: has_more || self.has_usable_from(rest, None, may_probe),
-        })
+            has_more: has_more || self.has_usable(rest, None, may_probe),
+            in_flight,
+        }
     }
 
     fn search(&mut self) -> Search {
         let may_probe = self.request.can_continue && !self.request.has_probed;
         let mut probes = ProbeSearch::begin(self.config, may_probe, &mut self.now);
-        // The usable key with the fewest suspicions so far.
+        // The best usable key so far.
         let mut best: Option<Candidate> = None;
         // A reopening key without room: only for a request without an alternative.
         let mut full = None;
         // How many usable keys the search has passed, with those that it leaves to other requests.
         let mut available = 0_usize;
-        let mut next = 0;
-        while let Some(at) = self.next(next, probes.sweeps) {
-            next = at + 1;
+        let start = self.list.turns.as_ref().map_or(0, Turns::start);
+        let mut walk = Walk::new(start, self.list.keys.len());
+        while let Some(at) = self.next(&mut walk, probes.sweeps) {
             let key = &self.list.keys[at];
             let availability = key.availability(&mut self.now);
             if availability >= Availability::ProbeDue {
                 let can_probe = availability == Availability::ProbeDue
                     && !(self.tried)(key)
-                    && key.has_room(&mut self.now);
+                    && key.has_room(&mut self.now)
+                    && !key.is_at_cap();
                 probes.pass_closed(at, key, can_probe);
                 continue;
             }
@@ -152,32 +186,38 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 continue;
             }
             available += 1;
+            // Waiters may have been woken for the places below the cap.
+            if key.is_at_cap() || self.yields_to_waiters && key.is_capped() {
+                continue;
+            }
             let is_reopening = availability == Availability::Reopening;
             if is_reopening && (self.yields_to_waiters || !key.has_room(&mut self.now)) {
                 full = full.or(Some(at));
                 continue;
             }
-            let suspicions = key.suspicions();
-            if best.is_none_or(|best| suspicions < best.suspicions) {
+            let rank = self.rank(at);
+            if best.is_none_or(|best| rank < best.rank) {
                 best = Some(Candidate {
                     at,
-                    suspicions,
+                    rank,
                     is_reopening,
                 });
             }
-            if suspicions == 0 {
+            if self.list.ranking.is_lowest(&rank) {
                 break;
             }
-            probes.pass_suspected(at, key, &mut self.now);
+            if rank.is_suspected() {
+                probes.pass_suspected(at, key, &mut self.now);
+            }
         }
-        let is_trusted = best.is_some_and(|best| best.suspicions == 0);
+        let is_trusted = best.is_some_and(|best| !best.rank.is_suspected());
         probes.end(self.config, is_trusted, &mut self.now);
         let found = |at, probe, has_more| {
             Search::Found(Found {
                 at,
                 probe,
                 has_more,
-                rest: next,
+                rest: walk,
             })
         };
         let full = full.filter(|_| self.request.may_exceed);
@@ -212,13 +252,35 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
 
     /// Whether the request can use or probe another key than `key`.
     pub(in crate::pool) fn has_more(&mut self, key: &Key) -> bool {
-        self.has_usable_from(0, Some(key), !self.request.has_probed)
+        let walk = Walk::new(0, self.list.keys.len());
+        self.has_usable(walk, Some(key), !self.request.has_probed)
     }
 
-    fn has_usable_from(&mut self, from: usize, except: Option<&Key>, may_probe: bool) -> bool {
+    /// The rank of a usable key.
+    fn rank(&self, at: usize) -> Rank {
+        let KeyList {
+            keys,
+            ranking,
+            turns,
+            ..
+        } = self.list;
+        let key = &keys[at];
+        let in_flight = || key.in_flight().unwrap_or_default();
+        ranking.rank(
+            at,
+            key.suspicions(),
+            self.session,
+            turns.as_ref(),
+            in_flight,
+        )
+    }
+
+    /// Whether the keys of `walk` include one that the request can use or probe. One at its cap
+    /// counts, because it may have room when it is needed.
+    fn has_usable(&mut self, mut walk: Walk, except: Option<&Key>, may_probe: bool) -> bool {
         let is_other = |key: &PooledKey| !except.is_some_and(|except| except.is_handle_of(key));
         // The usual case.
-        if let Some(key) = self.list.keys.get(from)
+        if let Some(key) = self.list.keys.get(walk.peek())
             && key.is_open()
             && is_other(key)
             && !(self.tried)(key)
@@ -227,9 +289,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         }
         let looks_for_probes =
             may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();
-        let mut next = from;
-        while let Some(at) = self.next(next, looks_for_probes) {
-            next = at + 1;
+        while let Some(at) = self.next(&mut walk, looks_for_probes) {
             let key = &self.list.keys[at];
             if key.availability(&mut self.now) != Availability::Closed
                 && is_other(key)
@@ -246,16 +306,13 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         earliest != u64::MAX && self.config.clock.has_come(earliest, &mut self.now)
     }
 
-    /// The position of the next key from `from` on that may be usable. A search that `sweeps` also
-    /// looks at closed keys, which may be due for a probe.
+    /// The position of the next key of `walk` that may be usable. A search that `sweeps` also looks
+    /// at closed keys, which may be due for a probe.
     #[inline]
-    fn next(&mut self, from: usize, sweeps: bool) -> Option<usize> {
-        if from >= self.list.keys.len() {
-            return None;
-        }
-        if sweeps {
-            return Some(from);
-        }
-        self.list.next_open(from, self.config.clock, &mut self.now)
+    fn next(&mut self, walk: &mut Walk, sweeps: bool) -> Option<usize> {
+        walk.next(|from| match sweeps {
+            true => Some(from),
+            false => self.list.next_open(from, self.config.clock, &mut self.now),
+        })
     }
 }

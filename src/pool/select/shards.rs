@@ -19,8 +19,11 @@ impl Shards {
 
     pub(in crate::pool) fn of(list: KeyList) -> Self {
         let copies = (Self::MAX_KEYS / list.keys.len()).clamp(1, Self::MAX_COPIES);
-        let others: Vec<_> = (1..1 << copies.ilog2())
-            .map(|_| Arc::new(list.duplicate()))
+        let copies = 1 << copies.ilog2();
+        // Threads that take turns do not all begin with the same key.
+        let start = |shard| f64::from(shard) / f64::from(copies);
+        let others: Vec<_> = (1..copies)
+            .map(|shard| Arc::new(list.duplicate(start(shard))))
             .collect();
         Self([Arc::new(list)].into_iter().chain(others).collect())
     }

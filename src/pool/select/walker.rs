@@ -43,7 +43,7 @@ impl Walker {
             }
         }
         self.next = self.list.keys.len();
-        Err(exhausted(&self.list, |_| false, &mut now))
+        Err(exhausted(&self.list, None, |_| false, &mut now))
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Suspicion {
 
 impl Suspicion {
     /// A suspicion of a key that has returned to service since the request got it. It never applies.
-    pub(super) const VOID: Self = Self {
+    pub(in crate::pool) const VOID: Self = Self {
         epoch: None,
         count: 0,
     };

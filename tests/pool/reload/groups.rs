@@ -195,5 +195,11 @@ fn a_group_before_any_key_is_an_error() {
         .key("k0")
         .build()
         .unwrap_err();
-    assert_eq!(error, BuildError::GroupWithoutKey);
+    assert!(matches!(
+        error,
+        BuildError::SettingWithoutKey {
+            setting: "group",
+            ..
+        }
+    ));
 }
