@@ -12,6 +12,7 @@ mod change_keys;
 mod client_token;
 mod config;
 mod connections;
+mod deploy;
 mod failover;
 mod failovers;
 #[cfg(feature = "grpc")]
