@@ -40,7 +40,21 @@ pub mod stacks {
 pub mod compile_errors {}
 
 #[doc = include_str!("docs/sdks.md")]
-pub mod sdks {}
+pub mod sdks {
+    recipe!(
+        async_openai,
+        "docs/sdks/async_openai.md",
+        "docs/sdks/async_openai.rs"
+    );
+    recipe!(rig, "docs/sdks/rig.md", "docs/sdks/rig.rs");
+    recipe!(
+        reqwest_middleware,
+        "docs/sdks/reqwest_middleware.md",
+        "docs/sdks/reqwest_middleware.rs"
+    );
+}
+
+recipe!(testing, "docs/testing.md", "docs/testing.rs");
 
 #[doc = include_str!("docs/scopes.md")]
 pub mod scopes {}

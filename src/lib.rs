@@ -113,6 +113,7 @@
 //! - [`guides::stacks`]: layer order, and use with axum, hyper, tonic, reqwest and others
 //! - [`guides::compile_errors`]: what the compiler says if a stack does not compile
 //! - [`guides::sdks`]: provider SDKs, and the placeholder keys that they send
+//! - [`guides::testing`]: scripted providers, and paused time
 //! - [`guides::observability`]: snapshots, events, metrics and logs
 //! - [`guides::websocket`]: proxying WebSocket
 //! - [`guides::custom_policies`]: customizing a built-in policy, and writing your own

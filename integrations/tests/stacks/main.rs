@@ -12,3 +12,7 @@ mod recipes;
 mod reqwest_client;
 mod signing;
 mod untouched;
+
+/// The tests of the guide `testing`.
+#[path = "../../../src/docs/testing.rs"]
+mod testing;

@@ -1,0 +1,1 @@
+//! Tests of `tower-key-failover` with provider SDKs.
