@@ -136,7 +136,7 @@ impl InFlight {
             return Ok(Some(Self { key }));
         }
         // Another request may have seen the key at its cap because of this one.
-        key.shared.queue.wake_if_waiting();
+        key.shared.queue.wake_for(key);
         Err(AtCap)
     }
 }
@@ -146,7 +146,7 @@ impl Drop for InFlight {
         if let Some(capacities) = self.key.capacities.as_deref() {
             capacities.remove();
             if capacities.is_capped() {
-                self.key.shared.queue.wake_if_waiting();
+                self.key.shared.queue.wake_for(&self.key);
             }
         }
     }

@@ -94,6 +94,12 @@ impl KeyChoice {
         self.scope.as_ref()
     }
 
+    /// Whether a request with this choice can use no more than one with the `other` choice.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        (other.pin.is_none() || other.pin == self.pin)
+            && (other.scope.is_none() || other.scope == self.scope)
+    }
+
     pub(super) fn session(&self) -> Option<u64> {
         self.affinity
     }

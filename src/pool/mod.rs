@@ -56,6 +56,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::SecretString;
@@ -80,17 +81,19 @@ pub(crate) use self::in_flight::InFlight;
 pub(crate) use self::key::KeyCheck;
 pub(crate) use self::observe::PoolObserver;
 pub(crate) use self::probe::Probe;
-pub(crate) use self::queue::{Outlook, Waiter};
+pub(crate) use self::queue::{Outlook, Turn, Waiter};
 pub(crate) use self::reason::Cause;
 pub(crate) use self::select::{Pick, PickRequest};
 pub(crate) use self::state::Suspicion;
 
 use self::clock::LazyNow;
 use self::pooled_key::PooledKey;
+use self::queue::Wants;
 use self::reload::reload;
 use self::secret::Secret;
 use self::select::{KeyList, Selector, Shards, exhausted};
 use self::shared::Shared;
+use crate::sync::now;
 
 /// The keys of one provider, shared by all requests to it.
 ///
@@ -443,9 +446,9 @@ impl KeyPool {
         request: PickRequest<'a>,
         tried: F,
     ) -> Selector<'a, F> {
-        let yields_to_waiters = request.yields_to_waiters && !self.shared.queue.is_empty();
+        let queue = Some(&*self.shared.queue).filter(|_| request.yields_to_waiters);
         let config = &self.shared.config.limits;
-        Selector::new(list, config, request, yields_to_waiters, tried)
+        Selector::new(list, config, request, queue, tried)
     }
 
     /// Why no key is usable now for a request with this choice. The `excluded` keys do not count.
@@ -493,9 +496,19 @@ impl KeyPool {
         self.shared.on_event(|| PoolEvent::Exhausted { exhausted });
     }
 
-    /// Joins the wait queue, unless it is full.
-    pub(crate) fn join_queue(&self, can_use_every_key: bool) -> Option<Waiter> {
-        Waiter::join(&self.shared.queue, can_use_every_key)
+    /// Joins the wait queue for at most `time`, unless it is full. A request with this choice cannot use
+    /// the `excluded` keys.
+    pub(crate) fn join_queue<'a>(
+        &self,
+        choice: Option<&KeyChoice>,
+        excluded: impl Iterator<Item = &'a Key>,
+        time: Duration,
+    ) -> Option<Waiter> {
+        let wants = Wants {
+            excluded: excluded.map(|key| key.pooled().id()).collect(),
+            choice: choice.cloned(),
+        };
+        Waiter::join(&self.shared.queue, wants, now() + time)
     }
 }
 

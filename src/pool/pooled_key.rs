@@ -87,6 +87,17 @@ impl Group {
     }
 }
 
+/// Identifies a key while a handle to it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyIdentity(usize);
+
+#[cfg(all(test, tower_key_failover_loom))]
+impl KeyIdentity {
+    pub(super) fn of_number(number: usize) -> Self {
+        Self(number)
+    }
+}
+
 impl PooledKey {
     /// A key as a new list contains it. `core` is that of the same key in the old list, if it has one.
     pub(super) fn new(
@@ -126,6 +137,10 @@ impl PooledKey {
     /// Whether the secret was replaced. A refusal of the old secret proves nothing about the new one.
     fn is_outdated(&self) -> bool {
         self.secret_version < self.core.secret_version.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn id(&self) -> KeyIdentity {
+        KeyIdentity(Arc::as_ptr(&self.core) as usize)
     }
 
     pub(super) fn limit_config(&self) -> &LimitConfig {
@@ -362,6 +377,7 @@ impl PooledKey {
                 key: self.name(),
                 by: ReturnedBy::Probe,
             });
+            self.shared.queue.wake_for(self);
         }
         if own.was_suspected {
             self.shared
@@ -387,7 +403,7 @@ impl PooledKey {
     pub(super) fn after_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
         self.emit_mark(marked, state, cause);
         if marked != Marked::Unchanged {
-            self.shared.queue.wake_if_waiting();
+            self.shared.queue.wake_for(self);
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Probe {
     permits: Permits,
     /// The probe of the pool, if no key was usable, and how many probes of the pool were refused before.
     pool: Option<(ProbeToken, u32)>,
+    /// Whether it probes or probed the pool.
+    is_of_pool: bool,
 }
 
 impl Probe {
@@ -44,6 +46,7 @@ impl Probe {
             key: Key::new(key, 0),
             permits: [own, of_group],
             pool: None,
+            is_of_pool: false,
         }))
     }
 
@@ -60,6 +63,7 @@ impl Probe {
         match probe {
             Some(mut probe) => {
                 probe.pool = Some((token, plan.doublings));
+                probe.is_of_pool = true;
                 Some(probe)
             }
             None => {
@@ -146,7 +150,10 @@ impl Drop for Probe {
             let config = key.limit_config();
             config.pool_probes.finish(token, refused, 1);
         }
-        // A waiter may be able to use or probe the key now.
-        key.shared.queue.wake();
+        // A waiter may be able to use or probe the key now, or to probe the pool.
+        match self.is_of_pool {
+            true => key.shared.queue.wake(),
+            false => key.shared.queue.wake_for(key),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Exchange;
 use crate::failover::history::History;
-use crate::failover::wait::Found;
+use crate::failover::wait::{Found, LONGEST};
 use crate::pool::{Outlook, PickRequest, Waiter};
 
 impl<S, P, B> Exchange<S, P, B> {
@@ -30,14 +30,16 @@ impl<S, P, B> Exchange<S, P, B> {
         if !self.has_attempts(1) {
             return None;
         }
-        let waiter = self.pool().join_queue(self.kept().next().is_none())?;
+        let waiter = self
+            .pool()
+            .join_queue(None, self.kept(), left.min(LONGEST))?;
         let refused = self.refused().len();
         let progress = self.progress.get_or_insert_default();
         progress.tried.begin_wait(refused);
         Some(waiter)
     }
 
-    /// Takes a key for the waiter at the front of the queue, or says what to wait for.
+    /// Takes a key for a waiter that has its turn, or says what to wait for.
     pub(crate) fn take_key_or_wait(&mut self) -> Found {
         let request = PickRequest {
             yields_to_waiters: false,

@@ -9,18 +9,35 @@ use loom::future::block_on;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::model;
-use crate::pool::queue::{WaitQueue, Waiter};
+use super::{HOUR, model};
+use crate::pool::pooled_key::KeyIdentity;
+use crate::pool::queue::{Turn, WaitQueue, Waiter, Wants};
+use crate::sync::now;
 
 fn queue() -> Arc<WaitQueue> {
     Arc::new(WaitQueue::new(2))
 }
 
-/// Waits until `waiter` is the first and `is_back` returns true.
+fn join(queue: &Arc<WaitQueue>) -> Option<Waiter> {
+    Waiter::join(queue, Wants::default(), now() + HOUR)
+}
+
+/// A waiter that cannot use the key with this number.
+fn join_without(queue: &Arc<WaitQueue>, key: usize) -> Waiter {
+    let mut wants = Wants::default();
+    wants.excluded.push(KeyIdentity::of_number(key));
+    Waiter::join(queue, wants, now() + HOUR).unwrap()
+}
+
+/// Waits until `waiter` has its turn and `is_back` returns true.
 fn wait(waiter: &Waiter, is_back: impl Fn() -> bool) {
-    block_on(poll_fn(|cx| match waiter.is_first(cx) && is_back() {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
+    block_on(poll_fn(|cx| match waiter.poll_turn(cx, now() + HOUR) {
+        Turn::Look { .. } if is_back() => Poll::Ready(()),
+        Turn::Look { round } => {
+            waiter.pass(round, None);
+            Poll::Pending
+        }
+        Turn::Later(_) => Poll::Pending,
     }));
 }
 
@@ -28,8 +45,8 @@ fn wait(waiter: &Waiter, is_back: impl Fn() -> bool) {
 fn a_waiter_becomes_the_first_when_the_first_leaves() {
     model(|| {
         let queue = queue();
-        let front = Waiter::join(&queue, true).unwrap();
-        let behind = Waiter::join(&queue, true).unwrap();
+        let front = join(&queue).unwrap();
+        let behind = join(&queue).unwrap();
         let leaving = thread::spawn(move || drop(front));
         wait(&behind, || true);
         leaving.join().unwrap();
@@ -43,7 +60,7 @@ fn the_first_waiter_learns_of_a_returned_key() {
     model(|| {
         let queue = queue();
         let is_back = Arc::new(AtomicBool::new(false));
-        let front = Waiter::join(&queue, true).unwrap();
+        let front = join(&queue).unwrap();
         let returning = {
             let (queue, is_back) = (Arc::clone(&queue), Arc::clone(&is_back));
             thread::spawn(move || {
@@ -61,8 +78,8 @@ fn the_next_waiter_learns_of_a_key_that_returned_while_the_first_left() {
     model(|| {
         let queue = queue();
         let is_back = Arc::new(AtomicBool::new(false));
-        let front = Waiter::join(&queue, true).unwrap();
-        let behind = Waiter::join(&queue, true).unwrap();
+        let front = join(&queue).unwrap();
+        let behind = join(&queue).unwrap();
         let returning = {
             let (queue, is_back) = (Arc::clone(&queue), Arc::clone(&is_back));
             thread::spawn(move || {
@@ -81,10 +98,10 @@ fn the_next_waiter_learns_of_a_key_that_returned_while_the_first_left() {
 fn no_more_requests_than_the_bound_join_the_queue() {
     model(|| {
         let queue = queue();
-        let _first = Waiter::join(&queue, true).unwrap();
+        let _first = join(&queue).unwrap();
         let threads = [(), ()].map(|()| {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || Waiter::join(&queue, true))
+            thread::spawn(move || join(&queue))
         });
         let waiters = threads.map(|thread| thread.join().unwrap());
         assert_eq!(waiters.iter().flatten().count(), 1);
@@ -93,20 +110,49 @@ fn no_more_requests_than_the_bound_join_the_queue() {
 
 #[test]
 fn the_first_waiter_learns_of_a_mark_made_before_or_after_it_joined() {
-    for can_use_every_key in [true, false] {
-        model(move || {
-            let queue = queue();
-            let is_out = Arc::new(AtomicBool::new(false));
-            let marking = {
-                let (queue, is_out) = (Arc::clone(&queue), Arc::clone(&is_out));
-                thread::spawn(move || {
-                    is_out.store(true, Ordering::Relaxed);
-                    queue.wake_if_waiting();
-                })
-            };
-            let front = Waiter::join(&queue, can_use_every_key).unwrap();
-            wait(&front, || is_out.load(Ordering::Relaxed));
-            marking.join().unwrap();
-        });
-    }
+    model(|| {
+        let queue = queue();
+        let is_out = Arc::new(AtomicBool::new(false));
+        let marking = {
+            let (queue, is_out) = (Arc::clone(&queue), Arc::clone(&is_out));
+            thread::spawn(move || {
+                is_out.store(true, Ordering::Relaxed);
+                queue.wake();
+            })
+        };
+        let front = join(&queue).unwrap();
+        wait(&front, || is_out.load(Ordering::Relaxed));
+        marking.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waiter_learns_of_a_key_that_the_first_cannot_use() {
+    model(|| {
+        let queue = queue();
+        let is_back = Arc::new(AtomicBool::new(false));
+        let front = join_without(&queue, 0);
+        let behind = join(&queue).unwrap();
+        // The first waits for something else, until the other one is done.
+        let is_done = Arc::new(AtomicBool::new(false));
+        let looking = {
+            let (queue, is_done) = (Arc::clone(&queue), Arc::clone(&is_done));
+            thread::spawn(move || {
+                wait(&front, || is_done.load(Ordering::Relaxed));
+                drop(queue);
+            })
+        };
+        let returning = {
+            let (queue, is_back) = (Arc::clone(&queue), Arc::clone(&is_back));
+            thread::spawn(move || {
+                is_back.store(true, Ordering::Relaxed);
+                queue.wake();
+            })
+        };
+        wait(&behind, || is_back.load(Ordering::Relaxed));
+        is_done.store(true, Ordering::Relaxed);
+        queue.wake();
+        returning.join().unwrap();
+        looking.join().unwrap();
+    });
 }

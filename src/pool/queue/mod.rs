@@ -1,83 +1,75 @@
 //! The wait queue: requests that wait for a key, in order of arrival and up to a bound.
 //!
-//! The queue has two rows. Requests that can use every key wait in one row. Requests that leave out
-//! some keys wait in the other, because they would block waiters that can use those keys. Only the
-//! first waiter of each row looks for a key. When it leaves, it wakes the next one.
+//! When something changes or is due, a round begins: the first waiter looks for a key. If it finds none,
+//! its turn goes to the next waiter that may find one, because it can use other keys. A round therefore
+//! wakes few waiters, and a waiter that cannot use a key blocks nobody. Neither does a waiter that is not
+//! polled: it is passed over after a while, and at once after its deadline.
 
+mod line;
 mod waiter;
 mod wake_when_due;
+mod wants;
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::Waker;
 
-pub(crate) use self::waiter::Waiter;
+use self::line::Line;
+pub(crate) use self::waiter::{Turn, Waiter};
 pub(crate) use self::wake_when_due::Outlook;
+pub(super) use self::wants::Wants;
+use super::pooled_key::PooledKey;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, now};
 
 pub(super) struct WaitQueue {
     bound: usize,
-    /// The length of each row, readable without the lock.
-    lengths: [AtomicUsize; 2],
-    rows: Mutex<Rows>,
+    /// The number of waiters, readable without the lock.
+    len: AtomicUsize,
+    line: Mutex<Line>,
 }
-
-#[derive(Default)]
-struct Rows {
-    next_number: u64,
-    /// Waiters that can use every key, and waiters that cannot.
-    rows: [Row; 2],
-}
-
-/// Waiters in the order of their numbers.
-type Row = VecDeque<(u64, Option<Waker>)>;
 
 impl WaitQueue {
     pub(super) fn new(bound: usize) -> Self {
         Self {
             bound,
-            lengths: [AtomicUsize::new(0), AtomicUsize::new(0)],
-            rows: Mutex::new(Rows::default()),
+            len: AtomicUsize::new(0),
+            line: Mutex::new(Line::default()),
         }
     }
 
-    /// Whether no request waits that can use every key.
     pub(super) fn is_empty(&self) -> bool {
-        self.lengths[0].load(Ordering::Relaxed) == 0
+        self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// Wakes the first waiter of each row, because a key may have returned.
+    /// Whether a request waits that can use `key`.
+    pub(super) fn has_waiter_for(&self, key: &PooledKey) -> bool {
+        !self.is_empty() && self.lock().has_waiter_for(key, now())
+    }
+
+    /// Begins a round, because a key may have returned, or the last one that could return was marked.
     pub(super) fn wake(&self) {
-        let mut rows = self.lock();
-        let wakers = rows.rows.each_mut().map(first_waker);
-        drop(rows);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        self.wake_one(|line| line.begin_round(now()));
     }
 
-    /// Wakes the first waiter of each row, if there is one. A key was marked, and may have been the last
-    /// one that could return.
-    pub(super) fn wake_if_waiting(&self) {
+    /// The same if only `key` and its group have changed.
+    pub(super) fn wake_for(&self, key: &PooledKey) {
+        self.wake_one(|line| match key.group {
+            None => line.begin_round_for(key, now()),
+            Some(_) => line.begin_round(now()),
+        });
+    }
+
+    fn wake_one(&self, begin_round: impl FnOnce(&mut Line) -> Option<Waker>) {
         // Either this call sees a new waiter, or that waiter sees what happened before this call.
         fence(Ordering::SeqCst);
-        let mut lengths = self.lengths.iter();
-        if lengths.any(|length| length.load(Ordering::Relaxed) != 0) {
-            self.wake();
+        if !self.is_empty() {
+            let waker = begin_round(&mut self.lock());
+            waker.inspect(Waker::wake_by_ref);
         }
     }
 
-    fn store_lengths(&self, rows: &Rows) {
-        for (length, row) in self.lengths.iter().zip(&rows.rows) {
-            length.store(row.len(), Ordering::Relaxed);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Rows> {
+    fn lock(&self) -> MutexGuard<'_, Line> {
         // No code panics while it holds the lock.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn first_waker(row: &mut Row) -> Option<Waker> {
-    row.front_mut()?.1.take()
 }

@@ -1,68 +1,77 @@
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 
-use super::{Row, WaitQueue, first_waker};
+use tokio::time::Instant;
+
+use super::WaitQueue;
+use super::wants::Wants;
 use crate::sync::atomic::{Ordering, fence};
+use crate::sync::now;
 
 /// A position in the wait queue. Dropping it leaves the queue.
 pub(crate) struct Waiter {
     queue: Arc<WaitQueue>,
-    row: usize,
     number: u64,
 }
 
+/// Whether a waiter looks for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It does so now. If it finds nothing, it [passes](Waiter::pass) its turn.
+    Look { round: u64 },
+    /// Others look first. It asks again when it is woken, and at this time.
+    Later(Instant),
+}
+
 impl Waiter {
-    /// Joins the end of the queue, or returns `None` if it is full.
-    pub(in crate::pool) fn join(queue: &Arc<WaitQueue>, can_use_every_key: bool) -> Option<Self> {
-        let row = usize::from(!can_use_every_key);
-        let mut rows = queue.lock();
-        if rows.rows.iter().map(Row::len).sum::<usize>() >= queue.bound {
+    /// Joins the end of the queue until `deadline`, or returns `None` if it is full.
+    pub(in crate::pool) fn join(
+        queue: &Arc<WaitQueue>,
+        wants: Wants,
+        deadline: Instant,
+    ) -> Option<Self> {
+        let mut line = queue.lock();
+        if line.len() >= queue.bound {
             return None;
         }
-        let number = rows.next_number;
-        rows.next_number += 1;
-        rows.rows[row].push_back((number, None));
-        queue.store_lengths(&rows);
-        drop(rows);
-        // Before the request looks for a key: see `WaitQueue::wake_if_waiting`.
+        let number = line.push(wants, deadline, now());
+        queue.len.store(line.len(), Ordering::Relaxed);
+        drop(line);
+        // Before the request looks for a key: see `WaitQueue::wake`.
         fence(Ordering::SeqCst);
         Some(Self {
             queue: Arc::clone(queue),
-            row,
             number,
         })
     }
 
-    fn find(&self, row: &Row) -> usize {
-        row.partition_point(|(number, _)| *number < self.number)
+    /// Whether this waiter looks for a key now. The task is woken when it has its turn.
+    pub(crate) fn poll_turn(&self, cx: &Context<'_>, deadline: Instant) -> Turn {
+        let waker = cx.waker().clone();
+        let mut line = self.queue.lock();
+        let stale = line.register(self.number, waker, deadline);
+        let (turn, woken) = line.poll_turn(self.number, now());
+        drop(line);
+        drop(stale);
+        woken.inspect(Waker::wake_by_ref);
+        turn
     }
 
-    /// Whether this waiter is the first of its row. The task is woken when it becomes the first, and
-    /// when the first waiter has to look again.
-    pub(crate) fn is_first(&self, cx: &Context<'_>) -> bool {
-        let fresh = cx.waker().clone();
-        let mut rows = self.queue.lock();
-        let row = &mut rows.rows[self.row];
-        let at = self.find(row);
-        let stale = row[at].1.replace(fresh);
-        drop(rows);
-        drop(stale);
-        at == 0
+    /// Gives the turn to the next waiter, after looking in vain. This waiter looks again when it is
+    /// woken, and when a key is `due` for it.
+    pub(crate) fn pass(&self, round: u64, due: Option<Instant>) {
+        let woken = self.queue.lock().pass(self.number, round, due, now());
+        woken.inspect(Waker::wake_by_ref);
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut rows = self.queue.lock();
-        let row = &mut rows.rows[self.row];
-        let at = self.find(row);
-        let left = row.remove(at);
-        let next = if at == 0 { first_waker(row) } else { None };
-        self.queue.store_lengths(&rows);
-        drop(rows);
-        drop(left);
-        if let Some(waker) = next {
-            waker.wake();
-        }
+        let mut line = self.queue.lock();
+        let [stored, woken] = line.leave(self.number, now());
+        self.queue.len.store(line.len(), Ordering::Relaxed);
+        drop(line);
+        drop(stored);
+        woken.inspect(Waker::wake_by_ref);
     }
 }

@@ -12,6 +12,7 @@ use crate::pool::key::Key;
 use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
+use crate::pool::queue::WaitQueue;
 use crate::pool::state::{Availability, LimitConfig, Terms};
 
 /// What the pool has to know about a request that needs a key.
@@ -48,8 +49,8 @@ pub(in crate::pool) struct Selector<'a, F> {
     pub(super) config: &'a LimitConfig,
     pub(super) request: PickRequest<'a>,
     session: Option<Session>,
-    /// Whether a reopening key is left to requests in the wait queue.
-    yields_to_waiters: bool,
+    /// The wait queue, if scarce keys are left to the requests in it.
+    yields_to: Option<&'a WaitQueue>,
     pub(super) tried: F,
     pub(super) now: LazyNow,
 }
@@ -85,7 +86,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         list: &'a KeyList,
         config: &'a LimitConfig,
         request: PickRequest<'a>,
-        yields_to_waiters: bool,
+        yields_to: Option<&'a WaitQueue>,
         tried: F,
     ) -> Self {
         Self {
@@ -96,7 +97,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 .and_then(KeyChoice::session)
                 .map(Session::new),
             request,
-            yields_to_waiters,
+            yields_to,
             tried,
             now: LazyNow::default(),
         }
@@ -187,11 +188,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             }
             available += 1;
             // Waiters may have been woken for the places below the cap.
-            if key.is_at_cap() || self.yields_to_waiters && key.is_capped() {
+            if key.is_at_cap() || key.is_capped() && self.is_left_to_waiters(key) {
                 continue;
             }
             let is_reopening = availability == Availability::Reopening;
-            if is_reopening && (self.yields_to_waiters || !key.has_room(&mut self.now)) {
+            if is_reopening && (self.is_left_to_waiters(key) || !key.has_room(&mut self.now)) {
                 full = full.or(Some(at));
                 continue;
             }
@@ -244,6 +245,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 None => Search::Nothing,
             },
         }
+    }
+
+    fn is_left_to_waiters(&self, key: &PooledKey) -> bool {
+        let queue = self.yields_to;
+        queue.is_some_and(|queue| queue.has_waiter_for(key))
     }
 
     fn take(&mut self, at: usize, terms: Terms) -> Option<Box<Probe>> {

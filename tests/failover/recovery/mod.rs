@@ -10,3 +10,4 @@ mod readiness;
 mod reopening;
 mod tried_keys;
 mod wait_for_key;
+mod wait_queue;
