@@ -28,6 +28,7 @@
 //! [return to service](crate::guides::recovery).
 
 mod builder;
+mod changes;
 mod clock;
 mod error;
 mod in_flight;
@@ -36,6 +37,7 @@ mod key_choice;
 mod key_settings;
 mod new_key;
 mod observe;
+pub mod peer;
 mod pooled_key;
 mod probe;
 mod queue;

@@ -335,6 +335,8 @@ impl PooledKey {
 
     pub(super) fn disable(&self) -> Marked {
         let marked = self.core.limit.disable();
+        self.core.limit.record_operator_act();
+        self.shared.changes.notify();
         self.emit_mark(marked, KeyState::Permanent, Cause::of(Reason::Operator));
         marked
     }
@@ -344,7 +346,9 @@ impl PooledKey {
         let mut was_closed = false;
         for limit in self.limits() {
             was_closed |= limit.reinstate(self.limit_config());
+            limit.record_operator_act();
         }
+        self.shared.changes.notify();
         was_closed
     }
 
@@ -373,6 +377,7 @@ impl PooledKey {
             was_closed |= was;
         }
         if was_closed {
+            self.shared.changes.notify();
             self.shared.on_event(|| PoolEvent::Returned {
                 key: self.name(),
                 by: ReturnedBy::Probe,
@@ -409,6 +414,7 @@ impl PooledKey {
 
     fn emit_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
         if marked != Marked::Unchanged {
+            self.shared.changes.notify();
             self.shared.on_event(|| PoolEvent::Marked {
                 key: self.name(),
                 state,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::changes::Changes;
 use super::observe::{Observers, PoolEvent};
 use super::queue::WaitQueue;
 use super::select::Selection;
@@ -12,6 +13,7 @@ pub(super) struct Shared {
     pub(super) config: PoolConfig,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) observers: Observers,
+    pub(super) changes: Changes,
     /// Held while a new list of keys is made from the current one.
     reload: Mutex<()>,
 }
@@ -32,6 +34,7 @@ impl Shared {
         Self {
             queue: Arc::new(WaitQueue::new(config.max_waiters)),
             observers: Observers::default(),
+            changes: Changes::new(),
             reload: Mutex::new(()),
             config,
         }

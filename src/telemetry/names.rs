@@ -7,6 +7,7 @@ pub(super) fn of_return(by: ReturnedBy) -> &'static str {
     match by {
         ReturnedBy::Operator => "operator",
         ReturnedBy::Probe => "probe",
+        ReturnedBy::Peer => "peer",
     }
 }
 

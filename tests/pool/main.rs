@@ -4,6 +4,7 @@
 mod availability;
 mod disabled;
 mod old_handles;
+mod peer;
 mod reload;
 #[cfg(feature = "serde")]
 mod saved_state;

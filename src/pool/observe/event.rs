@@ -84,6 +84,8 @@ pub enum ReturnedBy {
     Operator,
     /// A request that probed it.
     Probe,
+    /// An operator of another replica. See [`pool::peer`](crate::pool::peer).
+    Peer,
 }
 
 /// The public names of a key. It is not a handle and keeps no key alive.

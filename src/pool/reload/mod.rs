@@ -123,6 +123,7 @@ pub(super) fn reload<E: From<BuildError>>(
     // An observer of the event may change the list itself.
     drop(reloading);
     shared.queue.wake();
+    shared.changes.notify();
     if !changes.added.is_empty() || !changes.removed.is_empty() {
         shared.on_event(|| PoolEvent::Changed {
             added: changes.added.clone(),

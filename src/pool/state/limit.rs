@@ -11,7 +11,7 @@ use super::trust::Trust;
 use crate::pool::clock::{Clock, LazyNow};
 use crate::pool::reason::Reason;
 use crate::sync::Arc;
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 pub(in crate::pool) struct Limit {
     pub(super) cell: Arc<StateCell>,
@@ -19,6 +19,8 @@ pub(in crate::pool) struct Limit {
     pub(super) reopening: Reopening,
     /// The reason of the last mark or suspicion: its index plus one.
     reason: AtomicU8,
+    /// How often an operator of this process disabled or reinstated the limit.
+    operator_acts: AtomicU32,
 }
 
 /// What a limit allows, from best to worst.
@@ -39,12 +41,23 @@ impl Limit {
             trust: Trust::new(),
             reopening: Reopening::new(),
             reason: AtomicU8::new(0),
+            operator_acts: AtomicU32::new(0),
         }
     }
 
     #[inline]
     pub(in crate::pool) fn value(&self) -> StateValue {
         self.cell.state.load()
+    }
+
+    /// How often an operator of this process disabled or reinstated the limit. What they did shows in
+    /// a state that is read afterwards.
+    pub(in crate::pool) fn operator_acts(&self) -> u32 {
+        self.operator_acts.load(Ordering::Acquire)
+    }
+
+    pub(in crate::pool) fn record_operator_act(&self) {
+        self.operator_acts.fetch_add(1, Ordering::Release);
     }
 
     /// What a search reads of the limit.

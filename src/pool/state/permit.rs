@@ -170,6 +170,18 @@ impl Limit {
         config.pool_probes.is_due_at(self.probe_due_at(config));
     }
 
+    /// Makes a permanently marked limit due for a probe. Returns whether it is.
+    pub(in crate::pool) fn probe_now(&self, config: &LimitConfig) -> bool {
+        let state = self.value();
+        let is_probed = state.deadline() == Deadline::Permanent && config.probes.after.is_some();
+        if is_probed {
+            let probes = &self.cell.probes;
+            probes.update(state, |plan| (plan.doublings, plan.due) = (0, PAST));
+            config.pool_probes.is_due_at(self.probe_due_at(config));
+        }
+        is_probed
+    }
+
     /// Gives back a permit without a result. The next request can use it.
     pub(in crate::pool) fn give_back(&self, permit: Permit, config: &LimitConfig) {
         match permit {
