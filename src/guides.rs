@@ -67,3 +67,6 @@ pub mod websocket {}
 
 #[doc = include_str!("docs/custom_policies.md")]
 pub mod custom_policies {}
+
+#[doc = include_str!("docs/comparison.md")]
+pub mod comparison {}

@@ -117,6 +117,7 @@
 //! - [`guides::observability`]: snapshots, events, metrics and logs
 //! - [`guides::websocket`]: proxying WebSocket
 //! - [`guides::custom_policies`]: customizing a built-in policy, and writing your own
+//! - [`guides::comparison`]: what else people use, and when it is the better choice
 //!
 //! # Secrets
 //!
