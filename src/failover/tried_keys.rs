@@ -1,42 +1,32 @@
+//! The keys that a request does not try again.
+//!
+//! A key that the request let cool down can be tried again once its cooldown has ended. Until then,
+//! its state keeps it from being picked. Every other refused key stays out.
+
 use super::attempt::AttemptRecord;
 use crate::policy::{MarkKind, Verdict};
 use crate::pool::Key;
 
-/// Which keys a request does not try again.
-///
-/// Each pass over the pool tries a key at most once. A request that waited for a key begins a new
-/// pass, which leaves out only the keys that refused the request and stayed usable.
-#[derive(Clone, Copy, Default)]
-pub(super) struct TriedKeys {
-    /// The number of refused attempts before the current pass.
-    before: usize,
+/// The refused keys that are not tried again.
+pub(super) fn tried(refused: &[AttemptRecord]) -> impl Iterator<Item = &Key> + Clone {
+    let tried = refused.iter().filter(|attempt| !was_rate_limited(attempt));
+    tried.map(AttemptRecord::key)
 }
 
-impl TriedKeys {
-    /// Begins a new pass, since the request waits for a key.
-    pub(super) fn begin_wait(&mut self, refused: usize) {
-        self.before = refused;
-    }
-
-    /// The keys that are not tried again.
-    pub(super) fn all<'a>(
-        self,
-        refused: &'a [AttemptRecord],
-    ) -> impl Iterator<Item = &'a Key> + Clone + use<'a> {
-        let (before, pass) = refused.split_at(self.before);
-        kept(before).chain(pass.iter().map(AttemptRecord::key))
-    }
-}
-
-/// The keys that refused this request and stayed usable, because their mark was `Keep` or `Suspect`.
+/// The refused keys that were kept or suspected. They are usable, but would refuse the request again.
 pub(super) fn kept(refused: &[AttemptRecord]) -> impl Iterator<Item = &Key> + Clone {
-    let kept = refused.iter().filter(|attempt| is_kept(attempt));
+    let is_kept = |kind| matches!(kind, Some(MarkKind::Keep | MarkKind::Suspect));
+    let kept = refused.iter().filter(move |attempt| is_kept(mark(attempt)));
     kept.map(AttemptRecord::key)
 }
 
-fn is_kept(attempt: &AttemptRecord) -> bool {
+fn was_rate_limited(attempt: &AttemptRecord) -> bool {
+    matches!(mark(attempt), Some(MarkKind::Temporary(_)))
+}
+
+fn mark(attempt: &AttemptRecord) -> Option<MarkKind> {
     match attempt.verdict() {
-        Verdict::Failover(mark) => matches!(mark.kind(), MarkKind::Keep | MarkKind::Suspect),
-        _ => false,
+        Verdict::Failover(mark) => Some(mark.kind()),
+        _ => None,
     }
 }

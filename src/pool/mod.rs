@@ -481,16 +481,15 @@ impl KeyPool {
         &self,
         request: PickRequest<'a>,
         tried: impl Iterator<Item = &'a Key> + Clone,
-        excluded_keys: impl Iterator<Item = &'a Key> + Clone,
     ) -> Result<Pick, Outlook> {
         let shards = self.shards.load();
         let list = shards.own();
-        let mut selector = self.selector(list, request, excluded(request.choice, tried));
+        let excludes = || excluded(request.choice, tried.clone());
+        let mut selector = self.selector(list, request, excludes());
         // Both use the same time. Nothing would wake a waiter for a key that reopened in between.
-        selector.pick().ok_or_else(|| {
-            let excludes = excluded(request.choice, excluded_keys);
-            outlook(list, request.choice, excludes, &mut selector.now())
-        })
+        selector
+            .pick()
+            .ok_or_else(|| outlook(list, request.choice, excludes(), &mut selector.now()))
     }
 
     /// Reports that no key is left for a request.

@@ -6,6 +6,7 @@ use http_body::Body;
 use super::Exchange;
 use crate::failover::info::Outcome;
 use crate::failover::response_body::{BodyKind, ResponseBody};
+use crate::failover::tried_keys;
 use crate::policy::ProviderPolicy;
 
 impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
@@ -14,7 +15,9 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     /// `retry-after` is the time until the first key returns. Keys that refused this request without
     /// being marked do not count, because they would refuse it again.
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
-        let exhausted = self.pool().exhausted(None, self.kept());
+        let exhausted = self
+            .pool()
+            .exhausted(None, tried_keys::kept(self.refused()));
         self.pool().emit_exhausted(exhausted);
         let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());

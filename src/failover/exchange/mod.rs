@@ -3,8 +3,8 @@
 mod echoed_key;
 mod exhausted_response;
 mod first_attempt;
+mod key_check;
 mod next_attempt;
-mod removed_key;
 mod respond;
 mod success;
 mod trust;
@@ -26,7 +26,7 @@ use super::history::History;
 use super::info::Replay;
 use super::observer::{ExchangeObserver, ExchangeSpan};
 use super::suspicions::Suspicions;
-use super::tried_keys::{self, TriedKeys};
+use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
 use crate::pool::{InFlight, Key, KeyPool, Pick, PickRequest, Probe};
@@ -55,7 +55,6 @@ pub(super) struct Exchange<S, P, B> {
 /// What a request remembers of its attempts besides their history. It ends with the exchange.
 #[derive(Default)]
 struct Progress {
-    tried: TriedKeys,
     suspicions: Suspicions,
     span: Span,
 }
@@ -116,14 +115,7 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// The keys that are not tried again.
     fn tried(&self) -> impl Iterator<Item = &Key> + Clone {
-        let progress = self.progress.as_deref();
-        let tried = progress.map_or(TriedKeys::default(), |progress| progress.tried);
-        tried.all(self.refused())
-    }
-
-    /// The keys that refused this request without being marked.
-    fn kept(&self) -> impl Iterator<Item = &Key> + Clone {
-        tried_keys::kept(self.refused())
+        tried_keys::tried(self.refused())
     }
 
     /// Takes the next key to try, if there is one.
@@ -138,8 +130,14 @@ impl<S, P, B> Exchange<S, P, B> {
 
     #[inline]
     fn pick(&self, can_continue: bool) -> Option<Pick> {
-        self.pool()
-            .pick(self.pick_request(can_continue), self.tried())
+        let request = self.pick_request(can_continue);
+        let refused = self.refused().iter().map(AttemptRecord::key);
+        // Keys that have not refused the request come first.
+        let pick = self.pool().pick(request, refused);
+        if pick.is_some() || self.refused().is_empty() {
+            return pick;
+        }
+        self.pool().pick(request, self.tried())
     }
 
     /// Uses a key for the next attempt.
@@ -162,14 +160,17 @@ impl<S, P, B> Exchange<S, P, B> {
         }
     }
 
-    /// Whether `more` attempts can still be made.
+    /// Whether `more` attempts can still be made. By default, that is one for each key, or two if the
+    /// request may wait.
     fn has_attempts(&self, more: usize) -> bool {
-        let bound = match (self.config.max_attempts, self.config.wait_for_key) {
-            (Some(attempts), _) => attempts.get(),
-            (None, Some(_)) => self.pool().len().saturating_mul(2),
-            (None, None) => usize::MAX,
-        };
-        self.attempts.saturating_add(more) <= bound
+        let attempts = self.attempts.saturating_add(more);
+        match (self.config.max_attempts, self.config.wait_for_key) {
+            (Some(max), _) => attempts <= max.get(),
+            // Two attempts are possible, or there is no second key.
+            (None, _) if attempts <= 2 => true,
+            (None, None) => attempts <= self.pool().len(),
+            (None, Some(_)) => attempts <= self.pool().len().saturating_mul(2),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ where
 
     /// Makes the next attempt, with the service that is ready. Returns `None` if no key is left.
     pub(crate) fn next_attempt(&mut self) -> Option<S::Future> {
-        self.skip_removed_key()?;
+        self.check_key()?;
         let ReplayParts {
             service: mut ready,
             recorder,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Exchange;
+use crate::failover::attempt::AttemptRecord;
 use crate::failover::history::History;
 use crate::failover::wait::{Found, LONGEST};
 use crate::pool::{Outlook, PickRequest, Waiter};
@@ -19,10 +20,10 @@ impl<S, P, B> Exchange<S, P, B> {
         Some(self.config.wait_for_key?.saturating_sub(waited))
     }
 
-    /// Joins the wait queue if a key can return in time. All keys may then be tried again.
+    /// Joins the wait queue if a key can return in time.
     pub(crate) fn join_queue(&mut self) -> Option<Waiter> {
         let left = self.wait_left().filter(|left| !left.is_zero())?;
-        match self.pool().outlook(None, self.kept()) {
+        match self.pool().outlook(None, self.tried()) {
             Outlook::Hopeless => return None,
             Outlook::Closed { reopens, .. } if reopens > left => return None,
             Outlook::Closed { .. } | Outlook::Taken(_) => {}
@@ -30,13 +31,8 @@ impl<S, P, B> Exchange<S, P, B> {
         if !self.has_attempts(1) {
             return None;
         }
-        let waiter = self
-            .pool()
-            .join_queue(None, self.kept(), left.min(LONGEST))?;
-        let refused = self.refused().len();
-        let progress = self.progress.get_or_insert_default();
-        progress.tried.begin_wait(refused);
-        Some(waiter)
+        self.pool()
+            .join_queue(None, self.tried(), left.min(LONGEST))
     }
 
     /// Takes a key for a waiter that has its turn, or says what to wait for.
@@ -45,7 +41,12 @@ impl<S, P, B> Exchange<S, P, B> {
             yields_to_waiters: false,
             ..self.pick_request(self.is_replayable_so_far())
         };
-        let pick = self.pool().pick_or_wait(request, self.tried(), self.kept());
+        let refused = self.refused().iter().map(AttemptRecord::key);
+        // Keys that have not refused the request come first.
+        let pick = match self.pool().pick(request, refused) {
+            Some(pick) => Ok(pick),
+            None => self.pool().pick_or_wait(request, self.tried()),
+        };
         match pick {
             Ok(pick) => {
                 self.use_key(pick);

@@ -87,8 +87,10 @@ struct Request {
     turn: Turn,
     attempts: usize,
     could_follow: bool,
-    /// The keys that refused it, and whether they were kept.
-    refused: Vec<(Slot, bool)>,
+    /// The keys that refused it, and how.
+    refused: Vec<(Slot, Verdict)>,
+    /// Whether the key that was picked was marked before it was used, so that another one is.
+    gave_way: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,15 @@ impl Gate {
 impl Slot {
     fn gates(self) -> impl Iterator<Item = usize> {
         std::iter::once(self.own).chain(self.group.map(|(_, gate)| gate))
+    }
+}
+
+impl Request {
+    /// The keys that it does not try again: not those that it only let cool down.
+    fn tried(&self) -> Vec<Slot> {
+        let is_tried = |(_, verdict): &&(Slot, Verdict)| !matches!(verdict, Verdict::Temporary(_));
+        let tried = self.refused.iter().filter(is_tried);
+        tried.map(|(slot, _)| *slot).collect()
     }
 }
 
@@ -309,7 +320,7 @@ impl Reference {
         slot.gates().map(standing).max().unwrap()
     }
 
-    fn pick(&mut self, tried: &[Slot]) -> Option<Turn> {
+    fn pick(&mut self, tried: &[Slot], may_exceed: bool) -> Option<Turn> {
         for gate in &mut self.gates {
             if !gate.is_removed && matches!(gate.until, Until::Time(until) if until <= self.now) {
                 gate.grow_older(self.now);
@@ -331,7 +342,7 @@ impl Reference {
             full = full.or(Some(slot));
         }
         // A request that was not refused yet may exceed the allowance.
-        let full = full.filter(|_| tried.is_empty())?;
+        let full = full.filter(|_| may_exceed)?;
         Some(self.hand_out(full))
     }
 
@@ -450,7 +461,7 @@ impl Reference {
         }
         let id = self.started;
         self.started += 1;
-        let Some(turn) = self.pick(&[]) else {
+        let Some(turn) = self.pick(&[], true) else {
             return Some((id, Ended::Answered(self.exhausted(&[]), Vec::new())));
         };
         let mut request = Request {
@@ -459,6 +470,7 @@ impl Reference {
             attempts: 1,
             could_follow: false,
             refused: Vec::new(),
+            gave_way: false,
         };
         request.could_follow = self.could_follow(&request);
         self.requests.insert(id, request);
@@ -466,25 +478,19 @@ impl Reference {
     }
 
     fn has_attempts(&self, made: usize, more: usize) -> bool {
-        self.rules
-            .max_attempts
-            .is_none_or(|attempts| made + more <= attempts)
+        let attempts = self.rules.max_attempts;
+        made + more <= attempts.unwrap_or(self.list.len().max(2))
     }
 
     /// Whether another key could follow the attempt that begins.
     fn could_follow(&self, request: &Request) -> bool {
-        let tried = |slot: &Slot| {
-            request
-                .refused
-                .iter()
-                .any(|(tried, _)| tried.own == slot.own)
-        };
+        let tried = request.tried();
         let mut others = self
             .list
             .iter()
-            .filter(|slot| !tried(slot) && slot.own != request.turn.slot.own);
+            .filter(|slot| !tried.contains(slot) && slot.own != request.turn.slot.own);
         self.has_attempts(request.attempts, 1)
-            && others.any(|slot| self.standing(*slot) != Standing::Shut)
+            && (request.gave_way || others.any(|slot| self.standing(*slot) != Standing::Shut))
     }
 
     fn answer(&mut self, id: usize, answer: Answer) -> Option<Ended> {
@@ -533,13 +539,22 @@ impl Reference {
                 None => return Some(self.say_exhausted(&request)),
             }
         }
+        request.gave_way = false;
         if self.standing(request.turn.slot) == Standing::Shut {
-            // It was marked in the meantime. A success then proves that it works.
+            // It was marked in the meantime.
+            let other = self.next(&request);
             self.end(&request.turn, false);
-            for seen in &mut request.turn.seen {
-                let gate = &self.gates[seen.gate];
-                (seen.generation, seen.until) = (gate.generation, gate.until);
-                seen.admission = None;
+            request.gave_way = other.is_some();
+            match other {
+                Some(other) => request.turn = other,
+                // A success then proves that it works.
+                None => {
+                    for seen in &mut request.turn.seen {
+                        let gate = &self.gates[seen.gate];
+                        (seen.generation, seen.until) = (gate.generation, gate.until);
+                        seen.admission = None;
+                    }
+                }
             }
         }
         request.attempts += 1;
@@ -550,8 +565,11 @@ impl Reference {
     }
 
     fn next(&mut self, request: &Request) -> Option<Turn> {
-        let tried: Vec<Slot> = request.refused.iter().map(|(slot, _)| *slot).collect();
-        self.pick(&tried)
+        // Keys that have not refused the request come first.
+        let all: Vec<Slot> = request.refused.iter().map(|(slot, _)| *slot).collect();
+        let is_first = all.is_empty();
+        self.pick(&all, is_first)
+            .or_else(|| self.pick(&request.tried(), is_first))
     }
 
     fn settle(&mut self, id: usize, verdict: Verdict, status: u16) -> Option<Ended> {
@@ -563,7 +581,7 @@ impl Reference {
             keys.push(slot.number);
             return Some(Ended::Answered(status, keys));
         }
-        request.refused.push((slot, verdict == Verdict::Keep));
+        request.refused.push((slot, verdict));
         let next = match request.could_follow {
             true => self.next(&request),
             false => None,
@@ -581,7 +599,10 @@ impl Reference {
     }
 
     fn say_exhausted(&self, request: &Request) -> Ended {
-        let kept = request.refused.iter().filter(|(_, is_kept)| *is_kept);
+        let kept = request
+            .refused
+            .iter()
+            .filter(|(_, verdict)| *verdict == Verdict::Keep);
         let kept: Vec<Slot> = kept.map(|(slot, _)| *slot).collect();
         Ended::Answered(self.exhausted(&kept), history(request))
     }

@@ -3,6 +3,7 @@
 mod default_probes;
 mod exponential_cooldown;
 mod inspection_during_cooldown;
+mod key_check_after_readiness;
 mod late_results;
 mod probe_results;
 mod probes;

@@ -1,0 +1,41 @@
+//! A key is checked again once the service is ready, which can take a while.
+
+use super::Exchange;
+use crate::pool::{KeyCheck, Probe};
+
+impl<S, P, B> Exchange<S, P, B> {
+    /// Replaces a key that was removed or disabled since it was taken. Replaces one that was marked if
+    /// another key is usable, and otherwise uses it. Returns `None` if no key is left.
+    pub(super) fn check_key(&mut self) -> Option<()> {
+        let can_continue = self.is_replayable_so_far();
+        let mut gave_way = false;
+        match self.key().check() {
+            KeyCheck::Usable => {}
+            KeyCheck::Marked if self.probes_a_mark() => {}
+            KeyCheck::Marked => {
+                gave_way = self.take_key(can_continue);
+                if !gave_way {
+                    // If it succeeds after all, that counts.
+                    self.current.as_mut()?.key.renew();
+                }
+            }
+            KeyCheck::Withdrawn => {
+                // What the request holds of it ends before it takes another key.
+                self.current = None;
+                self.take_key(can_continue).then_some(())?;
+            }
+        }
+        let has_more = self
+            .pool()
+            .has_more(self.key(), self.pick_request(true), self.tried());
+        // A key that gave way has not been tried, and can return.
+        self.current.as_mut()?.has_more = has_more || gave_way;
+        Some(())
+    }
+
+    fn probes_a_mark(&self) -> bool {
+        let current = self.current.as_ref();
+        let probe = current.and_then(|current| current.probe.as_deref());
+        probe.is_some_and(Probe::is_of_doubtful_key)
+    }
+}
