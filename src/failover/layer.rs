@@ -93,7 +93,12 @@ impl<P> KeyFailoverLayer<P> {
         self
     }
 
-    /// Limits how many attempts a request makes. By default it tries each usable key once.
+    /// Limits how many attempts a request makes. By default, it makes as many attempts as there are
+    /// keys, or twice as many if it may [wait](Self::wait_for_key).
+    ///
+    /// Keys that have not refused the request come first. A key that refused it with a rate limit can be
+    /// tried again once that cooldown has ended. A key that refused it in any other way is not tried
+    /// again.
     ///
     /// # Panics
     ///
@@ -151,14 +156,13 @@ impl<P> KeyFailoverLayer<P> {
     /// caller gets a response at once.
     ///
     /// A request waits only if a key returns within that time. Requests are served in order of
-    /// arrival, and new requests never jump ahead of waiting ones. A key that has just returned is
-    /// given to one request at a time until one succeeds. A key that refused a request without being
-    /// marked is not offered to that request again, and stays usable for the others.
+    /// arrival, and new requests never jump ahead of waiting ones. A key that has just returned
+    /// [admits](crate::guides::recovery) few requests at first. A key that refused a request without
+    /// being marked is not offered to that request again, and stays usable for the others.
     /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) limits how many requests wait.
     ///
-    /// After a wait, all keys can be tried again. Without [`max_attempts`](Self::max_attempts), a
-    /// request then makes at most twice as many attempts as there are keys. The request body is
-    /// recorded even if the pool has a single key, since the same key can be tried again.
+    /// The request body is recorded even if the pool has a single key, since the same key can be tried
+    /// again.
     ///
     /// While a request waits, it holds no permit of the inner service.
     ///

@@ -220,7 +220,7 @@ impl PeerLimit<'_> {
     pub fn owner(&self) -> LimitOwner<'_> {
         match (self.part, &self.key.group) {
             (Part::Group, Some(group)) => LimitOwner::Group(&group.name),
-            _ => LimitOwner::Key(self.key.core.secret.expose()),
+            _ => LimitOwner::Key(self.key.secret.expose()),
         }
     }
 
