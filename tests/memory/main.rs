@@ -8,6 +8,7 @@ mod support;
 mod allocations;
 mod first_frame;
 mod freed_keys;
+mod reloads;
 mod sizes;
 mod small_frames;
 #[cfg(feature = "providers")]
