@@ -210,9 +210,11 @@ fn limits_of(list: &KeyList) -> Vec<(usize, Part)> {
 fn is_same(one: &KeyList, other: &KeyList) -> bool {
     let group = |key: &PooledKey| key.group.as_ref().map(Arc::as_ptr);
     one.keys.len() == other.keys.len()
-        && one.keys.iter().zip(&other.keys).all(|(one, other)| {
-            Arc::ptr_eq(&one.core, &other.core) && group(one) == group(other)
-        })
+        && one
+            .keys
+            .iter()
+            .zip(&other.keys)
+            .all(|(one, other)| Arc::ptr_eq(&one.core, &other.core) && group(one) == group(other))
 }
 
 impl PeerLimit<'_> {

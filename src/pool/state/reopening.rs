@@ -170,8 +170,7 @@ fn current<'a>(
 
 /// Opens the limit fully after enough proofs. Returns whether it did.
 fn open_if_proven(progress: &mut Option<Box<Progress>>, state: &AtomicState) -> bool {
-    let is_proven = |progress: &Box<Progress>| progress.proofs >= PROOFS;
-    match progress.take_if(|progress| is_proven(progress)) {
+    match progress.take_if(|progress| progress.proofs >= PROOFS) {
         Some(progress) => state.end_cooldown(progress.of),
         None => false,
     }
