@@ -9,7 +9,7 @@ use tower::ServiceBuilder;
 use tower_key_failover::policy::Provider;
 use tower_key_failover::{BuildError, KeyFailover, KeyFailoverLayer, KeyPool, RequestBody};
 
-type Https<B> = Client<HttpsConnector<HttpConnector>, B>;
+type Attempts = Client<HttpsConnector<HttpConnector>, RequestBody<Full<Bytes>>>;
 
 /// Connects to `https://` URLs, with HTTP/1.1 or HTTP/2. It trusts Mozilla's root certificates.
 pub fn connector() -> HttpsConnector<HttpConnector> {
@@ -24,7 +24,7 @@ pub fn connector() -> HttpsConnector<HttpConnector> {
 pub fn client(
     connector: HttpsConnector<HttpConnector>,
     keys: [String; 2],
-) -> Result<KeyFailover<Https<RequestBody<Full<Bytes>>>, Provider>, BuildError> {
+) -> Result<KeyFailover<Attempts, Provider>, BuildError> {
     let [first, second] = keys;
     let pool = KeyPool::builder()
         .key(first)
