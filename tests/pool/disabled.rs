@@ -22,7 +22,7 @@ fn a_late_mark_does_not_replace_the_reason_of_a_disabled_key() {
 /// `check` looks at the pool, and all keys are reinstated for the next round.
 fn race(mark: impl Fn(&Key) -> Marked + Sync, check: impl Fn(&KeyPool)) {
     const KEYS: usize = 500;
-    const ROUNDS: usize = 40;
+    const ROUNDS: usize = 10;
     let pool = KeyPool::new((0..KEYS).map(|at| format!("key-{at}"))).unwrap();
     let turns = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let meet = |me: usize, at: usize| {
