@@ -37,6 +37,17 @@ impl Key {
         }
     }
 
+    /// A handle to the first key of a list, if the key's own limit is open. The key has no group.
+    #[inline]
+    pub(super) fn if_open(first: &Arc<PooledKey>) -> Option<Self> {
+        let own = first.core.limit.value();
+        own.is_open().then(|| Self {
+            key: Arc::clone(first),
+            seen: Seen::of_own(own),
+            position: 0,
+        })
+    }
+
     /// Returns the first and last characters of the key, for people: `sk-a...efgh`. Shorter keys show
     /// less.
     pub fn hint(&self) -> &str {

@@ -448,9 +448,7 @@ impl KeyPool {
         request: PickRequest<'a>,
         tried: F,
     ) -> Selector<'a, F> {
-        let queue = Some(&*self.shared.queue).filter(|_| request.yields_to_waiters);
-        let config = &self.shared.config.limits;
-        Selector::new(list, config, request, queue, tried)
+        Selector::new(list, &self.shared, request, tried)
     }
 
     /// Why no key is usable now for a request with this choice. The `excluded` keys do not count.

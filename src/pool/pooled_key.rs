@@ -458,6 +458,12 @@ impl PooledKey {
 }
 
 impl Seen {
+    /// The state of the only limit of a key without a group.
+    #[inline]
+    pub(super) fn of_own(own: StateValue) -> Self {
+        Self { own, group: None }
+    }
+
     /// Whether no limit of `key` was returned to service since.
     fn is_current(self, key: &PooledKey) -> bool {
         let now = key.seen();

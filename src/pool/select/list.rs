@@ -25,9 +25,8 @@ pub(in crate::pool) struct KeyList {
     pub(super) ranking: Arc<Ranking>,
     /// `None`: the keys do not take turns.
     pub(super) turns: Option<Turns>,
-    /// Whether the first key comes first if it is open, unless a request prefers another one, and
-    /// nothing else is to be checked.
-    pub(super) first_is_plain: bool,
+    /// The first key, if every request without a choice uses it whenever its own limit is open.
+    pub(super) plain_first: Option<Arc<PooledKey>>,
 }
 
 impl KeyList {
@@ -84,14 +83,17 @@ impl KeyList {
         let cells = keys.iter().map(|key| key.core.limit.cell());
         let cells = cells.map(StateArc::clone).collect();
         let turns = ranking.turns((start * keys.len() as f64) as usize);
-        let first_is_plain =
-            ranking.begins_with_first() && keys[0].group.is_none() && keys[0].capacities.is_none();
+        let is_plain = |key: &&Arc<PooledKey>| key.group.is_none() && key.capacities.is_none();
+        let plain_first = Some(&keys[0])
+            .filter(|_| ranking.begins_with_first())
+            .filter(is_plain)
+            .cloned();
         Self {
             keys,
             cells,
             ranking,
             turns,
-            first_is_plain,
+            plain_first,
         }
     }
 

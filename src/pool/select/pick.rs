@@ -13,6 +13,7 @@ use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
 use crate::pool::queue::WaitQueue;
+use crate::pool::shared::Shared;
 use crate::pool::state::{Availability, LimitConfig, Terms};
 
 /// What the pool has to know about a request that needs a key.
@@ -48,9 +49,7 @@ pub(in crate::pool) struct Selector<'a, F> {
     pub(super) list: &'a KeyList,
     pub(super) config: &'a LimitConfig,
     pub(super) request: PickRequest<'a>,
-    session: Option<Session>,
-    /// The wait queue, if scarce keys are left to the requests in it.
-    yields_to: Option<&'a WaitQueue>,
+    queue: &'a WaitQueue,
     pub(super) tried: F,
     pub(super) now: LazyNow,
 }
@@ -84,20 +83,15 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     #[inline]
     pub(in crate::pool) fn new(
         list: &'a KeyList,
-        config: &'a LimitConfig,
+        shared: &'a Shared,
         request: PickRequest<'a>,
-        yields_to: Option<&'a WaitQueue>,
         tried: F,
     ) -> Self {
         Self {
             list,
-            config,
-            session: request
-                .choice
-                .and_then(KeyChoice::session)
-                .map(Session::new),
+            config: &shared.config.limits,
             request,
-            yields_to,
+            queue: &shared.queue,
             tried,
             now: LazyNow::default(),
         }
@@ -112,17 +106,16 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     /// The key that the request uses next.
     #[inline]
     pub(in crate::pool) fn pick(&mut self) -> Option<Pick> {
-        let first = &self.list.keys[0];
         // The usual case.
-        if self.list.first_is_plain
-            && self.session.is_none()
-            && first.is_open()
+        if self.request.choice.is_none()
+            && let Some(first) = &self.list.plain_first
             && !(self.tried)(first)
+            && let Some(key) = Key::if_open(first)
         {
             return Some(Pick {
-                key: self.list.handle(0),
+                key,
                 probe: None,
-                has_more: self.has_usable(Walk::to_end(1, self.list.keys.len()), None, true),
+                has_more: self.has_usable_spare(),
                 in_flight: None,
             });
         }
@@ -162,6 +155,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     }
 
     fn search(&mut self) -> Search {
+        let session = self.request.choice.and_then(KeyChoice::session);
+        let session = session.map(Session::new);
         let may_probe = self.request.can_continue && !self.request.has_probed;
         let mut probes = ProbeSearch::begin(self.config, may_probe, &mut self.now);
         // The best usable key so far.
@@ -196,7 +191,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 full = full.or(Some(at));
                 continue;
             }
-            let rank = self.rank(at);
+            let rank = self.rank(at, session);
             if best.is_none_or(|best| rank < best.rank) {
                 best = Some(Candidate {
                     at,
@@ -248,8 +243,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     }
 
     fn is_left_to_waiters(&self, key: &PooledKey) -> bool {
-        let queue = self.yields_to;
-        queue.is_some_and(|queue| queue.has_waiter_for(key))
+        self.request.yields_to_waiters && self.queue.has_waiter_for(key)
     }
 
     fn take(&mut self, at: usize, terms: Terms) -> Option<Box<Probe>> {
@@ -263,7 +257,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     }
 
     /// The rank of a usable key.
-    fn rank(&self, at: usize) -> Rank {
+    fn rank(&self, at: usize, session: Option<Session>) -> Rank {
         let KeyList {
             keys,
             ranking,
@@ -272,27 +266,24 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         } = self.list;
         let key = &keys[at];
         let in_flight = || key.in_flight().unwrap_or_default();
-        ranking.rank(
-            at,
-            key.suspicions(),
-            self.session,
-            turns.as_ref(),
-            in_flight,
-        )
+        ranking.rank(at, key.suspicions(), session, turns.as_ref(), in_flight)
+    }
+
+    /// Whether the request can use another key than the first.
+    #[inline]
+    fn has_usable_spare(&mut self) -> bool {
+        match self.list.keys.get(1) {
+            None => false,
+            // The usual case.
+            Some(second) if second.is_open() && !(self.tried)(second) => true,
+            Some(_) => self.has_usable(Walk::to_end(1, self.list.keys.len()), None, true),
+        }
     }
 
     /// Whether the keys of `walk` include one that the request can use or probe. One at its cap
     /// counts, because it may have room when it is needed.
     fn has_usable(&mut self, mut walk: Walk, except: Option<&Key>, may_probe: bool) -> bool {
         let is_other = |key: &PooledKey| !except.is_some_and(|except| except.is_handle_of(key));
-        // The usual case.
-        if let Some(key) = self.list.keys.get(walk.peek())
-            && key.is_open()
-            && is_other(key)
-            && !(self.tried)(key)
-        {
-            return true;
-        }
         let looks_for_probes =
             may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();
         while let Some(at) = self.next(&mut walk, looks_for_probes) {

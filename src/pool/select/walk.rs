@@ -30,12 +30,6 @@ impl Walk {
         }
     }
 
-    /// The position from which the walk continues. It may be past the end of the list.
-    #[inline]
-    pub(super) fn peek(&self) -> usize {
-        self.next
-    }
-
     /// The next position at which `find` finds a key. `find` returns the first such position from the
     /// given one on, if the list has any.
     #[inline]
