@@ -1,0 +1,12 @@
+//! Tests with real servers. Each starts a `redis-server` from `PATH` and kills it in the end.
+
+mod access;
+mod exchange;
+mod faults;
+mod network;
+mod proxy;
+mod replica;
+mod requests;
+mod secrecy;
+mod server;
+mod setup;

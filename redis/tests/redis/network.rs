@@ -1,0 +1,143 @@
+//! What happens if the network between a replica and the server misbehaves.
+
+use std::time::Duration;
+
+use tower_key_failover::pool::{KeyState, NewKey};
+use tower_key_failover_redis::SharingState;
+
+use crate::proxy::{Network, Proxy};
+use crate::replica::{KEYS, LABELS, Replica, builder, fast, until};
+use crate::server;
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_replaced() {
+    let server = server!();
+    let proxy = Proxy::start(server.addr()).await;
+    let (one, other) = (
+        Replica::fast(&proxy.url()).await,
+        Replica::fast(&server.url()).await,
+    );
+    proxy.set(Network::Silent);
+    one.reaches(SharingState::Disconnected).await;
+    proxy.set(Network::Works);
+    other.cool_down(0, 30);
+    one.cools_down(0, 30).await;
+}
+
+#[tokio::test]
+async fn what_operators_do_during_an_outage_applies_afterwards() {
+    let server = server!();
+    let proxy = Proxy::start(server.addr()).await;
+    let (one, other) = (
+        Replica::fast(&proxy.url()).await,
+        Replica::fast(&server.url()).await,
+    );
+    other.pool.disable(LABELS[1]).unwrap();
+    until(|| one.state(1) == KeyState::Permanent).await;
+    proxy.set(Network::Closed);
+    one.reaches(SharingState::Disconnected).await;
+
+    // Each replica has an operator. The last act counts.
+    one.pool.disable(LABELS[0]).unwrap();
+    other.pool.reinstate(LABELS[1]).unwrap();
+    other.pool.disable(LABELS[2]).unwrap();
+    other.flushed().await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    one.pool.reinstate(LABELS[2]).unwrap();
+
+    proxy.set(Network::Works);
+    until(|| other.state(0) == KeyState::Permanent).await;
+    until(|| one.state(1) == KeyState::Valid).await;
+    until(|| other.state(2) == KeyState::Valid).await;
+}
+
+#[tokio::test]
+async fn keys_that_were_added_during_an_outage_learn_and_tell_afterwards() {
+    let server = server!();
+    let proxy = Proxy::start(server.addr()).await;
+    let (one, other) = (
+        Replica::fast(&proxy.url()).await,
+        Replica::fast(&server.url()).await,
+    );
+    proxy.set(Network::Closed);
+    one.reaches(SharingState::Disconnected).await;
+    let new = ["sk-canary-fourth-4", KEYS[2], KEYS[0]].map(NewKey::new);
+    one.pool.replace_keys(new).unwrap();
+    other.pool.add_key("sk-canary-fourth-4").unwrap();
+    other.cool_down(3, 30);
+    other.cool_down(1, 30);
+    one.cool_down(2, 60);
+    proxy.set(Network::Works);
+    one.cools_down(0, 30).await;
+    other.cools_down(0, 60).await;
+    assert_eq!(one.state(1), KeyState::Valid);
+}
+
+#[tokio::test]
+async fn a_key_that_is_added_learns_what_is_known_of_it() {
+    let server = server!();
+    let (one, other) = (
+        Replica::fast(&server.url()).await,
+        Replica::fast(&server.url()).await,
+    );
+    other.pool.add_key("sk-canary-fourth-4").unwrap();
+    other.cool_down(3, 30);
+    other.flushed().await;
+    one.pool.add_key("sk-canary-fourth-4").unwrap();
+    one.cools_down(3, 30).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_was_away_for_longer_than_records_are_kept_brings_nothing_back() {
+    let server = server!();
+    let proxy = Proxy::start(server.addr()).await;
+    let (one, other) = (
+        Replica::fast(&proxy.url()).await,
+        Replica::fast(&server.url()).await,
+    );
+    one.pool.disable(LABELS[0]).unwrap();
+    until(|| other.state(0) == KeyState::Permanent).await;
+    proxy.set(Network::Closed);
+    one.reaches(SharingState::Disconnected).await;
+    other.pool.reinstate(LABELS[0]).unwrap();
+    other.flushed().await;
+    // The server forgets the records, as it does in the end. Replicas remember them.
+    server.run(&["FLUSHALL"]);
+    proxy.set(Network::Works);
+    until(|| one.state(0) == KeyState::Valid).await;
+    one.connected().await;
+    other.flushed().await;
+    assert_eq!(other.state(0), KeyState::Valid);
+}
+
+#[tokio::test]
+async fn a_replica_starts_without_a_server_and_connects_later() {
+    let mut server = server!();
+    server.kill();
+    let one = Replica::of(fast(&server.url()), builder());
+    one.sharing.started().await.unwrap();
+    one.reaches(SharingState::Disconnected).await;
+    one.cool_down(0, 30);
+    assert!(!one.sharing.flush(Duration::from_millis(50)).await);
+    server.restart();
+    let other = Replica::fast(&server.url()).await;
+    other.cools_down(0, 30).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_sharing_continues_alone() {
+    let server = server!();
+    let (one, other) = (
+        Replica::start(&server.url()).await,
+        Replica::start(&server.url()).await,
+    );
+    one.cool_down(0, 30);
+    other.cools_down(0, 30).await;
+    other.stop();
+    other.reaches(SharingState::Stopped).await;
+    assert!(other.cooldown(0) > Duration::from_secs(25));
+    assert!(!other.sharing.flush(Duration::from_secs(5)).await);
+    one.cool_down(1, 30);
+    one.flushed().await;
+    assert_eq!(other.state(1), KeyState::Valid);
+}
