@@ -10,7 +10,8 @@
 //!
 //! `--help` lists the flags and the environment variables. A request passes through these files:
 //!
-//! - `server.rs` accepts connections (HTTP/1.1 and HTTP/2) and shuts down gracefully;
+//! - `server.rs` accepts and serves connections (HTTP/1.1 and HTTP/2), and shuts down gracefully;
+//! - `workers.rs` serves them on one runtime per core;
 //! - `connections.rs` limits them, and ends those without a request;
 //! - `gateway.rs` checks the request, finds its route, sets the target and calls the layer;
 //! - `target.rs` normalizes the path, so that it cannot leave the upstream's base path;
@@ -77,6 +78,7 @@ mod timing;
 mod upgrade;
 mod upstream;
 mod upstream_client;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -84,7 +86,8 @@ use self::bad_input::BadInput;
 use self::config::Source;
 use self::flags::Flags;
 
-#[tokio::main]
+// Requests are served by the workers.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,7 +57,7 @@ impl Route {
         let timeout = settings.upstream_timeout.unless_zero();
         let versions = match policy.name() {
             "grpc" => Versions::Http2,
-            _ => Versions::All,
+            _ => Versions::Any,
         };
         Self {
             name: config.name,

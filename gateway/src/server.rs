@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on one listener.
+//! Serves HTTP/1.1 and HTTP/2 (with prior knowledge).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,41 +18,62 @@ use tokio::sync::watch;
 use tower::{Service, ServiceExt};
 use tower_key_failover::BoxError;
 
-use crate::connections::{Close, Connections, TrackedBody};
+use crate::connections::{Close, Connection, Connections, TrackedBody};
 
-/// Serves connections until `stop` completes, then waits for the requests in flight. Connections that
-/// have switched protocols are not waited for.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    connections: Connections,
+/// Accepts connections until `stop` completes.
+pub async fn accept_until(
     stop: impl Future<Output = ()>,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let mut server = Builder::new(TokioExecutor::new());
-    // The limit for connections without a request includes the time for a request head.
-    server.http1().header_read_timeout(None);
-    server.http2().timer(TokioTimer::new());
-    let (closing, _) = watch::channel(());
+    listener: TcpListener,
+    connections: Connections,
+    mut accepted: impl FnMut(TcpStream, Connection),
+) {
     let mut stop = pin!(stop);
     loop {
-        let accepted = async {
+        let next = async {
             let stream = accept(&listener, &connections).await;
             let connection = connections.open().await;
             (stream, connection)
         };
         let (stream, connection) = tokio::select! {
-            accepted = accepted => accepted,
-            () = &mut stop => break,
+            next = next => next,
+            () = &mut stop => return,
         };
         // Send the small events of a stream without delay.
         let _ = stream.set_nodelay(true);
+        accepted(stream, connection);
+    }
+}
+
+/// Serves connections on the runtime that it is called on.
+pub struct Server<S> {
+    protocol: Builder<TokioExecutor>,
+    service: S,
+    closing: watch::Sender<()>,
+}
+
+impl<S, B> Server<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    pub fn new(service: S) -> Self {
+        let mut protocol = Builder::new(TokioExecutor::new());
+        // The limit for connections without a request includes the time for a request head.
+        protocol.http1().header_read_timeout(None);
+        protocol.http2().timer(TokioTimer::new());
+        Self {
+            protocol,
+            service,
+            closing: watch::Sender::default(),
+        }
+    }
+
+    /// Serves a connection in a task, which drops `guard` when it ends.
+    pub fn serve(&self, stream: TcpStream, connection: Connection, guard: impl Send + 'static) {
         let connection = Arc::new(connection);
-        let (tracked, service) = (Arc::clone(&connection), service.clone());
+        let (tracked, service) = (Arc::clone(&connection), self.service.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let in_flight = tracked.begin_request();
             if request.headers().contains_key(UPGRADE) {
@@ -65,9 +86,11 @@ pub async fn serve<S, B>(
                 Ok::<_, Infallible>(response.map(|body| TrackedBody::new(body, in_flight)))
             }
         });
-        let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let serving = self
+            .protocol
+            .serve_connection_with_upgrades(TokioIo::new(stream), service);
         let serving = serving.into_owned();
-        let mut closing = closing.subscribe();
+        let mut closing = self.closing.subscribe();
         tokio::spawn(async move {
             let mut serving = pin!(serving);
             let mut closed = pin!(closing.changed());
@@ -99,11 +122,15 @@ pub async fn serve<S, B>(
                     }
                 }
             }
+            drop(guard);
         });
     }
-    drop(listener);
-    closing.send_replace(());
-    closing.closed().await;
+
+    /// Waits for the requests in flight, but not for connections that have switched protocols.
+    pub async fn finish(self) {
+        self.closing.send_replace(());
+        self.closing.closed().await;
+    }
 }
 
 async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {

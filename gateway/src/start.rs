@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tower::service_fn;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin, Guesses};
@@ -17,10 +16,12 @@ use crate::connections::Connections;
 use crate::gateway::Gateway;
 use crate::listener::Addresses;
 use crate::reload::Reload;
+use crate::server::{self, Server};
 use crate::settings::Settings;
 #[cfg(feature = "serde")]
 use crate::state_file::StateFile;
-use crate::{logging, server, signals};
+use crate::workers::Workers;
+use crate::{logging, signals};
 
 /// Reports that the configuration is valid.
 pub async fn check(source: &Source, config: &Config) -> Result<(), BadInput> {
@@ -43,6 +44,7 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
         Some(file) => Some(StateFile::start(file, Arc::clone(&gateway))?),
         None => None,
     };
+    let workers = Workers::start(&gateway)?;
     log_start(&source, &config, &gateway);
     let (settings, admin_token) = (config.settings.clone(), config.admin_token.clone());
     if config.is_reloadable() {
@@ -67,11 +69,11 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
 
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = stopped.map(drop).shared();
-    let admin = serve_operators(admin, &settings, stopped.clone());
-    let clients = serve_clients(listener, &gateway, &settings, stopped);
     let serving = async {
-        tokio::join!(clients, admin);
-        gateway.tunnels.finished().await;
+        tokio::join!(
+            serve_clients(listener, workers, &settings, stopped.clone()),
+            serve_operators(admin, &settings, stopped.clone())
+        );
     };
     until_stopped(serving, signals, stop).await;
     #[cfg(feature = "serde")]
@@ -81,18 +83,15 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
     Ok(())
 }
 
-fn serve_clients(
+async fn serve_clients(
     listener: TcpListener,
-    gateway: &Arc<Gateway>,
+    mut workers: Workers,
     settings: &Settings,
     stopped: impl Future<Output = ()>,
-) -> impl Future<Output = ()> {
-    let gateway = Arc::clone(gateway);
-    let service = service_fn(move |request| {
-        let gateway = Arc::clone(&gateway);
-        async move { gateway.forward(request).await }
-    });
-    server::serve(listener, service, connections(settings), stopped)
+) {
+    let deal = |stream, connection| workers.deal(stream, connection);
+    server::accept_until(stopped, listener, connections(settings), deal).await;
+    workers.finish().await;
 }
 
 async fn serve_operators(
@@ -101,7 +100,10 @@ async fn serve_operators(
     stopped: impl Future<Output = ()>,
 ) {
     if let Some((listener, router)) = admin {
-        server::serve(listener, router, connections(settings), stopped).await;
+        let server = Server::new(router);
+        let serve = |stream, connection| server.serve(stream, connection, ());
+        server::accept_until(stopped, listener, connections(settings), serve).await;
+        server.finish().await;
     }
 }
 

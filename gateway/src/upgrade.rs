@@ -17,7 +17,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Method, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::connections::Place;
+use crate::headers::lists;
 
 /// Removes the client's side from a WebSocket handshake, and returns it.
 pub fn take_client(head: &mut request::Parts) -> Option<OnUpgrade> {
@@ -35,13 +36,6 @@ pub fn take_client(head: &mut request::Parts) -> Option<OnUpgrade> {
         && lists(&head.headers, header::CONNECTION, "upgrade")
         && lists(&head.headers, header::UPGRADE, "websocket");
     is_handshake.then_some(client)
-}
-
-fn lists(headers: &HeaderMap, name: HeaderName, item: &str) -> bool {
-    let values = headers.get_all(name).into_iter();
-    let values = values.filter_map(|value| value.to_str().ok());
-    let mut items = values.flat_map(|value| value.split(',')).map(str::trim);
-    items.any(|listed| listed.eq_ignore_ascii_case(item))
 }
 
 /// Adds the headers of a WebSocket handshake, which were removed as headers of the connection.

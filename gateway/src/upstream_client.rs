@@ -1,6 +1,7 @@
 //! The HTTP client for the upstream.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,10 +26,14 @@ type Responded = Result<Response<Incoming>, UpstreamError>;
 #[derive(Clone, Copy)]
 pub enum Versions {
     /// HTTP/1.1, or HTTP/2 if TLS negotiates it.
-    All,
+    Any,
     Http1,
     /// HTTP/2 with and without TLS, for gRPC.
     Http2,
+}
+
+impl Versions {
+    const ALL: [Self; 3] = [Self::Any, Self::Http1, Self::Http2];
 }
 
 #[derive(Debug)]
@@ -56,38 +61,63 @@ impl std::error::Error for UpstreamError {
 }
 
 /// Sends one attempt, and waits for the head of its response for a limited time.
+///
+/// All routes share their connections. Each runtime has its own, so that an attempt never waits for
+/// another thread.
 #[derive(Clone)]
 pub struct UpstreamClient {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    versions: Versions,
     timeout: Option<Duration>,
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, Body>;
+
+thread_local! {
+    /// The clients of the runtime of this thread.
+    static CLIENTS: [HttpClient; 3] = Versions::ALL.map(client);
 }
 
 impl UpstreamClient {
     pub fn new(versions: Versions, timeout: Option<Duration>) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(Duration::from_secs(10)));
-        http.set_keepalive(Some(KEEP_ALIVE));
-        http.set_keepalive_interval(Some(KEEP_ALIVE / 3));
-        http.set_keepalive_retries(Some(3));
-        http.enforce_http(false);
-        // Use the roots of the system or of SSL_CERT_FILE, and Mozilla's if there are none.
-        let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
-            .https_or_http();
-        let connector = match versions {
-            Versions::All => connector.enable_all_versions().wrap_connector(http),
-            Versions::Http1 => connector.enable_http1().wrap_connector(http),
-            Versions::Http2 => connector.enable_http2().wrap_connector(http),
-        };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .http2_only(matches!(versions, Versions::Http2))
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .build(connector);
-        Self { client, timeout }
+        Self { versions, timeout }
+    }
+}
+
+fn client(versions: Versions) -> HttpClient {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_only(matches!(versions, Versions::Http2))
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .build(CONNECTORS[versions as usize].clone())
+}
+
+/// Reads the trusted certificates. Otherwise, the first request does.
+pub fn prepare() {
+    LazyLock::force(&CONNECTORS);
+}
+
+/// Runtimes share the roots and the TLS sessions.
+static CONNECTORS: LazyLock<[HttpsConnector<HttpConnector>; 3]> =
+    LazyLock::new(|| Versions::ALL.map(connector));
+
+fn connector(versions: Versions) -> HttpsConnector<HttpConnector> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(Duration::from_secs(10)));
+    http.set_keepalive(Some(KEEP_ALIVE));
+    http.set_keepalive_interval(Some(KEEP_ALIVE / 3));
+    http.set_keepalive_retries(Some(3));
+    http.enforce_http(false);
+    // Use the roots of the system or of SSL_CERT_FILE, and Mozilla's if there are none.
+    let connector = HttpsConnectorBuilder::new()
+        .with_native_roots()
+        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots())
+        .https_or_http();
+    match versions {
+        Versions::Any => connector.enable_all_versions().wrap_connector(http),
+        Versions::Http1 => connector.enable_http1().wrap_connector(http),
+        Versions::Http2 => connector.enable_http2().wrap_connector(http),
     }
 }
 
@@ -102,12 +132,12 @@ impl Service<Request<Body>> for UpstreamClient {
     type Error = UpstreamError;
     type Future = Either<Limited, Unlimited>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        self.client.poll_ready(cx).map_err(UpstreamError::Client)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let response = self.client.request(request);
+        let response = CLIENTS.with(|clients| clients[self.versions as usize].request(request));
         match self.timeout {
             Some(time) => Either::Left(timeout(time, response).map(in_time)),
             None => Either::Right(response.map(|response| response.map_err(UpstreamError::Client))),
