@@ -11,6 +11,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use secrecy::SecretString;
 use tower::ServiceExt;
+use tower_key_failover::model_scope::{self, ModelScope};
 use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
 use tracing::warn;
 
@@ -82,27 +83,23 @@ impl Gateway {
                 return Ok(local_response::error(provider, status, what).map(Either::Right));
             }
         };
-        if self.is_local_only
-            && origin::is_cross_origin(&head.uri, &head.headers)
-            && !route.is_byok(&head)
-        {
-            let what = "without a client token, pages of other origins cannot use the keys";
-            return Ok(error(&route, StatusCode::FORBIDDEN, what));
-        }
-        if let Some(token) = &self.client_token
-            && !client_token::take(&mut head, token)
-            && !route.is_byok(&head)
-        {
-            let mut response = error(
-                &route,
-                StatusCode::UNAUTHORIZED,
-                "this gateway requires its client token, or your own key",
-            );
+        let is_allowed = match &self.client_token {
+            Some(token) => client_token::take(&mut head, token),
+            None => true,
+        };
+        let is_byok = route.is_byok(&head);
+        if !is_allowed && !is_byok {
+            let what = "this gateway requires its client token, or your own key";
+            let mut response = error(&route, StatusCode::UNAUTHORIZED, what);
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
             return Ok(response);
         }
-        if route.is_byok(&head) {
+        if self.is_local_only && !is_byok && origin::is_cross_origin(&head.uri, &head.headers) {
+            let what = "without a client token, pages of other origins cannot use the keys";
+            return Ok(error(&route, StatusCode::FORBIDDEN, what));
+        }
+        if is_byok {
             self.byok.add(&head.headers);
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
@@ -131,8 +128,18 @@ impl Gateway {
             head.headers.insert(TRANSFER_ENCODING, chunked);
         }
 
+        if let Some(choice) = route.choice(&head.headers) {
+            head.extensions.insert(choice);
+        }
         let request = Request::from_parts(head, body);
-        match service.clone().oneshot(request).await {
+        let responded = match route.reads_model && !is_byok {
+            true => ModelScope::new(service.clone()).oneshot(request).await,
+            false => {
+                let request = request.map(model_scope::RequestBody::unread);
+                service.clone().oneshot(request).await
+            }
+        };
+        match responded {
             Ok(mut response) => {
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());

@@ -10,7 +10,7 @@
 //! sk-ant-four
 //!
 //! []                        # ends the group
-//! last = sk-ant-five
+//! last = sk-ant-five weight=3 tier=2 max-in-flight=10 domain=cache-1
 //! ```
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tower_key_failover::pool::{KeyPoolBuilder, NewKey};
 
 use crate::bad_input::{BadInput, bad};
+use crate::key_options::{self, KeyOptions};
 
 /// A key with its label and group.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub struct KeyEntry {
     key: SecretString,
     label: Option<String>,
     group: Option<String>,
+    options: KeyOptions,
 }
 
 impl KeyEntry {
@@ -36,10 +38,11 @@ impl KeyEntry {
             Some(label) => pool.labeled_key(label, self.key.clone()),
             None => pool.key(self.key.clone()),
         };
-        match &self.group {
+        let pool = match &self.group {
             Some(group) => pool.group(group),
             None => pool,
-        }
+        };
+        self.options.add_to(pool)
     }
 }
 
@@ -52,7 +55,7 @@ impl From<KeyEntry> for NewKey {
         if let Some(group) = entry.group {
             key = key.group(group);
         }
-        key
+        entry.options.apply(key)
     }
 }
 
@@ -64,6 +67,7 @@ pub fn separated_by_commas(text: &SecretString) -> Vec<KeyEntry> {
         key: key.trim().into(),
         label: None,
         group: None,
+        options: KeyOptions::default(),
     });
     keys.collect()
 }
@@ -111,9 +115,20 @@ fn parse_lines<'a>(
                 let why = "a label must not be empty or a number: numbers are positions";
                 return bad(format!("{unit} {number}: {why}"));
             }
-            Some((label, key)) => (Some(label.to_owned()), key),
+            Some((label, key)) => match key_options::at_end_of(label) {
+                Some(option) => {
+                    return bad(format!(
+                        "{unit} {number}: write {option}=VALUE without white space"
+                    ));
+                }
+                None => (Some(label.to_owned()), key),
+            },
             None => (None, line),
         };
+        let mut words = key.split_whitespace();
+        let key = words.next().unwrap_or_default();
+        let options = KeyOptions::parse(words);
+        let options = options.map_err(|what| BadInput(format!("{unit} {number}: {what}")))?;
         if key.is_empty() {
             return bad(format!("{unit} {number}: the key is empty"));
         }
@@ -138,6 +153,7 @@ fn parse_lines<'a>(
             key: key.into(),
             label,
             group: group.clone(),
+            options,
         });
     }
     Ok(keys)

@@ -19,6 +19,7 @@
 //!   contains its layer;
 //! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
+//! - `request_choice.rs` reads the session and the scope of a request;
 //! - `upstream_client.rs` sends each attempt;
 //! - `byok.rs` counts requests with their own key;
 //! - `headers.rs` removes headers that a proxy must not forward;
@@ -31,7 +32,7 @@
 //! - `settings.rs` defines the settings, `flags.rs` the command line, and `config/` reads and checks the
 //!   command line or the configuration file. The flags are a configuration with one route, so
 //!   everything behind `config/` knows only routes;
-//! - `keys.rs` reads lists of keys, `upstream.rs` the upstream's address, `cooldown.rs` and
+//! - `keys.rs` reads lists of keys, `key_options.rs` the options of a key, `upstream.rs` the upstream's address, `cooldown.rs` and
 //!   `duration.rs` times, `policy.rs` providers;
 //! - `suggestion.rs` finds the name that a misspelled one is meant to be;
 //! - `start.rs` starts everything, and `listener.rs` binds addresses;
@@ -56,6 +57,7 @@ mod failovers;
 mod flags;
 mod gateway;
 mod headers;
+mod key_options;
 mod keys;
 mod listener;
 mod local_response;
@@ -64,6 +66,7 @@ mod matcher;
 mod origin;
 mod policy;
 mod reload;
+mod request_choice;
 mod route;
 mod routes;
 mod server;

@@ -2,19 +2,34 @@
 
 use std::str::FromStr;
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, request};
 use tower_key_failover::delegate_policy;
 #[cfg(feature = "grpc")]
 use tower_key_failover::policy::Grpc;
-use tower_key_failover::policy::{Byok, Provider, ProviderPolicy};
+use tower_key_failover::policy::{Byok, Provider, ProviderPolicy, Scope};
+use tower_key_failover::pool::KeyChoice;
 
+use crate::request_choice::ScopeSource;
 use crate::suggestion::similar;
 
 #[derive(Clone, Debug)]
-pub enum Policy {
+pub struct Policy {
+    protocol: Protocol,
+    scope: ScopeSource,
+}
+
+#[derive(Clone, Debug)]
+enum Protocol {
     Http(Provider),
     #[cfg(feature = "grpc")]
     Grpc(Grpc),
+}
+
+impl From<Protocol> for Policy {
+    fn from(protocol: Protocol) -> Self {
+        let scope = ScopeSource::Auto;
+        Self { protocol, scope }
+    }
 }
 
 impl FromStr for Policy {
@@ -24,7 +39,7 @@ impl FromStr for Policy {
     fn from_str(name: &str) -> Result<Self, String> {
         #[cfg(feature = "grpc")]
         if name == "grpc" {
-            return Ok(Self::Grpc(Grpc::new()));
+            return Ok(Protocol::Grpc(Grpc::new()).into());
         }
         let provider = match name.split_once(':') {
             Some(("header", header)) => {
@@ -33,16 +48,16 @@ impl FromStr for Policy {
             }
             _ => Provider::named(name).ok_or_else(|| unknown(name))?,
         };
-        Ok(Self::Http(provider))
+        Ok(Protocol::Http(provider).into())
     }
 }
 
 impl Policy {
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Http(provider) => provider.name(),
+        match &self.protocol {
+            Protocol::Http(provider) => provider.name(),
             #[cfg(feature = "grpc")]
-            Self::Grpc(_) => "grpc",
+            Protocol::Grpc(_) => "grpc",
         }
     }
 
@@ -51,19 +66,25 @@ impl Policy {
         self.name() == "copilot"
     }
 
-    pub fn byok(self, ByokMode(byok): ByokMode) -> Self {
-        match self {
-            Self::Http(provider) => Self::Http(provider.byok(byok)),
+    pub fn byok(mut self, ByokMode(byok): ByokMode) -> Self {
+        self.protocol = match self.protocol {
+            Protocol::Http(provider) => Protocol::Http(provider.byok(byok)),
             #[cfg(feature = "grpc")]
-            Self::Grpc(grpc) => Self::Grpc(grpc.byok(byok)),
-        }
+            Protocol::Grpc(grpc) => Protocol::Grpc(grpc.byok(byok)),
+        };
+        self
+    }
+
+    pub fn scope_from(mut self, scope: ScopeSource) -> Self {
+        self.scope = scope;
+        self
     }
 
     fn inner(&self) -> &dyn ProviderPolicy {
-        match self {
-            Self::Http(provider) => provider,
+        match &self.protocol {
+            Protocol::Http(provider) => provider,
             #[cfg(feature = "grpc")]
-            Self::Grpc(grpc) => grpc,
+            Protocol::Grpc(grpc) => grpc,
         }
     }
 }
@@ -96,6 +117,14 @@ fn unknown(name: &str) -> String {
 
 impl ProviderPolicy for Policy {
     delegate_policy!(|self| self.inner() =>
-        is_byok, inject_key, scope, classify, classify_body, success, success_in_body,
+        is_byok, inject_key, classify, classify_body, success, success_in_body,
         exhausted_response);
+
+    fn scope(&self, head: &request::Parts) -> Option<Scope> {
+        match self.scope {
+            ScopeSource::Auto => self.inner().scope(head),
+            ScopeSource::Off => None,
+            ScopeSource::Header(_) => head.extensions.get::<KeyChoice>()?.scope_ref().cloned(),
+        }
+    }
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
-use axum::http::request;
+use axum::http::{HeaderMap, request};
 use tower::Layer;
 use tower_key_failover::policy::ProviderPolicy;
+use tower_key_failover::pool::KeyChoice;
 use tower_key_failover::{KeyFailover, KeyFailoverLayer, KeyPool, ReplayBudget};
 
 use crate::config::{PoolSettings, RouteConfig};
 use crate::matcher::Matcher;
 use crate::policy::Policy;
+use crate::request_choice::{self, Affinity, ScopeSource};
 use crate::upstream::Upstream;
 use crate::upstream_client::{UpstreamClient, Versions};
 
@@ -22,6 +24,10 @@ pub struct Route {
     /// `None` if the clients always bring their own key.
     pub pool: Option<Arc<KeyPool>>,
     pub pool_settings: PoolSettings,
+    affinity: Option<Affinity>,
+    scope: ScopeSource,
+    /// Whether the scope may be the model in the body.
+    pub reads_model: bool,
     pub service: KeyFailover<UpstreamClient, Policy>,
     /// Uses HTTP/1.1 only, for WebSocket.
     pub http1: KeyFailover<UpstreamClient, Policy>,
@@ -63,12 +69,20 @@ impl Route {
             name: config.name,
             matcher: config.matcher,
             upstream: config.upstream,
+            reads_model: pool.is_some() && settings.scope == ScopeSource::Auto,
+            affinity: settings.affinity,
+            scope: settings.scope,
             pool,
             pool_settings: config.pool_settings,
             service: layer.layer(UpstreamClient::new(versions, timeout)),
             http1: layer.layer(UpstreamClient::new(Versions::Http1, timeout)),
             policy,
         }
+    }
+
+    /// What the headers of a request say about the choice of its key.
+    pub fn choice(&self, headers: &HeaderMap) -> Option<KeyChoice> {
+        request_choice::of_headers(headers, self.affinity.as_ref(), &self.scope)
     }
 
     pub fn provider(&self) -> &'static str {

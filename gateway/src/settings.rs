@@ -18,6 +18,7 @@ use crate::duration::Time;
 use crate::flags::Flags;
 use crate::logging::Format;
 use crate::policy::{ByokMode, Policy};
+use crate::request_choice::{Affinity, ScopeSource, Strategy};
 
 /// The settings of the whole gateway.
 #[derive(Args, Clone, Debug, Deserialize)]
@@ -127,6 +128,34 @@ pub struct RouteSettings {
     #[arg(long, default_value = "detect")]
     #[serde(deserialize_with = "text")]
     pub byok: ByokMode,
+
+    /// How a request chooses among the usable keys: in-order (the first one), round-robin, weighted (in turn
+    /// by weight) or least-in-flight (the one with the fewest requests)
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        default_value = "in-order",
+        help_heading = "Selection"
+    )]
+    #[serde(deserialize_with = "text")]
+    pub selection: Strategy,
+
+    /// Keep the requests with the same value of this header on the same key, for the prompt cache, as long as
+    /// that key is usable [default: none]
+    #[arg(long, value_name = "header:NAME", help_heading = "Selection")]
+    #[serde(deserialize_with = "some_text")]
+    pub affinity: Option<Affinity>,
+
+    /// What part of the provider a request addresses, to which limits can apply: auto (the path, or else the
+    /// model in a JSON body), off, or header:NAME
+    #[arg(
+        long,
+        value_name = "SCOPE",
+        default_value = "auto",
+        help_heading = "Selection"
+    )]
+    #[serde(deserialize_with = "text")]
+    pub scope: ScopeSource,
 
     /// Maximum number of attempts per request [default: each usable key once]
     #[arg(long, value_name = "N", help_heading = "Limits")]

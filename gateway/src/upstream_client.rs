@@ -15,12 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::error::Elapsed;
 use tokio::time::{Timeout, timeout};
 use tower::Service;
-use tower_key_failover::RequestBody;
+use tower_key_failover::{RequestBody, model_scope};
 
 /// How long a connection to the upstream may be silent before the gateway asks for a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-type Body = RequestBody<Incoming>;
+type Body = RequestBody<model_scope::RequestBody<Incoming>>;
 type Responded = Result<Response<Incoming>, UpstreamError>;
 
 #[derive(Clone, Copy)]

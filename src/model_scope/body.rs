@@ -40,7 +40,9 @@ impl<B: Body> RequestBody<B> {
         }
     }
 
-    pub(super) fn unread(body: B) -> Self {
+    /// Wraps a body of which nothing has been read, for a service that is also called without
+    /// [`ModelScope`](super::ModelScope).
+    pub fn unread(body: B) -> Self {
         Self::new(Bytes::new(), None, body, false)
     }
 }

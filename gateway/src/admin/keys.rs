@@ -127,6 +127,7 @@ fn show(pool: &PoolSnapshot, at: usize) -> Value {
         "retry_after_ms": retry_after.map(millis),
         "suspicions": key.suspicions,
         "last_reason": key.reason.map(|reason| reason.as_str()),
+        "in_flight": key.in_flight,
         "usage": key.usage.as_ref().map(usage),
     })
 }

@@ -13,6 +13,7 @@ use crate::environment;
 use crate::keys::{self, KeyEntry};
 use crate::matcher::Matcher;
 use crate::policy::Policy;
+use crate::request_choice::Strategy;
 use crate::settings::RouteSettings;
 use crate::upstream::Upstream;
 
@@ -30,6 +31,7 @@ pub struct RouteConfig {
 /// The settings of a pool that cannot change while it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
+    selection: Strategy,
     cooldown: Cooldown,
     max_cooldown: Time,
     probe_after: Option<Time>,
@@ -72,7 +74,9 @@ impl RouteConfig {
         let route = Self {
             name: name.to_owned(),
             matcher,
-            policy: policy.byok(settings.byok.clone()),
+            policy: policy
+                .byok(settings.byok.clone())
+                .scope_from(settings.scope.clone()),
             upstream,
             pool,
             pool_settings,
@@ -145,6 +149,7 @@ fn read_keys(
 impl PoolSettings {
     fn of(settings: &RouteSettings) -> Self {
         Self {
+            selection: settings.selection,
             cooldown: settings.cooldown.clone(),
             max_cooldown: settings.max_cooldown,
             probe_after: settings.probe_after,
@@ -157,6 +162,7 @@ impl PoolSettings {
         let mut pool = KeyPool::builder().name(name).track_usage(true);
         pool = self.cooldown.add_to(pool);
         pool = pool
+            .selection(self.selection.0)
             .max_cooldown(self.max_cooldown.0)
             .max_waiters(self.max_waiters);
         if let Some(time) = self.probe_after {

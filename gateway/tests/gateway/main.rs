@@ -26,6 +26,7 @@ mod recovery;
 mod reload;
 mod safe_by_default;
 mod secrets;
+mod selection;
 mod shutdown;
 mod state_file;
 mod streaming;

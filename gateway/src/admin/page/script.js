@@ -94,6 +94,7 @@ function makeRow(key, at) {
   row.append(
     element("td", "pool", key.pool), element("td", "number quiet", String(key.position)), name, element("td", "group", key.group ?? ""), stateCell,
     element("td", "reason"), element("td", "number served"), element("td", "number refused"),
+    element("td", "number in-flight"),
     element("td", "time used"), action,
   );
   return row;
@@ -111,6 +112,7 @@ function fillRow(row, key) {
   set(cell(".served"), String(usage.served));
   set(cell(".refused"), String(sum(Object.values(usage.refused))));
   cell(".refused").title = Object.entries(usage.refused).map(([why, n]) => `${words(why)}: ${n}`).join("\n");
+  set(cell(".in-flight"), key.in_flight === null ? "" : String(key.in_flight));
   const used = usage.last_used_ms_ago;
   set(cell(".used"), used === null ? "never" : `${duration(used + performance.now() - receivedAt)} ago`);
   cell(".reinstate").hidden = !canChange || key.state === "valid";
@@ -119,7 +121,7 @@ function fillRow(row, key) {
   cell(".disable").hidden = !canChange || isDisabled;
 }
 
-const identity = (list) => JSON.stringify(list.map((key) => [key.pool, key.name, key.label, key.hint, key.group]));
+const identity = (list) => JSON.stringify(list.map((key) => [key.pool, key.name, key.in_flight === null, key.label, key.hint, key.group]));
 
 function showKeys(next) {
   const body = $("#keys tbody");
@@ -129,6 +131,7 @@ function showKeys(next) {
   if (!sameList) {
     body.replaceChildren(...keys.map(makeRow));
     $("#keys").classList.toggle("no-groups", keys.every((key) => key.group === null));
+    $("#keys").classList.toggle("uncounted", keys.every((key) => key.in_flight === null));
     $("#keys").classList.toggle("one-pool", keys.every((key) => key.pool === keys[0].pool));
   }
   tick();

@@ -114,7 +114,7 @@ async fn an_error_in_the_keys_names_the_entry_and_no_key() {
         ),
         (
             keys(&format!("keys = [\"{GOOD}\\n{LIMITED}\"]")),
-            "line 5: routes.a.keys: entry 1: the key contains a character",
+            "line 5: routes.a.keys: entry 1: a key contains no white space",
         ),
         (keys("keys = []"), "line 5: routes.a.keys: a key pool"),
         (
