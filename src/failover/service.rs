@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -15,6 +15,7 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::BoxError;
 use crate::policy::ProviderPolicy;
+use crate::pool::KeyChoice;
 
 /// Middleware that sends a refused request again with the next key of a pool.
 ///
@@ -122,7 +123,8 @@ where
         if byok_passthrough::applies_to(&self.config, &head) {
             return byok_passthrough::call(&mut self.inner, head, body);
         }
-        let mut exchange = Exchange::new(&self.config);
+        let choice = choice_of(&self.config.policy, &head);
+        let mut exchange = Exchange::new(&self.config, choice);
         let replayable = exchange.is_replayable(&head, &body);
         if exchange.take_key(replayable.is_ok()) {
             let future = exchange.first_attempt(&mut self.inner, head, body, replayable);
@@ -156,4 +158,15 @@ impl<S: fmt::Debug, P> fmt::Debug for KeyFailover<S, P> {
             .field("inner", &self.inner)
             .finish()
     }
+}
+
+/// What the request says about the choice of its key, with the scope that the policy finds.
+fn choice_of<P: ProviderPolicy>(policy: &P, head: &request::Parts) -> Option<Box<KeyChoice>> {
+    let choice = KeyChoice::of(head).cloned();
+    let choice = match policy.scope(head) {
+        Some(scope) => Some(choice.unwrap_or_default().scope(scope)),
+        None => choice,
+    };
+    // Boxed, because most requests have none.
+    choice.map(Box::new)
 }

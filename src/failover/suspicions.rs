@@ -1,10 +1,14 @@
 use smallvec::SmallVec;
 
-use crate::pool::{Cause, Key, Suspicion};
+use crate::pool::{Cause, Key, ScopeDoubt, Suspicion};
 
 /// The keys that a request suspects: each was refused, but perhaps because of the request.
 #[derive(Default)]
-pub(super) struct Suspicions(SmallVec<[(Key, Suspicion, Cause); 1]>);
+pub(super) struct Suspicions {
+    keys: SmallVec<[(Key, Suspicion, Cause); 1]>,
+    /// Keys that may not use the scope of the request.
+    scopes: Vec<(ScopeDoubt, Cause)>,
+}
 
 impl Suspicions {
     /// After this many suspicions, the request tries no other key.
@@ -12,20 +16,30 @@ impl Suspicions {
 
     pub(super) fn add(&mut self, key: &Key, cause: Cause) {
         let suspicion = key.suspect(cause);
-        self.0.push((key.clone(), suspicion, cause));
+        self.keys.push((key.clone(), suspicion, cause));
+    }
+
+    /// The key was refused access to the scope of the request.
+    pub(super) fn add_scope(&mut self, key: &Key, cause: Cause) {
+        let doubt = key.doubt_scope();
+        self.scopes.extend(doubt.map(|doubt| (doubt, cause)));
     }
 
     /// Whether the request suspects so many keys that it is probably at fault itself.
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= Self::MAX
+        self.keys.len() >= Self::MAX
     }
 
     /// Marks the suspected keys permanently, because the request succeeded with the key `by`. The
     /// refusals were therefore not its fault.
     pub(super) fn convict(&mut self, by: &Key) {
-        let suspected = self.0.drain(..);
+        let suspected = self.keys.drain(..);
         for (key, suspicion, cause) in suspected.filter(|(key, ..)| !key.is_same(by)) {
             key.convict(suspicion, cause);
+        }
+        let refused = self.scopes.drain(..);
+        for (doubt, cause) in refused.filter(|(doubt, _)| !doubt.is_about(by)) {
+            doubt.convict(cause);
         }
     }
 }

@@ -8,6 +8,8 @@ use http::HeaderValue;
 use super::clock::LazyNow;
 use super::pooled_key::{Permits, PooledKey, Seen};
 use super::reason::{Cause, Reason};
+use super::scope::Scope;
+use super::scoped::{ScopeDoubt, ScopedPermits, SeenInScope};
 use super::state::{KeyState, Marked, Suspicion};
 
 /// A handle to one key of a pool.
@@ -24,6 +26,8 @@ use super::state::{KeyState, Marked, Suspicion};
 pub struct Key {
     key: Arc<PooledKey>,
     seen: Seen,
+    /// The scope of the request that uses the handle, and its limits.
+    in_scope: Option<Arc<SeenInScope>>,
     position: u32,
 }
 
@@ -33,6 +37,7 @@ impl Key {
         Self {
             key: Arc::clone(key),
             seen: key.seen(),
+            in_scope: None,
             position: position as u32,
         }
     }
@@ -44,8 +49,18 @@ impl Key {
         own.is_open().then(|| Self {
             key: Arc::clone(first),
             seen: Seen::of_own(own),
+            in_scope: None,
             position: 0,
         })
+    }
+
+    /// The same handle for a request with a scope.
+    #[inline]
+    pub(super) fn for_scope(mut self, scope: Option<&Scope>) -> Self {
+        if let Some(scope) = scope {
+            self.in_scope = Some(Arc::new(self.key.seen_in(scope)));
+        }
+        self
     }
 
     /// Returns the first and last characters of the key, for people: `sk-a...efgh`. Shorter keys show
@@ -133,6 +148,33 @@ impl Key {
         self.key.cool_down(self.seen, wait, cause)
     }
 
+    /// The same for the scope of the request, if it has one. Otherwise, the whole key cools down.
+    pub(crate) fn cool_down_in_scope(
+        &self,
+        wait: Option<Duration>,
+        cause: Cause,
+    ) -> (Marked, Duration) {
+        match self.scope() {
+            Some(scope) => self.key.cool_down_in(scope, self.seen, wait, cause),
+            None => self.cool_down(wait, cause),
+        }
+    }
+
+    /// Records that the key may not use the scope of the request. This has no effect unless the request
+    /// succeeds with another key. `None` if the request has no scope.
+    pub(crate) fn doubt_scope(&self) -> Option<ScopeDoubt> {
+        ScopeDoubt::of(self)
+    }
+
+    pub(super) fn scope(&self) -> Option<&Scope> {
+        self.in_scope.as_deref().map(|seen| &seen.scope)
+    }
+
+    /// Whether no limit of the key was returned to service since the handle was created.
+    pub(super) fn is_current(&self) -> bool {
+        self.seen.is_current(&self.key)
+    }
+
     pub(crate) fn mark_permanently(&self, cause: Cause) -> Marked {
         self.key.mark_permanently(self.seen, cause)
     }
@@ -151,24 +193,36 @@ impl Key {
     /// records the success instead.
     #[inline]
     pub(crate) fn succeed(&self) {
+        self.succeed_in_scope(ScopedPermits::default());
         self.key.succeed(self.seen);
     }
 
-    pub(super) fn succeed_with(&self, permits: Permits) {
+    pub(super) fn succeed_with(&self, permits: Permits, scoped: ScopedPermits) {
+        self.succeed_in_scope(scoped);
         self.key.succeed_with(self.seen, permits);
+    }
+
+    #[inline]
+    fn succeed_in_scope(&self, permits: ScopedPermits) {
+        if let Some(seen) = &self.in_scope {
+            self.key.succeed_in(seen, permits);
+        }
     }
 
     /// Remembers the current states of the key's limits instead of earlier ones.
     pub(crate) fn renew(&mut self) {
         self.seen = self.key.seen();
+        if let Some(seen) = &self.in_scope {
+            self.in_scope = Some(Arc::new(self.key.seen_in(&seen.scope)));
+        }
     }
 
     /// Whether an attempt can start with the key.
     #[inline]
     pub(crate) fn check(&self) -> KeyCheck {
-        match self.key.is_open() {
+        match self.key.is_open() && self.in_scope.is_none() {
             true => KeyCheck::Usable,
-            false => self.key.check(),
+            false => self.key.check(self.scope()),
         }
     }
 

@@ -46,6 +46,7 @@ mod reload;
 #[cfg(feature = "serde")]
 mod save;
 mod scope;
+mod scoped;
 mod secret;
 mod select;
 mod shared;
@@ -70,7 +71,9 @@ pub use self::key_choice::KeyChoice;
 pub use self::new_key::NewKey;
 #[cfg(feature = "events")]
 pub use self::observe::PoolEvents;
-pub use self::observe::{KeyName, KeySnapshot, KeyUsage, PoolEvent, PoolSnapshot, ReturnedBy};
+pub use self::observe::{
+    KeyName, KeySnapshot, KeyUsage, PoolEvent, PoolSnapshot, ReturnedBy, ScopeSnapshot,
+};
 pub use self::reason::Reason;
 pub use self::reload::{ChangeError, KeyChanges, KeyId};
 #[cfg(feature = "serde")]
@@ -85,6 +88,7 @@ pub(crate) use self::observe::PoolObserver;
 pub(crate) use self::probe::Probe;
 pub(crate) use self::queue::{Outlook, Turn, Waiter};
 pub(crate) use self::reason::Cause;
+pub(crate) use self::scoped::ScopeDoubt;
 pub(crate) use self::select::{Pick, PickRequest};
 pub(crate) use self::state::Suspicion;
 
@@ -541,6 +545,10 @@ fn outlook(
     let config = list.keys[0].limit_config();
     let pool_due = config.pool_probe_in(now);
     let keys = list.keys.iter().filter(|key| !excluded(key));
-    let keys = keys.map(|key| (key.state(now), key.due_in(now)));
+    let scope = choice.and_then(KeyChoice::scope_ref);
+    let keys = keys.map(|key| {
+        let limits = key.limits_for(scope);
+        (limits.state(now), limits.due_in(now))
+    });
     Outlook::new(exhausted, keys, pool_due)
 }

@@ -270,7 +270,8 @@ impl PeerLimit<'_> {
             Heard::Disabled => {
                 let marked = self.limit.disable();
                 let cause = Cause::of(Reason::Operator);
-                self.key.after_mark(marked, KeyState::Permanent, cause);
+                self.key
+                    .after_mark(marked, None, KeyState::Permanent, cause);
                 marked != Marked::Unchanged
             }
             Heard::Reinstated => self.reinstate(),
@@ -287,7 +288,7 @@ impl PeerLimit<'_> {
         let seen = self.limit.value();
         let marked = self.limit.cool_down(config, seen, wait, false, cause, now);
         let state = KeyState::Temporary { retry_after: wait };
-        self.key.after_mark(marked, state, cause);
+        self.key.after_mark(marked, None, state, cause);
         marked != Marked::Unchanged
     }
 

@@ -11,6 +11,8 @@ use super::key::KeyCheck;
 use super::key_settings::KeySettings;
 use super::observe::{KeyName, KeySnapshot, PoolEvent, ReturnedBy, UsageCounters};
 use super::reason::{Cause, Reason};
+use super::scope::Scope;
+use super::scoped::Scopes;
 use super::secret::Secret;
 use super::select::Identity;
 use super::shared::Shared;
@@ -38,6 +40,7 @@ pub(super) struct PooledKey {
 /// What a key keeps across reloads.
 pub(super) struct KeyCore {
     pub(super) limit: Limit,
+    pub(super) scopes: Scopes,
     pub(super) usage: Option<Box<UsageCounters>>,
     /// Made when a list of keys needs it.
     pub(super) in_flight: OnceLock<Arc<InFlightCounter>>,
@@ -51,6 +54,7 @@ pub(super) struct KeyCore {
 pub(super) struct Group {
     pub(super) name: Arc<str>,
     pub(super) limit: Limit,
+    pub(super) scopes: Scopes,
     /// Made when a list of keys needs it.
     pub(super) in_flight: OnceLock<Arc<InFlightCounter>>,
 }
@@ -69,6 +73,7 @@ impl KeyCore {
     pub(super) fn new(secret: &Secret, track_usage: bool) -> Self {
         Self {
             limit: Limit::new(),
+            scopes: Scopes::new(),
             usage: track_usage.then(|| Box::new(UsageCounters::new())),
             in_flight: OnceLock::new(),
             fingerprint: Identity::of_secret(secret.expose()),
@@ -82,6 +87,7 @@ impl Group {
         Self {
             name,
             limit: Limit::new(),
+            scopes: Scopes::new(),
             in_flight: OnceLock::new(),
         }
     }
@@ -200,12 +206,12 @@ impl PooledKey {
     }
 
     #[cold]
-    pub(super) fn check(&self) -> KeyCheck {
+    pub(super) fn check(&self, scope: Option<&Scope>) -> KeyCheck {
         let own = &self.core.limit;
         if own.is_removed() || own.is_disabled() {
             return KeyCheck::Withdrawn;
         }
-        match self.availability(&mut LazyNow::default()) {
+        match self.limits_for(scope).availability(&mut LazyNow::default()) {
             Availability::Open | Availability::Reopening => KeyCheck::Usable,
             Availability::ProbeDue | Availability::Closed => KeyCheck::Marked,
         }
@@ -258,17 +264,6 @@ impl PooledKey {
             .unwrap_or(KeyState::Valid)
     }
 
-    /// How long until all its limits have reopened or are due for a probe. `None` if that never
-    /// happens or has already happened.
-    pub(super) fn due_in(&self, now: &mut LazyNow) -> Option<Duration> {
-        let config = self.limit_config();
-        let mut limits = self.limits();
-        let due_in = limits.try_fold(Duration::ZERO, |latest, limit| {
-            Some(latest.max(limit.due_in(config, now)?))
-        });
-        due_in.filter(|due_in| !due_in.is_zero())
-    }
-
     /// Lets the key and its group cool down. Also returns for how long.
     pub(super) fn cool_down(
         &self,
@@ -291,7 +286,7 @@ impl PooledKey {
         let group = group.map(|(group, seen)| mark(&group.limit, seen, now));
         // The event describes the group, whatever the mark means for this key.
         let state = KeyState::Temporary { retry_after: wait };
-        self.after_mark(group.unwrap_or(own), state, cause);
+        self.after_mark(group.unwrap_or(own), None, state, cause);
         (least(own, group.unwrap_or(own)), wait)
     }
 
@@ -319,7 +314,7 @@ impl PooledKey {
         let config = self.limit_config();
         let limit = &self.core.limit;
         let marked = limit.convict(config, seen.own, suspicion, cause);
-        self.after_mark(marked, KeyState::Permanent, cause);
+        self.after_mark(marked, None, KeyState::Permanent, cause);
         marked
     }
 
@@ -329,7 +324,7 @@ impl PooledKey {
         }
         let config = self.limit_config();
         let marked = self.core.limit.mark_permanently(config, seen.own, cause);
-        self.after_mark(marked, KeyState::Permanent, cause);
+        self.after_mark(marked, None, KeyState::Permanent, cause);
         marked
     }
 
@@ -337,7 +332,12 @@ impl PooledKey {
         let marked = self.core.limit.disable();
         self.core.limit.record_operator_act();
         self.shared.changes.notify();
-        self.emit_mark(marked, KeyState::Permanent, Cause::of(Reason::Operator));
+        self.emit_mark(
+            marked,
+            None,
+            KeyState::Permanent,
+            Cause::of(Reason::Operator),
+        );
         marked
     }
 
@@ -348,6 +348,8 @@ impl PooledKey {
             was_closed |= limit.reinstate(self.limit_config());
             limit.record_operator_act();
         }
+        // After the new generation has begun, in which late marks have no effect.
+        was_closed |= self.clear_scopes();
         self.shared.changes.notify();
         was_closed
     }
@@ -405,18 +407,25 @@ impl PooledKey {
     }
 
     /// Reports a mark, and wakes waiters, because there may be no key left to wait for.
-    pub(super) fn after_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
-        self.emit_mark(marked, state, cause);
+    pub(super) fn after_mark(
+        &self,
+        marked: Marked,
+        scope: Option<&Scope>,
+        state: KeyState,
+        cause: Cause,
+    ) {
+        self.emit_mark(marked, scope, state, cause);
         if marked != Marked::Unchanged {
             self.shared.queue.wake_for(self);
         }
     }
 
-    fn emit_mark(&self, marked: Marked, state: KeyState, cause: Cause) {
+    fn emit_mark(&self, marked: Marked, scope: Option<&Scope>, state: KeyState, cause: Cause) {
         if marked != Marked::Unchanged {
             self.shared.changes.notify();
             self.shared.on_event(|| PoolEvent::Marked {
                 key: self.name(),
+                scope: scope.cloned(),
                 state,
                 marked,
                 reason: cause.reason,
@@ -452,6 +461,7 @@ impl PooledKey {
             suspicions: self.suspicions(),
             reason: last.and_then(Limit::reason),
             in_flight: self.in_flight(),
+            scopes: self.marked_scopes(now),
             usage: usage.map(|usage| usage.read(config.clock, now)),
         }
     }
@@ -465,7 +475,7 @@ impl Seen {
     }
 
     /// Whether no limit of `key` was returned to service since.
-    fn is_current(self, key: &PooledKey) -> bool {
+    pub(super) fn is_current(self, key: &PooledKey) -> bool {
         let now = key.seen();
         let generation = |group: Option<StateValue>| group.map(StateValue::generation);
         let is_own = now.own.generation() == self.own.generation();
@@ -474,7 +484,7 @@ impl Seen {
 }
 
 /// What a mark of two limits means for a key that is usable only if both are open.
-fn least(one: Marked, other: Marked) -> Marked {
+pub(super) fn least(one: Marked, other: Marked) -> Marked {
     match (one, other) {
         (Marked::Unchanged, _) | (_, Marked::Unchanged) => Marked::Unchanged,
         (Marked::Extended, _) | (_, Marked::Extended) => Marked::Extended,

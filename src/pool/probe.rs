@@ -7,6 +7,8 @@ use super::clock::LazyNow;
 use super::key::Key;
 use super::pooled_key::{Permits, PooledKey};
 use super::reason::{Cause, Reason};
+use super::scope::Scope;
+use super::scoped::ScopedPermits;
 use super::state::{Limit, LimitConfig, Marked, Permit, ProbeKind, ProbeToken, Taken, Terms};
 
 /// What an attempt holds of a key that is not fully open: the right to probe it, or a place among the
@@ -16,6 +18,8 @@ pub(crate) struct Probe {
     key: Key,
     /// Permits of the key's own limit and of its group's.
     permits: Permits,
+    /// The same in the scope of the request.
+    scoped: ScopedPermits,
     /// The probe of the pool, if no key was usable, and how many probes of the pool were refused before.
     pool: Option<(ProbeToken, u32)>,
     /// Whether it probes or probed the pool.
@@ -25,7 +29,27 @@ pub(crate) struct Probe {
 impl Probe {
     /// Probes a key that is due, or uses one that is reopening. Returns `None` if another request is
     /// probing it or its allowance is used up.
-    pub(super) fn take(key: &Arc<PooledKey>, terms: Terms, now: &mut LazyNow) -> Option<Box<Self>> {
+    pub(super) fn take(
+        key: &Arc<PooledKey>,
+        scope: Option<&Scope>,
+        terms: Terms,
+        now: &mut LazyNow,
+    ) -> Option<Box<Self>> {
+        let config = key.limit_config();
+        let scoped = key.in_scope(scope).take(config, terms, now)?;
+        let mut probe = Self::take_key(key, terms, now);
+        match &mut probe {
+            Some(probe) => {
+                probe.key = Key::new(key, 0).for_scope(scope);
+                probe.scoped = scoped;
+            }
+            None => give_back(scoped, config),
+        }
+        probe
+    }
+
+    /// The same for a request without a scope.
+    fn take_key(key: &Arc<PooledKey>, terms: Terms, now: &mut LazyNow) -> Option<Box<Self>> {
         let config = key.limit_config();
         let mut take = |limit: &Limit| match limit.take(config, terms, now) {
             Taken::Permit(permit) => Some(Some(permit)),
@@ -45,6 +69,7 @@ impl Probe {
         Some(Box::new(Self {
             key: Key::new(key, 0),
             permits: [own, of_group],
+            scoped: ScopedPermits::default(),
             pool: None,
             is_of_pool: false,
         }))
@@ -59,7 +84,7 @@ impl Probe {
             return None;
         }
         let token = config.pool_probes.take(plan, config.probe_expires(now))?;
-        let probe = Self::take(key, Terms::Forced, now);
+        let probe = Self::take_key(key, Terms::Forced, now);
         match probe {
             Some(mut probe) => {
                 probe.pool = Some((token, plan.doublings));
@@ -98,11 +123,15 @@ impl Probe {
     pub(crate) fn rate_limited(
         mut self,
         wait: Option<Duration>,
+        in_scope: bool,
         cause: Cause,
     ) -> (Marked, Duration) {
         self.succeed();
         self.key.renew();
-        self.key.cool_down(wait, cause)
+        match in_scope {
+            true => self.key.cool_down_in_scope(wait, cause),
+            false => self.key.cool_down(wait, cause),
+        }
     }
 
     /// Ends with a response that proves nothing. The key is probed again after the same interval.
@@ -118,7 +147,9 @@ impl Probe {
     }
 
     fn succeed(&mut self) {
-        self.key.succeed_with(std::mem::take(&mut self.permits));
+        let scoped = std::mem::take(&mut self.scoped);
+        self.key
+            .succeed_with(std::mem::take(&mut self.permits), scoped);
         self.finish_pool(0);
     }
 
@@ -129,6 +160,9 @@ impl Probe {
                 each(key.limit_config(), limit, permit);
             }
         }
+        for (entry, permit) in std::mem::take(&mut self.scoped).into_iter().flatten() {
+            each(key.limit_config(), &entry.limit, permit);
+        }
     }
 
     fn finish_pool(&mut self, doublings: u32) {
@@ -138,6 +172,12 @@ impl Probe {
             let due = config.next_pool_probe(refused, &mut LazyNow::default());
             config.pool_probes.finish(token, refused, due);
         }
+    }
+}
+
+fn give_back(permits: ScopedPermits, config: &LimitConfig) {
+    for (entry, permit) in permits.into_iter().flatten() {
+        entry.limit.give_back(permit, config);
     }
 }
 

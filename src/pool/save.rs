@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 use super::clock::LazyNow;
 use super::pooled_key::PooledKey;
 use super::reason::{Cause, Reason};
+use super::scope::Scope;
+use super::scoped::{Purpose, Scopes};
 use super::select::KeyList;
-use super::state::{KeyState, Limit, LimitConfig};
+use super::state::{KeyState, Limit, LimitConfig, Marked};
 
 /// The marks of a pool, to be written to a file and [restored](crate::KeyPool::restore) after a
 /// restart.
@@ -32,6 +34,26 @@ pub struct SavedPool {
     keys: Vec<SavedKey>,
     /// Groups with a mark.
     groups: Vec<SavedGroup>,
+    /// Marks that are limited to a scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<SavedScope>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct SavedScope {
+    of: ScopeOwner,
+    scope: String,
+    state: SavedState,
+    reason: SavedReason,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ScopeOwner {
+    /// The fingerprint of a key.
+    Key(Hex),
+    /// The name of a group.
+    Group(String),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -89,10 +111,25 @@ impl SavedPool {
             .keys
             .iter()
             .filter_map(|key| key.group.as_deref())
-            .map(|group| (&*group.name, &group.limit))
+            .map(|group| (&*group.name, group))
             .collect();
-        let groups = groups.into_iter().filter_map(|(name, limit)| {
-            let (state, reason) = saved_mark(limit, config, wall, &mut now)?;
+        let mut scopes = Vec::new();
+        for key in &list.keys {
+            let owner = ScopeOwner::Key(salt.fingerprint(key));
+            scopes.extend(saved_scopes(
+                owner,
+                &key.core.scopes,
+                config,
+                wall,
+                &mut now,
+            ));
+        }
+        for (name, group) in &groups {
+            let owner = ScopeOwner::Group((*name).to_owned());
+            scopes.extend(saved_scopes(owner, &group.scopes, config, wall, &mut now));
+        }
+        let groups = groups.into_iter().filter_map(|(name, group)| {
+            let (state, reason) = saved_mark(&group.limit, config, wall, &mut now)?;
             Some(SavedGroup {
                 name: name.to_owned(),
                 state,
@@ -104,6 +141,7 @@ impl SavedPool {
             salt,
             groups: groups.collect(),
             keys,
+            scopes,
         }
     }
 
@@ -132,8 +170,67 @@ impl SavedPool {
                 restore_mark(key, limit, saved.state, saved.reason, wall);
             }
         }
+        for saved in &self.scopes {
+            let owner = match &saved.of {
+                ScopeOwner::Key(fingerprint) => {
+                    keys.get(fingerprint).map(|key| (*key, &key.core.scopes))
+                }
+                ScopeOwner::Group(name) => list.keys.iter().find_map(|key| {
+                    let group = key.group.as_deref()?;
+                    (*group.name == **name).then_some((key, &group.scopes))
+                }),
+            };
+            if let Some((key, scopes)) = owner {
+                restore_scope(key, scopes, saved, wall);
+            }
+        }
         found.len()
     }
+}
+
+fn saved_scopes(
+    of: ScopeOwner,
+    scopes: &Scopes,
+    config: &LimitConfig,
+    wall: Duration,
+    now: &mut LazyNow,
+) -> Vec<SavedScope> {
+    let entries = scopes.all().into_iter();
+    let saved = entries.filter_map(|entry| {
+        let (state, reason) = saved_mark(&entry.limit, config, wall, now)?;
+        Some(SavedScope {
+            of: of.clone(),
+            scope: entry.scope.as_str().to_owned(),
+            state,
+            reason,
+        })
+    });
+    saved.collect()
+}
+
+/// Marks a scope of `key` or of its group. A mark that no scope can have is ignored.
+fn restore_scope(key: &PooledKey, scopes: &Scopes, saved: &SavedScope, wall: Duration) {
+    let (config, now) = (key.limit_config(), &mut LazyNow::default());
+    let (Some(scope), SavedState::Until(until)) = (Scope::new(&saved.scope), saved.state) else {
+        return;
+    };
+    let left = Duration::from_millis(until).saturating_sub(wall);
+    if left.is_zero() {
+        return;
+    }
+    let cause = Cause::of(saved.reason.0);
+    let purpose = match cause.reason {
+        Reason::Forbidden => Purpose::Access,
+        _ => Purpose::RateLimit,
+    };
+    let retry_after = config.cooldown.first(Some(left));
+    let marked = scopes.change(&scope, purpose, config, now, |entry, now| {
+        let limit = &entry.limit;
+        limit.cool_down(config, limit.value(), retry_after, false, cause, now)
+    });
+    let state = KeyState::Temporary { retry_after };
+    let marked = marked.unwrap_or(Marked::Unchanged);
+    key.after_mark(marked, Some(&scope), state, cause);
 }
 
 /// Returns `None` if the limit is not marked.
@@ -184,7 +281,7 @@ fn restore_mark(
         }
         SavedState::Disabled => (limit.disable(), KeyState::Permanent),
     };
-    key.after_mark(marked, state, cause);
+    key.after_mark(marked, None, state, cause);
 }
 
 impl Hex {

@@ -10,7 +10,7 @@ use tracing::{Span, debug, info, info_span, warn};
 use super::names;
 use crate::failover::{AttemptRecord, ExchangeSpan, FailoverInfo, Outcome};
 use crate::policy::Verdict;
-use crate::pool::{KeyName, KeyState, Marked, PoolEvent};
+use crate::pool::{KeyName, KeyState, Marked, PoolEvent, Scope};
 
 const TARGET: &str = "tower_key_failover";
 
@@ -76,12 +76,14 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
     match event {
         PoolEvent::Marked {
             key,
+            scope,
             state,
             marked,
             reason,
             status,
         } => {
             let (reason, status) = (reason.as_str(), status.map(|status| status.as_u16()));
+            let scope = scope.as_ref().map(Scope::as_str);
             match state {
                 KeyState::Temporary { retry_after } => info!(
                     target: TARGET,
@@ -89,6 +91,7 @@ pub(super) fn on_event(pool: &str, event: &PoolEvent) {
                     key.hint = &*key.hint,
                     key.label = key.label.as_deref(),
                     key.group = key.group.as_deref(),
+                    scope,
                     http.response.status_code = status,
                     reason,
                     cooldown = ?retry_after,

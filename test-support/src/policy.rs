@@ -19,6 +19,8 @@ pub const X_KEY: HeaderName = HeaderName::from_static("x-key");
 ///   mark if it contains `keep`.
 /// - `inspect, status`: read the body, and then let the status decide.
 /// - `peek`: the same as `inspect` with what arrives within [`peek_timeout`](Self::peek_timeout).
+///
+/// The response header `x-in-scope` limits the mark of a 429 and of `keep` to the request's scope.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TestPolicy {
     pub peek_timeout: Duration,
@@ -46,7 +48,7 @@ impl ProviderPolicy for TestPolicy {
         match (header("x-say"), response.status.as_u16()) {
             (Some("inspect" | "inspect, status"), _) => Verdict::Read(ReadLimit::refusal()),
             (Some("peek"), _) => Verdict::Read(ReadLimit::first_frame(self.peek_timeout)),
-            (Some("keep"), _) => Verdict::Failover(Mark::keep()),
+            (Some("keep"), _) => Verdict::Failover(limited_to_scope(Mark::keep(), response)),
             _ if response.headers.contains_key("x-may-fail-late") => {
                 Verdict::Read(ReadLimit::commit_gate())
             }
@@ -108,9 +110,18 @@ fn by_status(response: &response::Parts) -> Verdict {
         429 => {
             let header = response.headers.get("retry-after");
             let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok());
-            Verdict::Failover(Mark::temporary(seconds.map(Duration::from_secs)))
+            let mark = Mark::temporary(seconds.map(Duration::from_secs));
+            Verdict::Failover(limited_to_scope(mark, response))
         }
         401 | 403 => Verdict::Failover(Mark::permanent()),
         _ => Verdict::Forward,
+    }
+}
+
+fn limited_to_scope(mark: Mark, response: &response::Parts) -> Mark {
+    if response.headers.contains_key("x-in-scope") {
+        mark.in_scope()
+    } else {
+        mark
     }
 }

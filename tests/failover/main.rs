@@ -22,4 +22,5 @@ mod recovery;
 mod replay;
 #[cfg(feature = "providers")]
 mod request_trailers;
+mod scopes;
 mod suspicion;

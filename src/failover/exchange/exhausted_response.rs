@@ -17,7 +17,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
         let exhausted = self
             .pool()
-            .exhausted(None, tried_keys::kept(self.refused()));
+            .exhausted(self.choice.as_deref(), tried_keys::kept(self.refused()));
         self.pool().emit_exhausted(exhausted);
         let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());

@@ -29,7 +29,7 @@ use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{InFlight, Key, KeyPool, Pick, PickRequest, Probe};
+use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -38,6 +38,8 @@ type Entered = <Span as ExchangeSpan>::Entered;
 /// The state of one request between its attempts.
 pub(super) struct Exchange<S, P, B> {
     config: Arc<Config<P>>,
+    /// What the request says about the choice of its key, with its scope.
+    choice: Option<Box<KeyChoice>>,
     /// The attempt that is under way or comes next.
     current: Option<CurrentAttempt>,
     attempts: usize,
@@ -77,9 +79,10 @@ struct ReplayParts<S, B> {
 }
 
 impl<S, P, B> Exchange<S, P, B> {
-    pub(super) fn new(config: &Arc<Config<P>>) -> Self {
+    pub(super) fn new(config: &Arc<Config<P>>, choice: Option<Box<KeyChoice>>) -> Self {
         Self {
             config: Arc::clone(config),
+            choice,
             current: None,
             attempts: 0,
             replay_parts: None,
@@ -152,7 +155,7 @@ impl<S, P, B> Exchange<S, P, B> {
     fn pick_request(&self, can_continue: bool) -> PickRequest<'_> {
         let may_wait = self.config.wait_for_key.is_some();
         PickRequest {
-            choice: None,
+            choice: self.choice.as_deref(),
             can_continue: can_continue && self.has_attempts(2),
             has_probed: self.has_probed,
             yields_to_waiters: may_wait,

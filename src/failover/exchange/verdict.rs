@@ -135,13 +135,10 @@ impl<S, P, B> Exchange<S, P, B> {
         key.record_refused(reason);
         match (mark.kind(), probe) {
             (MarkKind::Temporary(wait), Some(probe)) if probe.is_of_permanent_mark() => {
-                probe.rate_limited(wait, cause);
+                probe.rate_limited(wait, mark.is_in_scope(), cause);
                 return;
             }
-            (MarkKind::Keep, Some(probe)) => {
-                probe.inconclusive();
-                return;
-            }
+            (MarkKind::Keep, Some(probe)) => probe.inconclusive(),
             (_, Some(probe)) => {
                 // Before the mark, which would replace the reason.
                 probe.refused(reason);
@@ -150,12 +147,19 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         match mark.kind() {
             MarkKind::Permanent => drop(key.mark_permanently(cause)),
+            MarkKind::Temporary(wait) if mark.is_in_scope() => {
+                key.cool_down_in_scope(wait, cause);
+            }
             MarkKind::Temporary(wait) => {
                 key.cool_down(wait, cause);
             }
             MarkKind::Suspect => {
                 let progress = self.progress.get_or_insert_default();
                 progress.suspicions.add(key, cause);
+            }
+            MarkKind::Keep if mark.is_in_scope() => {
+                let progress = self.progress.get_or_insert_default();
+                progress.suspicions.add_scope(key, cause);
             }
             MarkKind::Keep => {}
         }

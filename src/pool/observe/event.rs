@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use crate::pool::error::Exhausted;
 use crate::pool::reason::Reason;
+use crate::pool::scope::Scope;
 use crate::pool::state::{KeyState, Marked};
 
 /// An event in the life of a pool.
@@ -17,6 +18,8 @@ pub enum PoolEvent {
     Marked {
         /// The key. A temporary mark of a key in a group applies to the whole group.
         key: KeyName,
+        /// The scope that the mark is limited to. `None` if it applies to all requests.
+        scope: Option<Scope>,
         /// The state that the mark sets.
         state: KeyState,
         /// Whether the state changed or a cooldown was extended.

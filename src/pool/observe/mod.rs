@@ -7,7 +7,7 @@ mod subscribe;
 mod usage;
 
 pub use self::event::{KeyName, PoolEvent, ReturnedBy};
-pub use self::snapshot::{KeySnapshot, PoolSnapshot};
+pub use self::snapshot::{KeySnapshot, PoolSnapshot, ScopeSnapshot};
 #[cfg(feature = "events")]
 pub use self::subscribe::PoolEvents;
 #[cfg(feature = "events")]

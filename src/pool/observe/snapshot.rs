@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::usage::KeyUsage;
 use crate::pool::reason::Reason;
+use crate::pool::scope::Scope;
 use crate::pool::state::KeyState;
 
 /// The state of a pool at one moment, for status pages and alerts. It contains no key.
@@ -47,7 +48,21 @@ pub struct KeySnapshot {
     /// [cap](crate::pool::NewKey::max_in_flight), or if the pool uses
     /// [`Selection::least_in_flight`](crate::pool::Selection::least_in_flight).
     pub in_flight: Option<u32>,
+    /// The scopes in which the key or its group is marked, in alphabetical order.
+    pub scopes: Vec<ScopeSnapshot>,
     /// How often the key was used, if the pool
     /// [counts that](crate::KeyPoolBuilder::track_usage).
     pub usage: Option<KeyUsage>,
+}
+
+/// The state of a key in one scope, such as a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ScopeSnapshot {
+    /// The scope.
+    pub scope: Scope,
+    /// For how long the key cannot be used in this scope.
+    pub state: KeyState,
+    /// Why the key was last marked in this scope.
+    pub reason: Option<Reason>,
 }

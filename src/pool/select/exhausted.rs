@@ -23,10 +23,11 @@ pub(in crate::pool) fn exhausted(
             retry_after: None,
         };
     }
+    let scope = choice.and_then(KeyChoice::scope_ref);
     let mut soonest: Option<Duration> = None;
     let (mut is_any_disabled, mut is_any_refused) = (false, false);
     for key in list.keys.iter().filter(|key| !excluded(key)) {
-        match key.state(now) {
+        match key.limits_for(scope).state(now) {
             KeyState::Valid => {
                 return Exhausted {
                     kind: ExhaustedKind::RateLimited,

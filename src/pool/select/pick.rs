@@ -13,6 +13,7 @@ use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::probe::Probe;
 use crate::pool::queue::WaitQueue;
+use crate::pool::scope::Scope;
 use crate::pool::shared::Shared;
 use crate::pool::state::{Availability, LimitConfig, Terms};
 
@@ -103,6 +104,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         self.now
     }
 
+    /// The scope of the request.
+    pub(super) fn scope(&self) -> Option<&'a Scope> {
+        self.request.choice.and_then(KeyChoice::scope_ref)
+    }
+
     /// The key that the request uses next.
     #[inline]
     pub(in crate::pool) fn pick(&mut self) -> Option<Pick> {
@@ -147,7 +153,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let is_probe = probe.as_deref().is_some_and(Probe::is_of_doubtful_key);
         let may_probe = !is_probe && !self.request.has_probed;
         Pick {
-            key: self.list.handle(at),
+            key: self.list.handle(at).for_scope(self.scope()),
             probe,
             has_more: has_more || self.has_usable(rest, None, may_probe),
             in_flight,
@@ -169,11 +175,12 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut walk = Walk::new(start, self.list.keys.len());
         while let Some(at) = self.next(&mut walk, probes.sweeps) {
             let key = &self.list.keys[at];
-            let availability = key.availability(&mut self.now);
+            let limits = key.limits_for(self.scope());
+            let availability = limits.availability(&mut self.now);
             if availability >= Availability::ProbeDue {
                 let can_probe = availability == Availability::ProbeDue
                     && !(self.tried)(key)
-                    && key.has_room(&mut self.now)
+                    && limits.has_room(&mut self.now)
                     && !key.is_at_cap();
                 probes.pass_closed(at, key, can_probe);
                 continue;
@@ -187,7 +194,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
                 continue;
             }
             let is_reopening = availability == Availability::Reopening;
-            if is_reopening && (self.is_left_to_waiters(key) || !key.has_room(&mut self.now)) {
+            if is_reopening && (self.is_left_to_waiters(key) || !limits.has_room(&mut self.now)) {
                 full = full.or(Some(at));
                 continue;
             }
@@ -247,7 +254,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     }
 
     fn take(&mut self, at: usize, terms: Terms) -> Option<Box<Probe>> {
-        Probe::take(&self.list.keys[at], terms, &mut self.now)
+        Probe::take(&self.list.keys[at], self.scope(), terms, &mut self.now)
     }
 
     /// Whether the request can use or probe another key than `key`.
@@ -288,7 +295,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
             may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();
         while let Some(at) = self.next(&mut walk, looks_for_probes) {
             let key = &self.list.keys[at];
-            if key.availability(&mut self.now) != Availability::Closed
+            let limits = key.limits_for(self.scope());
+            if limits.availability(&mut self.now) != Availability::Closed
                 && is_other(key)
                 && !(self.tried)(key)
             {

@@ -86,6 +86,7 @@ impl ProbeSearch {
 pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     selector: &mut Selector<'_, F>,
 ) -> Option<(usize, Box<Probe>)> {
+    let scope = selector.scope();
     let Selector {
         list, config, now, ..
     } = selector;
@@ -124,7 +125,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     candidates.into_iter().find_map(|(at, key)| {
         let probe = match key.core.limit.is_permanent() {
             true => Probe::take_pool(key, now),
-            false => Probe::take(key, Terms::Regular, now),
+            false => Probe::take(key, scope, Terms::Regular, now),
         };
         Some((at, probe?))
     })

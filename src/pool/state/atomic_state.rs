@@ -26,7 +26,7 @@ impl StateValue {
     const DISABLED: u64 = DEADLINE_MASK;
 
     /// The value of a new key.
-    pub(super) const ZERO: Self = Self(0);
+    pub(in crate::pool) const ZERO: Self = Self(0);
 
     /// The value of a key that is no longer in its pool.
     pub(in crate::pool) const REMOVED: Self = Self(u64::MAX);
@@ -63,6 +63,11 @@ impl StateValue {
     #[inline]
     pub(in crate::pool) fn is_open(self) -> bool {
         self.0 & DEADLINE_MASK == 0
+    }
+
+    /// Whether the limit has no mark, and no cooldown that has ended.
+    pub(in crate::pool) fn is_unmarked(self) -> bool {
+        self.0 & DEADLINE_MASK <= Self::SUSPECTED
     }
 
     /// `Some(true)` if the limit is open, `Some(false)` if it is permanently marked. `None` if it has a

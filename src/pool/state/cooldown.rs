@@ -23,6 +23,11 @@ impl CooldownRules {
             .min(self.max)
     }
 
+    /// The length of a first cooldown.
+    pub(in crate::pool) fn first(&self, hint: Option<Duration>) -> Duration {
+        self.length(hint, || 0)
+    }
+
     fn without_hint(&self, repeated: u32) -> Duration {
         match self.exponential {
             None => self.default,

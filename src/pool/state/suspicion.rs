@@ -49,6 +49,17 @@ impl Limit {
         suspicion
     }
 
+    /// Records a refusal of access, which says nothing about the limit unless
+    /// [`settle_doubt`](Self::settle_doubt) confirms it.
+    pub(in crate::pool) fn doubt(&self) -> Suspicion {
+        self.trust.suspect()
+    }
+
+    /// Returns whether no request has succeeded since the refusal.
+    pub(in crate::pool) fn settle_doubt(&self, doubt: Suspicion) -> bool {
+        self.trust.convict(doubt)
+    }
+
     /// Marks the limit permanently if the suspicion still applies.
     pub(in crate::pool) fn convict(
         &self,

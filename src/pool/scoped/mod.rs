@@ -1,0 +1,14 @@
+//! Limits of a key, or of a group of keys, that apply to one scope, such as a model.
+//!
+//! An entry exists only as long as it is needed, so a pool without marks of scopes pays nothing for them.
+
+mod doubt;
+mod limits;
+mod mark;
+mod table;
+
+pub(crate) use self::doubt::ScopeDoubt;
+pub(super) use self::limits::{ScopedPermits, SeenInScope};
+#[cfg(feature = "serde")]
+pub(super) use self::table::Purpose;
+pub(super) use self::table::Scopes;

@@ -1,0 +1,333 @@
+//! Limits that apply to one scope of a key, such as a model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use test_support::harness::{Harness, MockResponse, SECOND, cooling_down, key};
+use test_support::mock::{Body, layer, pool, request, response, response_with};
+use tokio::time::advance;
+use tower_key_failover::pool::{KeyChoice, KeyPool, KeyState, Scope};
+
+fn of(scope: &str) -> Request<Body> {
+    let mut request = request("body");
+    let choice = KeyChoice::new().scope(Scope::new(scope).unwrap());
+    request.extensions_mut().insert(choice);
+    request
+}
+
+/// A rate limit of one scope.
+fn limited(seconds: &'static str) -> MockResponse {
+    response_with(429, &[("retry-after", seconds), ("x-in-scope", "")], "")
+}
+
+/// A refusal of one scope.
+fn no_access() -> MockResponse {
+    response_with(403, &[("x-say", "keep"), ("x-in-scope", "")], "no access")
+}
+
+fn ok() -> MockResponse {
+    response(200)
+}
+
+fn keys<const N: usize>(
+    provider: &mut Harness,
+    scope: &str,
+    responses: [MockResponse; N],
+) -> Vec<String> {
+    provider.run_request(of(scope), responses).0
+}
+
+fn all_valid(pool: &KeyPool) -> bool {
+    pool.states().iter().all(|state| *state == KeyState::Valid)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_of_a_scope_leaves_the_key_to_other_scopes() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(
+        keys(&mut provider, "hot", [limited("5"), ok()]),
+        ["k0", "k1"]
+    );
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
+    assert_eq!(provider.keys([ok()]), ["k0"]);
+    assert!(all_valid(&pool));
+    advance(5 * SECOND).await;
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_of_a_request_without_a_scope_concerns_the_key() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(provider.keys([limited("5"), ok()]), ["k0", "k1"]);
+    assert_eq!(pool.states(), [cooling_down(5 * SECOND), KeyState::Valid]);
+    assert_eq!(keys(&mut provider, "any", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_of_the_key_concerns_all_scopes() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let of_key = response_with(429, &[("retry-after", "5")], "");
+    assert_eq!(keys(&mut provider, "a", [of_key, ok()]), ["k0", "k1"]);
+    assert_eq!(keys(&mut provider, "b", [ok()]), ["k1"]);
+    assert_eq!(provider.keys([ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exhaustion_and_retry_after_are_those_of_the_scope() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let (keys, response) = provider.run_request(of("hot"), [limited("9"), limited("5")]);
+    assert_eq!(keys, ["k0", "k1"]);
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"5".parse().unwrap())
+    );
+    // The next one makes no attempt.
+    let (keys, response) = provider.run_request(of("hot"), []);
+    assert!(keys.is_empty());
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"5".parse().unwrap())
+    );
+    advance(SECOND).await;
+    let (_, response) = provider.run_request(of("hot"), []);
+    assert_eq!(response.headers()["retry-after"], "4");
+    assert_eq!(self::keys(&mut provider, "cold", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cools_down_itself_counts_for_the_retry_after_of_a_scope() {
+    let pool = pool(["k0"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let (_, response) = provider.run_request(of("hot"), [limited("5")]);
+    assert_eq!(response.headers()["retry-after"], "5");
+    key(&pool, 0).mark_temporary(Some(20 * SECOND));
+    let (_, response) = provider.run_request(of("hot"), []);
+    assert_eq!(response.headers()["retry-after"], "20");
+    let (_, response) = provider.run_request(of("cold"), []);
+    assert_eq!(response.headers()["retry-after"], "20");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_scope_that_is_limited_within_a_second_cools_the_key_down() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    keys(&mut provider, "a", [limited("30"), ok()]);
+    advance(Duration::from_millis(900)).await;
+    keys(&mut provider, "b", [limited("20"), ok()]);
+    assert_eq!(pool.states()[1], KeyState::Valid);
+    assert!(
+        matches!(pool.states()[0], KeyState::Temporary { .. }),
+        "{:?}",
+        pool.states()
+    );
+    assert_eq!(keys(&mut provider, "c", [ok()]), ["k1"]);
+    assert_eq!(provider.keys([ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_scope_that_is_limited_later_leaves_the_key_valid() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    keys(&mut provider, "a", [limited("30"), ok()]);
+    advance(Duration::from_millis(1100)).await;
+    keys(&mut provider, "b", [limited("30"), ok()]);
+    assert!(all_valid(&pool));
+    assert_eq!(keys(&mut provider, "c", [ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "a", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "b", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_scope_that_is_limited_twice_leaves_the_key_valid() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut first = provider.send_request(of("a"));
+    let mut second = provider.send_request(of("a"));
+    let attempts = [provider.next_attempt(), provider.next_attempt()];
+    for attempt in attempts {
+        attempt.respond(limited("30"));
+    }
+    assert!(first.is_pending() && second.is_pending());
+    assert!(all_valid(&pool));
+    for attempt in [provider.next_attempt(), provider.next_attempt()] {
+        assert_eq!(attempt.key, "k1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_scope_is_marked_once_another_key_succeeds_with_it() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(keys(&mut provider, "m", [no_access(), ok()]), ["k0", "k1"]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "other", [ok()]), ["k0"]);
+    assert_eq!(provider.keys([ok()]), ["k0"]);
+    assert!(all_valid(&pool));
+    // The mark expires.
+    advance(Duration::from_secs(599)).await;
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k1"]);
+    advance(2 * SECOND).await;
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_scope_is_not_marked_if_no_other_key_succeeds() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    for last in [no_access(), response(500), response(404)] {
+        let (keys, _) = provider.run_request(of("m"), [no_access(), last]);
+        assert_eq!(keys, ["k0", "k1"]);
+    }
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_with_the_refused_key_in_between_prevents_the_mark() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut odd = provider.send_request(of("m"));
+    provider.next_attempt().respond(no_access());
+    assert!(odd.is_pending());
+    let second = provider.next_attempt();
+    assert_eq!(second.key, "k1");
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+    second.respond(ok());
+    assert_eq!(odd.status(), 200);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_with_another_scope_does_not_prevent_the_mark() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut odd = provider.send_request(of("m"));
+    provider.next_attempt().respond(no_access());
+    assert!(odd.is_pending());
+    let second = provider.next_attempt();
+    assert_eq!(keys(&mut provider, "other", [ok()]), ["k0"]);
+    second.respond(ok());
+    assert_eq!(odd.status(), 200);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_request_without_a_scope_marks_nothing() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(provider.keys([no_access(), ok()]), ["k0", "k1"]);
+    assert_eq!(provider.keys([ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_no_working_key_may_use_is_exhausted() {
+    let pool = pool(["k0", "k1", "k2"]);
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(keys(&mut provider, "m", [no_access(), ok()]), ["k0", "k1"]);
+    // The keys that may use it are dead.
+    key(&pool, 1).mark_permanent();
+    key(&pool, 2).mark_permanent();
+    let (_, response) = provider.run_request(of("m"), []);
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "600");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_reopens_admits_few_requests_at_first() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    keys(&mut provider, "hot", [limited("5"), ok()]);
+    advance(5 * SECOND).await;
+    let mut first = provider.send_request(of("hot"));
+    let probe = provider.next_attempt();
+    assert_eq!(probe.key, "k0");
+    // Others use another key until it succeeds.
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k1"]);
+    // Other scopes are unaffected.
+    assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
+    probe.respond(ok());
+    assert_eq!(first.status(), 200);
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_its_scope_and_blocks_no_other_scope() {
+    let pool = pool(["k0"]);
+    let mut provider = Harness::new(&layer(&pool).wait_for_key(60 * SECOND));
+    let mut hot = provider.send_request(of("hot"));
+    provider.next_attempt().respond(limited("10"));
+    assert!(hot.is_pending());
+    assert!(provider.try_next_attempt().is_none());
+    // Requests with other scopes do not queue up behind it.
+    assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
+    assert_eq!(provider.keys([ok()]), ["k0"]);
+    advance(10 * SECOND).await;
+    assert!(hot.is_woken());
+    assert!(hot.is_pending());
+    provider.next_attempt().respond(ok());
+    assert_eq!(hot.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reinstated_key_is_open_in_all_scopes() {
+    let pool = Arc::new(
+        KeyPool::builder()
+            .labeled_key("a", "k0")
+            .labeled_key("b", "k1")
+            .build()
+            .unwrap(),
+    );
+    let mut provider = Harness::new(&layer(&pool));
+    keys(&mut provider, "hot", [limited("50"), ok()]);
+    assert!(pool.reinstate("a").unwrap());
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_of_a_scope_concerns_the_group() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .group("org")
+        .key("k1")
+        .group("org")
+        .key("k2")
+        .build();
+    let pool = Arc::new(pool.unwrap());
+    let mut provider = Harness::new(&layer(&pool));
+    assert_eq!(
+        keys(&mut provider, "hot", [limited("5"), ok()]),
+        ["k0", "k2"]
+    );
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k2"]);
+    assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_million_scopes_leave_a_bounded_number_of_marks() {
+    let pool = pool(["k0"]);
+    let mut provider = Harness::new(&layer(&pool));
+    for n in 0..10_000 {
+        // Far enough apart to be no limit of the whole key.
+        advance(Duration::from_millis(1001)).await;
+        let (_, response) = provider.run_request(of(&format!("model-{n}")), [limited("100000")]);
+        assert_eq!(response.status(), 429);
+    }
+    assert_eq!(pool.states(), [KeyState::Valid]);
+    // The latest ones are marked.
+    let (attempts, _) = provider.run_request(of("model-9999"), []);
+    assert!(attempts.is_empty());
+    let (attempts, _) = provider.run_request(of("model-0"), [ok()]);
+    assert_eq!(attempts, ["k0"]);
+}
