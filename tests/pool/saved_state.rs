@@ -142,9 +142,9 @@ async fn a_restored_key_is_probed_and_a_disabled_key_never() {
 
 #[tokio::test(start_paused = true)]
 async fn a_group_is_restored_by_its_name() {
-    let grouped = || {
+    let grouped = |first: &'static str| {
         let keys = KeyPool::builder()
-            .key(KEYS[0])
+            .key(first)
             .group("acme")
             .key(KEYS[1])
             .group("acme");
@@ -154,20 +154,24 @@ async fn a_group_is_restored_by_its_name() {
             .build()
             .unwrap()
     };
-    let before = grouped();
+    let before = grouped(KEYS[0]);
     key(&before, 0).mark_temporary(Some(10 * MINUTE));
     let saved = save(&before);
-    assert_eq!(saved["keys"], json!([]));
 
-    let after = grouped();
+    // The key that was refused is gone, but not its group.
+    let after = grouped("sk-another-0123456789");
     assert_eq!(restore(&after, &saved), 0);
     let states = after.states();
     assert_about(states[0], 10 * MINUTE);
     assert_about(states[1], 10 * MINUTE);
     assert_eq!(states[2..], [KeyState::Valid; 2]);
 
-    // Where nobody has such a group, there is nothing to restore.
-    assert_eq!(restore(&pool(), &saved), 0);
+    // The key that was refused has no group any more.
+    let after = pool();
+    assert_eq!(restore(&after, &saved), 1);
+    let states = after.states();
+    assert_about(states[0], 10 * MINUTE);
+    assert_eq!(states[1..], [KeyState::Valid; 3]);
 }
 
 #[tokio::test(start_paused = true)]
