@@ -206,15 +206,15 @@ fn limits_of(list: &KeyList) -> Vec<(usize, Part)> {
     limits
 }
 
-/// Whether both lists have the same keys and groups at the same positions.
+/// Whether both lists have the same keys, secrets and groups at the same positions.
 fn is_same(one: &KeyList, other: &KeyList) -> bool {
     let group = |key: &PooledKey| key.group.as_ref().map(Arc::as_ptr);
     one.keys.len() == other.keys.len()
-        && one
-            .keys
-            .iter()
-            .zip(&other.keys)
-            .all(|(one, other)| Arc::ptr_eq(&one.core, &other.core) && group(one) == group(other))
+        && one.keys.iter().zip(&other.keys).all(|(one, other)| {
+            Arc::ptr_eq(&one.core, &other.core)
+                && Arc::ptr_eq(&one.secret, &other.secret)
+                && group(one) == group(other)
+        })
 }
 
 impl PeerLimit<'_> {
