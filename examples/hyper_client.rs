@@ -10,7 +10,6 @@
 //! The provider listens on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
@@ -36,7 +35,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn converse(provider: SocketAddr, http2: bool) -> Result<(), BoxError> {
-    let pool = Arc::new(KeyPool::new(["sk-proj-first", "sk-proj-second"])?);
+    let pool = KeyPool::new(["sk-proj-first", "sk-proj-second"])?;
     // The client is generic over the body, and infers the layer's body type.
     let client = Client::builder(TokioExecutor::new())
         .http2_only(http2)

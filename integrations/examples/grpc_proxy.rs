@@ -13,7 +13,6 @@
 //! are unary, `GRPC_WAIT_MS` sets how long to wait for a refusal in trailers.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
         .parse()?;
     let listen = arguments.next().unwrap_or("127.0.0.1:0".to_owned());
     let keys = std::env::var("GRPC_KEYS").map_err(|_| "no keys in GRPC_KEYS")?;
-    let pool = Arc::new(KeyPool::new(keys.split(','))?);
+    let pool = KeyPool::new(keys.split(','))?;
 
     let client = Client::builder(TokioExecutor::new())
         .http2_only(true)

@@ -12,7 +12,6 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -61,7 +60,7 @@ async fn main() -> Result<(), BoxError> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()?;
-    let pool = Arc::new(KeyPool::new(["sk-first", "sk-second"])?);
+    let pool = KeyPool::new(["sk-first", "sk-second"])?;
     let service = ServiceBuilder::new()
         .layer(KeyFailoverLayer::new(Provider::openai(), pool))
         .service(Reqwest(client));
