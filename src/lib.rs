@@ -157,6 +157,7 @@ pub mod pool;
 mod binary;
 mod failover;
 mod inspect;
+mod key_search;
 mod replay;
 mod sse;
 mod sync;

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use super::info::FailoverInfo;
 use super::late_success::LateSuccess;
 use crate::inspect::{Inspection, remove_from_headers};
+use crate::key_search::KeySearch;
 
 pin_project! {
     /// Response body of [`KeyFailover`](crate::KeyFailover), which the caller gets.
@@ -108,9 +109,9 @@ impl<R: Body> BodyKind<R> {
 impl<R: Body<Data = Bytes>> BodyKind<R> {
     /// Removes the body if what was inspected of it contains the key, and returns whether it did.
     #[must_use]
-    pub(super) fn remove_key(&mut self, headers: &HeaderMap, key: &str) -> bool {
+    pub(super) fn remove_key(&mut self, headers: &HeaderMap, search: KeySearch<'_>) -> bool {
         match self {
-            Self::Inspected { body } => body.as_mut().remove_key(headers, key),
+            Self::Inspected { body } => body.as_mut().remove_key(headers, search),
             Self::Upstream { .. } | Self::Own { .. } | Self::Watched { .. } => false,
         }
     }
@@ -191,7 +192,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
             && let Some(trailers) = frame.trailers_mut()
         {
             for attempt in failover.history() {
-                remove_from_headers(trailers, attempt.key().expose_secret());
+                remove_from_headers(trailers, attempt.key().search());
             }
         }
         polled

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::decode::decode;
 use super::key_removal::remove_from_headers;
-use super::key_search::KeySearch;
+use crate::key_search::KeySearch;
 use crate::policy::{BodyEvidence, ReadLimit, ReadUntil};
 use crate::sse::FirstEvent;
 
@@ -148,13 +148,16 @@ where
     /// Removes the trailers that contain the key. Removes everything else if the body contains it:
     /// what was read and what is still to come. Returns whether it did.
     #[must_use]
-    pub(crate) fn remove_key(self: Pin<&mut Self>, headers: &HeaderMap, key: &str) -> bool {
+    pub(crate) fn remove_key(
+        self: Pin<&mut Self>,
+        headers: &HeaderMap,
+        search: KeySearch<'_>,
+    ) -> bool {
         let is_over = self.is_over();
         let this = self.project();
         if let Some(trailers) = this.trailers {
-            remove_from_headers(trailers, key);
+            remove_from_headers(trailers, search);
         }
-        let search = KeySearch::new(key);
         let decoded = decode(headers, this.data, MAX_BYTES);
         let (text, is_whole) = match &decoded {
             Some(decoded) => (&*decoded.bytes, is_over && decoded.is_complete),

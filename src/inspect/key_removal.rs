@@ -2,19 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::key_search::KeySearch;
+use crate::key_search::KeySearch;
 
 /// Removes each header, with all of its values, of which one contains the key.
-pub(crate) fn remove_from_headers(headers: &mut HeaderMap, key: &str) {
-    // No form of a key is shorter than the key. Most values are.
-    let is_long = |value: &HeaderValue| value.len() >= key.len();
-    if !headers.values().any(is_long) {
-        return;
-    }
-    let search = KeySearch::new(key);
+pub(crate) fn remove_from_headers(headers: &mut HeaderMap, search: KeySearch<'_>) {
     let find = |headers: &HeaderMap| {
-        let mut headers = headers.iter().filter(|(_, value)| is_long(value));
-        let found = headers.find(|(name, value)| contains(name, value, &search));
+        let mut headers = headers.iter();
+        let found = headers.find(|(name, value)| contains(name, value, search));
         found.map(|(name, _)| name.clone())
     };
     while let Some(name) = find(headers) {
@@ -22,14 +16,16 @@ pub(crate) fn remove_from_headers(headers: &mut HeaderMap, key: &str) {
     }
 }
 
-fn contains(name: &HeaderName, value: &HeaderValue, search: &KeySearch<'_>) -> bool {
+fn contains(name: &HeaderName, value: &HeaderValue, search: KeySearch<'_>) -> bool {
     let value = value.as_bytes();
-    search.finds_in(value) || binary_contains(name, value, search)
+    // Most values are too short.
+    value.len() >= search.min_len()
+        && (search.finds_in(value) || binary_contains(name, value, search))
 }
 
 /// Binary metadata of gRPC is base64 with a binary format in it, which can hold any form of a key.
 #[cfg(feature = "grpc")]
-fn binary_contains(name: &HeaderName, value: &[u8], search: &KeySearch<'_>) -> bool {
+fn binary_contains(name: &HeaderName, value: &[u8], search: KeySearch<'_>) -> bool {
     let is_binary = name.as_str().ends_with("-bin");
     is_binary
         && crate::binary::decode_each(value)
@@ -38,7 +34,7 @@ fn binary_contains(name: &HeaderName, value: &[u8], search: &KeySearch<'_>) -> b
 }
 
 #[cfg(not(feature = "grpc"))]
-fn binary_contains(_: &HeaderName, _: &[u8], _: &KeySearch<'_>) -> bool {
+fn binary_contains(_: &HeaderName, _: &[u8], _: KeySearch<'_>) -> bool {
     false
 }
 
@@ -47,6 +43,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::remove_from_headers;
+    use crate::key_search::{KeySearch, Pairs};
 
     #[test]
     fn a_header_that_contains_the_key_is_removed_and_the_others_stay() {
@@ -63,7 +60,9 @@ mod tests {
         );
         headers.append("vary", "accept".parse().unwrap());
         headers.append("vary", "origin".parse().unwrap());
-        remove_from_headers(&mut headers, "sk-ant-0123456789");
+        let key = "sk-ant-0123456789";
+        let pairs = Pairs::of(key);
+        remove_from_headers(&mut headers, KeySearch::new(key, &pairs));
         let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["vary", "vary", "x-request-id"]);
     }

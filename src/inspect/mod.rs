@@ -3,8 +3,6 @@
 mod decode;
 mod inspection;
 mod key_removal;
-mod key_search;
 
 pub(crate) use self::inspection::Inspection;
 pub(crate) use self::key_removal::remove_from_headers;
-pub(crate) use self::key_search::KeySearch;

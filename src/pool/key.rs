@@ -11,6 +11,7 @@ use super::reason::{Cause, Reason};
 use super::scope::Scope;
 use super::scoped::{ScopeDoubt, ScopedPermits, SeenInScope};
 use super::state::{KeyState, Marked, Suspicion};
+use crate::key_search::KeySearch;
 
 /// A handle to one key of a pool.
 ///
@@ -115,6 +116,11 @@ impl Key {
     /// Returns the secret itself. Take care not to log it.
     pub fn expose_secret(&self) -> &str {
         self.key.secret.expose()
+    }
+
+    /// A search for the key in what a provider sent.
+    pub(crate) fn search(&self) -> KeySearch<'_> {
+        self.key.secret.search()
     }
 
     /// Returns the key as a header value that is marked sensitive. The value is prebuilt, so this only

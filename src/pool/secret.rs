@@ -2,17 +2,22 @@
 //! dropped.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::key_search::{KeySearch, Pairs};
+
 pub(super) struct Secret {
     text: SecretString,
     hint: Box<str>,
     header_value: HeaderValue,
     bearer: HeaderValue,
+    /// Made when a response is searched for the key for the first time.
+    pairs: OnceLock<Pairs>,
 }
 
 impl Secret {
@@ -28,6 +33,7 @@ impl Secret {
             header_value: sensitive(&["", exposed])?,
             bearer: sensitive(&["Bearer ", exposed])?,
             text,
+            pairs: OnceLock::new(),
         })
     }
 
@@ -41,6 +47,12 @@ impl Secret {
 
     pub(super) fn header_value(&self) -> &HeaderValue {
         &self.header_value
+    }
+
+    /// A search for the key in what a provider sent.
+    pub(super) fn search(&self) -> KeySearch<'_> {
+        let text = self.expose();
+        KeySearch::new(text, self.pairs.get_or_init(|| Pairs::of(text)))
     }
 
     pub(super) fn bearer(&self) -> &HeaderValue {

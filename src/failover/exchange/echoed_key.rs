@@ -11,7 +11,7 @@ use hyper::ext::ReasonPhrase;
 use super::Exchange;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::response_body::BodyKind;
-use crate::inspect::{KeySearch, remove_from_headers};
+use crate::inspect::remove_from_headers;
 use crate::pool::Key;
 
 impl<S, P, B> Exchange<S, P, B> {
@@ -32,15 +32,15 @@ fn remove<R>(key: &Key, head: &mut response::Parts, body: &mut BodyKind<R>)
 where
     R: Body<Data = Bytes>,
 {
-    let key = key.expose_secret();
-    remove_from_headers(&mut head.headers, key);
+    let search = key.search();
+    remove_from_headers(&mut head.headers, search);
     // A server sends it with HTTP/1 instead of the usual phrase.
     if let Some(phrase) = head.extensions.get::<ReasonPhrase>()
-        && KeySearch::new(key).finds_in(phrase.as_bytes())
+        && search.finds_in(phrase.as_bytes())
     {
         head.extensions.remove::<ReasonPhrase>();
     }
-    if body.remove_key(&head.headers, key) {
+    if body.remove_key(&head.headers, search) {
         // They describe the body that was removed.
         for name in [
             header::CONTENT_ENCODING,
