@@ -29,7 +29,7 @@ use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, Probe};
+use crate::pool::{InFlight, Key, KeyCheck, KeyChoice, KeyPool, Pick, PickRequest, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -167,13 +167,23 @@ impl<S, P, B> Exchange<S, P, B> {
     /// request may wait.
     fn has_attempts(&self, more: usize) -> bool {
         let attempts = self.attempts.saturating_add(more);
-        match (self.config.max_attempts, self.config.wait_for_key) {
-            (Some(max), _) => attempts <= max.get(),
-            // Two attempts are possible, or there is no second key.
-            (None, _) if attempts <= 2 => true,
-            (None, None) => attempts <= self.pool().len(),
-            (None, Some(_)) => attempts <= self.pool().len().saturating_mul(2),
+        if let Some(max) = self.config.max_attempts {
+            return attempts <= max.get();
         }
+        // Two attempts are possible, or there is no second key.
+        attempts <= 2 || attempts <= self.default_attempts()
+    }
+
+    fn default_attempts(&self) -> usize {
+        let passes = if self.config.wait_for_key.is_some() {
+            2
+        } else {
+            1
+        };
+        // A reload can replace keys that the request has tried.
+        let withdrawn = |attempt: &&AttemptRecord| attempt.key().check() == KeyCheck::Withdrawn;
+        let replaced = self.refused().iter().filter(withdrawn).count();
+        self.pool().len().saturating_mul(passes) + replaced
     }
 }
 

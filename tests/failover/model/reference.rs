@@ -477,9 +477,15 @@ impl Reference {
         None
     }
 
-    fn has_attempts(&self, made: usize, more: usize) -> bool {
-        let attempts = self.rules.max_attempts;
-        made + more <= attempts.unwrap_or(self.list.len().max(2))
+    /// Whether another attempt can be made.
+    fn has_attempts(&self, request: &Request) -> bool {
+        let withdrawn = |(slot, _): &&(Slot, Verdict)| {
+            let gate = &self.gates[slot.own];
+            gate.is_removed || gate.is_disabled
+        };
+        let withdrawn = request.refused.iter().filter(withdrawn).count();
+        let keys = (self.list.len() + withdrawn).max(2);
+        request.attempts < self.rules.max_attempts.unwrap_or(keys)
     }
 
     /// Whether another key could follow the attempt that begins.
@@ -489,7 +495,7 @@ impl Reference {
             .list
             .iter()
             .filter(|slot| !tried.contains(slot) && slot.own != request.turn.slot.own);
-        self.has_attempts(request.attempts, 1)
+        self.has_attempts(request)
             && (request.gave_way || others.any(|slot| self.standing(*slot) != Standing::Shut))
     }
 
