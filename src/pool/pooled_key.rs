@@ -141,7 +141,7 @@ impl PooledKey {
     }
 
     /// Whether the secret was replaced. A refusal of the old secret proves nothing about the new one.
-    fn is_outdated(&self) -> bool {
+    pub(super) fn is_outdated(&self) -> bool {
         self.secret_version < self.core.secret_version.load(Ordering::Relaxed)
     }
 

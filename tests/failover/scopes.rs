@@ -314,8 +314,195 @@ async fn a_rate_limit_of_a_scope_concerns_the_group() {
     assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
 }
 
+/// A pool whose first key has `len` marked scopes, each of which ends a second after the one before.
+async fn marked(len: usize, mark: impl Fn() -> MockResponse) -> (Arc<KeyPool>, Harness) {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    for n in 0..len {
+        advance(Duration::from_millis(1001)).await;
+        keys(&mut provider, &format!("model-{n}"), [mark(), ok()]);
+    }
+    (pool, provider)
+}
+
+fn scopes(pool: &KeyPool) -> usize {
+    pool.snapshot().keys[0].scopes.len()
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_million_scopes_leave_a_bounded_number_of_marks() {
+async fn a_key_has_at_most_64_marked_scopes_and_loses_the_mark_that_ends_first() {
+    let (pool, mut provider) = marked(64, || limited("1000")).await;
+    assert_eq!(scopes(&pool), 64);
+    advance(2 * SECOND).await;
+    keys(&mut provider, "another", [limited("1000"), ok()]);
+    assert_eq!(scopes(&pool), 64);
+    assert_eq!(keys(&mut provider, "another", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "model-1", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_takes_the_place_of_a_refused_scope() {
+    let (pool, mut provider) = marked(64, no_access).await;
+    assert_eq!(scopes(&pool), 64);
+    keys(&mut provider, "hot", [limited("5"), ok()]);
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "model-1", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_scope_never_takes_the_place_of_a_rate_limit() {
+    let (pool, mut provider) = marked(64, || limited("1000")).await;
+    assert_eq!(keys(&mut provider, "m", [no_access(), ok()]), ["k0", "k1"]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+    assert_eq!(scopes(&pool), 64);
+    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_that_works_again_leaves_nothing_behind() {
+    let (pool, mut provider) = marked(3, || limited("5")).await;
+    advance(5 * SECOND).await;
+    assert_eq!(scopes(&pool), 0);
+    for _ in 0..20 {
+        assert_eq!(keys(&mut provider, "model-2", [ok()]), ["k0"]);
+    }
+    // A refusal that convicts no key leaves nothing behind either.
+    provider.run_request(of("m"), [no_access(), no_access()]);
+    assert_eq!(scopes(&pool), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_that_began_before_a_rate_limit_does_not_lift_it() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut early = provider.send_request(of("hot"));
+    let attempt = provider.next_attempt();
+    keys(&mut provider, "hot", [limited("5"), ok()]);
+    attempt.respond(ok());
+    assert_eq!(early.status(), 200);
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_rate_limit_has_no_effect_after_an_operator_reinstated_the_key() {
+    let pool = Arc::new(
+        KeyPool::builder()
+            .labeled_key("a", "k0")
+            .labeled_key("b", "k1")
+            .build()
+            .unwrap(),
+    );
+    let mut provider = Harness::new(&layer(&pool));
+    let mut late = provider.send_request(of("hot"));
+    let attempt = provider.next_attempt();
+    pool.reinstate("a").unwrap();
+    attempt.respond(limited("50"));
+    assert!(late.is_pending());
+    assert_eq!(scopes(&pool), 0);
+    assert_eq!(provider.next_attempt().key, "k1");
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_an_old_secret_does_not_concern_the_new_one() {
+    let pool = Arc::new(
+        KeyPool::builder()
+            .labeled_key("a", "k0")
+            .labeled_key("b", "k1")
+            .build()
+            .unwrap(),
+    );
+    let mut provider = Harness::new(&layer(&pool));
+    let mut odd = provider.send_request(of("m"));
+    provider.next_attempt().respond(no_access());
+    assert!(odd.is_pending());
+    pool.replace_secret("a", "k0-new").unwrap();
+    provider.next_attempt().respond(ok());
+    assert_eq!(odd.status(), 200);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0-new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_request_convicts_no_key() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut odd = provider.send_request(of("m"));
+    provider.next_attempt().respond(no_access());
+    assert!(odd.is_pending());
+    drop(odd);
+    drop(provider.next_attempt());
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+}
+
+#[cfg(feature = "events")]
+#[tokio::test(start_paused = true)]
+async fn an_event_names_the_scope() {
+    use tower_key_failover::pool::{PoolEvent, Reason};
+
+    let pool = pool(["k0", "k1"]);
+    let mut events = pool.subscribe();
+    let mut provider = Harness::new(&layer(&pool));
+    keys(&mut provider, "hot", [limited("5"), ok()]);
+    keys(&mut provider, "m", [no_access(), ok()]);
+    let hot = (
+        Some("hot".to_owned()),
+        cooling_down(5 * SECOND),
+        Reason::RateLimited,
+    );
+    let minutes = cooling_down(Duration::from_secs(600));
+    let m = (Some("m".to_owned()), minutes, Reason::Forbidden);
+    for expected in [hot, m] {
+        let Some(PoolEvent::Marked {
+            scope,
+            state,
+            reason,
+            ..
+        }) = events.next_event().await
+        else {
+            panic!("a mark is an event");
+        };
+        let scope = scope.map(|scope| scope.as_str().to_owned());
+        assert_eq!((scope, state, reason), expected);
+    }
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn marks_of_scopes_are_saved_and_restored() {
+    use tower_key_failover::pool::SavedPool;
+
+    let build = || {
+        let pool = KeyPool::builder()
+            .key("k0")
+            .key("k1")
+            .group("org")
+            .key("k2")
+            .group("org");
+        Arc::new(pool.key("k3").build().unwrap())
+    };
+    let before = build();
+    let mut provider = Harness::new(&layer(&before));
+    let hot = provider
+        .run_request(of("hot"), [limited("50"), limited("40"), ok()])
+        .0;
+    assert_eq!(hot, ["k0", "k1", "k3"]);
+    keys(&mut provider, "m", [no_access(), ok()]);
+    let saved = serde_json::to_string(&before.save()).unwrap();
+
+    let after = build();
+    let saved: SavedPool = serde_json::from_str(&saved).unwrap();
+    after.restore(&saved);
+    assert_eq!(after.snapshot().keys[0].scopes.len(), 2);
+    let mut provider = Harness::new(&layer(&after));
+    assert_eq!(keys(&mut provider, "hot", [ok()]), ["k3"]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k1"]);
+    assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_scopes_leave_a_bounded_number_of_marks() {
     let pool = pool(["k0"]);
     let mut provider = Harness::new(&layer(&pool));
     for n in 0..10_000 {
@@ -325,6 +512,7 @@ async fn a_million_scopes_leave_a_bounded_number_of_marks() {
         assert_eq!(response.status(), 429);
     }
     assert_eq!(pool.states(), [KeyState::Valid]);
+    assert!(scopes(&pool) <= 64);
     // The latest ones are marked.
     let (attempts, _) = provider.run_request(of("model-9999"), []);
     assert!(attempts.is_empty());

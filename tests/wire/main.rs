@@ -12,6 +12,8 @@ mod limits;
 mod model_scope;
 mod passthrough;
 mod refusals;
+#[cfg(feature = "providers")]
+mod scopes;
 mod small_frames;
 mod streaming;
 mod transport;

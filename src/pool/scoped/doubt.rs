@@ -48,7 +48,8 @@ impl ScopeDoubt {
     pub(crate) fn convict(self, cause: Cause) -> Marked {
         let key = self.key.pooled();
         let (config, now) = (key.limit_config(), &mut LazyNow::default());
-        if !self.key.is_current() {
+        // The new secret of a key may belong to another account.
+        if !self.key.is_current() || key.is_outdated() {
             return Marked::Unchanged;
         }
         let limit = &self.entry.limit;
