@@ -79,6 +79,8 @@ fn name_of(state: KeyState) -> &'static str {
 pub(super) fn on_event(pool: &str, event: &PoolEvent) {
     let (state, reason) = match event {
         PoolEvent::Marked {
+            // Other marks leave the state of the key unchanged.
+            scope: None,
             state,
             marked: Marked::Transitioned,
             reason,

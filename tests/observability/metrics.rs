@@ -12,6 +12,7 @@ use metrics::Unit;
 use test_support::mock::{Body, layer, request};
 use test_support::policy::TestPolicy;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_key_failover::pool::{KeyChoice, Scope};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, ReplayBudget, RequestBody};
 
 use crate::recorder::{TestRecorder, Value};
@@ -119,6 +120,29 @@ fn a_failover_counts_transitions_attempts_and_the_time_lost() {
         ),
     ]);
     assert_eq!(counts, expected);
+}
+
+#[test]
+fn a_mark_of_a_scope_is_neither_a_transition_of_its_key_nor_a_label() {
+    let counts = counts(async {
+        let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
+            let status = &test_support::mock::key_of(&request)[..3];
+            let response = Response::builder().status(status).header("x-in-scope", "");
+            Ok::<_, Infallible>(response.body(Body::default()).unwrap())
+        });
+        let service = layer(&pool(["429", "200"])).layer(provider);
+        for n in 0..100 {
+            let mut request = request("hello");
+            let scope = Scope::new(&format!("model-{n}")).unwrap();
+            request
+                .extensions_mut()
+                .insert(KeyChoice::new().scope(scope));
+            service.clone().oneshot(request).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    });
+    let names: BTreeSet<_> = counts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["key_pool_failover_attempts pool=p"]));
 }
 
 #[test]
