@@ -156,3 +156,59 @@ fn a_waiter_learns_of_a_key_that_the_first_cannot_use() {
         looking.join().unwrap();
     });
 }
+
+/// What happens to a waiter, or to the queue, while a key returns.
+type Act = fn(&Arc<WaitQueue>, Waiter);
+
+fn leave(_: &Arc<WaitQueue>, waiter: Waiter) {
+    drop(waiter);
+}
+
+fn look_and_leave(_: &Arc<WaitQueue>, waiter: Waiter) {
+    look(&waiter);
+}
+
+fn wake_and_leave(queue: &Arc<WaitQueue>, _waiter: Waiter) {
+    queue.wake();
+}
+
+fn join_and_leave(queue: &Arc<WaitQueue>, _waiter: Waiter) {
+    let joined = join(queue);
+    joined.iter().for_each(look);
+}
+
+/// Looks once, in vain.
+fn look(waiter: &Waiter) {
+    block_on(poll_fn(|cx| {
+        if let Turn::Look { round } = waiter.poll_turn(cx, now() + HOUR) {
+            waiter.pass(round, None);
+        }
+        Poll::Ready(())
+    }));
+}
+
+#[test]
+fn no_action_of_another_waiter_hides_a_returned_key() {
+    for act in [leave as Act, look_and_leave, wake_and_leave, join_and_leave] {
+        model(move || {
+            let queue = Arc::new(WaitQueue::new(3));
+            let is_back = Arc::new(AtomicBool::new(false));
+            let front = join_without(&queue, 0);
+            let behind = join(&queue).unwrap();
+            let acting = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || act(&queue, front))
+            };
+            let returning = {
+                let (queue, is_back) = (Arc::clone(&queue), Arc::clone(&is_back));
+                thread::spawn(move || {
+                    is_back.store(true, Ordering::Relaxed);
+                    queue.wake();
+                })
+            };
+            wait(&behind, || is_back.load(Ordering::Relaxed));
+            acting.join().unwrap();
+            returning.join().unwrap();
+        });
+    }
+}

@@ -14,7 +14,7 @@ use crate::pool::new_key::NewKey;
 use crate::pool::pooled_key::{Group, KeyCore, PooledKey};
 use crate::pool::secret::Secret;
 use crate::pool::shared::Shared;
-use crate::pool::state::{StateCell, is_valid};
+use crate::pool::state::{LimitConfig, StateCell, is_valid};
 use crate::sync::Arc as StateArc;
 
 // Aligned, for the same reason as `PooledKey`.
@@ -115,6 +115,31 @@ impl KeyList {
     pub(super) fn next_open(&self, from: usize, clock: Clock, now: &mut LazyNow) -> Option<usize> {
         let mut cells = self.cells[from..].iter();
         let skipped = cells.position(|cell| is_valid(cell.state.load(), clock, now))?;
+        Some(from + skipped)
+    }
+
+    /// The position of the first key from `from` on that is valid or due for a probe, apart from its
+    /// group. `soonest` becomes the earliest time at which a key is due that was skipped.
+    pub(super) fn next_open_or_due(
+        &self,
+        from: usize,
+        config: &LimitConfig,
+        now: &mut LazyNow,
+        soonest: &mut u64,
+    ) -> Option<usize> {
+        let mut cells = self.cells[from..].iter();
+        let skipped = cells.position(|cell| {
+            let state = cell.state.load();
+            if is_valid(state, config.clock, now) {
+                return true;
+            }
+            let due = cell.probe_due_at(state, config);
+            let is_due = due != 0 && config.clock.has_come(due, now);
+            if due != 0 && !is_due {
+                *soonest = due.min(*soonest);
+            }
+            is_due
+        })?;
         Some(from + skipped)
     }
 }

@@ -173,7 +173,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut available = 0_usize;
         let start = self.list.turns.as_ref().map_or(0, Turns::start);
         let mut walk = Walk::new(start, self.list.keys.len());
-        while let Some(at) = self.next(&mut walk, probes.sweeps) {
+        while let Some(at) = self.next(&mut walk, probes.sweep()) {
             let key = &self.list.keys[at];
             let limits = key.limits_for(self.scope());
             let availability = limits.availability(&mut self.now);
@@ -293,7 +293,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let is_other = |key: &PooledKey| !except.is_some_and(|except| except.is_handle_of(key));
         let looks_for_probes =
             may_probe && self.config.probes.after.is_some() && self.is_any_probe_due();
-        while let Some(at) = self.next(&mut walk, looks_for_probes) {
+        let mut soonest = u64::MAX;
+        while let Some(at) = self.next(&mut walk, looks_for_probes.then_some(&mut soonest)) {
             let key = &self.list.keys[at];
             let limits = key.limits_for(self.scope());
             if limits.availability(&mut self.now) != Availability::Closed
@@ -311,13 +312,16 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         earliest != u64::MAX && self.config.clock.has_come(earliest, &mut self.now)
     }
 
-    /// The position of the next key of `walk` that may be usable. A search that `sweeps` also looks
-    /// at closed keys, which may be due for a probe.
+    /// The position of the next key of `walk` that may be usable. A search that sweeps also looks at
+    /// closed keys that are due for a probe, and learns when the others are due.
     #[inline]
-    fn next(&mut self, walk: &mut Walk, sweeps: bool) -> Option<usize> {
-        walk.next(|from| match sweeps {
-            true => Some(from),
-            false => self.list.next_open(from, self.config.clock, &mut self.now),
-        })
+    fn next(&mut self, walk: &mut Walk, sweep: Option<&mut u64>) -> Option<usize> {
+        let Self {
+            list, config, now, ..
+        } = self;
+        match sweep {
+            None => walk.next(|from| list.next_open(from, config.clock, now)),
+            Some(soonest) => walk.next(|from| list.next_open_or_due(from, config, now, soonest)),
+        }
     }
 }

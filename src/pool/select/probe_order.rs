@@ -12,7 +12,9 @@ use crate::pool::state::{Availability, LimitConfig, Terms, is_valid};
 /// Looks for keys to probe while a request looks for a key to use.
 pub(super) struct ProbeSearch {
     /// Whether closed keys are looked at, because one of them may be due.
-    pub(super) sweeps: bool,
+    sweeps: bool,
+    /// The earliest time at which a key is due that the search skipped.
+    soonest: u64,
     is_allowed: bool,
     /// The first closed key that is due.
     closed: Option<usize>,
@@ -33,10 +35,20 @@ impl ProbeSearch {
         }
         Self {
             sweeps,
+            soonest: u64::MAX,
             is_allowed,
             closed: None,
             suspected: None,
         }
+    }
+
+    /// Whether the search looks at closed keys that are due. If so, it lowers the time to the earliest
+    /// one at which a key is due that it skips.
+    #[inline]
+    pub(super) fn sweep(&mut self) -> Option<&mut u64> {
+        // It needs only one.
+        let sweeps = self.sweeps && self.closed.is_none();
+        sweeps.then_some(&mut self.soonest)
     }
 
     /// The search passes a closed key.
@@ -62,9 +74,19 @@ impl ProbeSearch {
 
     /// Ends the search. `is_early` means that it did not reach the end of the list.
     pub(super) fn end(&self, config: &LimitConfig, is_early: bool, now: &mut LazyNow) {
-        if self.sweeps && is_early {
-            let recheck = now.millis(config.clock) + Self::RECHECK;
-            config.pool_probes.is_due_at(recheck);
+        if !self.sweeps {
+            return;
+        }
+        let now = now.millis(config.clock);
+        // The keys after the one that this request probes may be due as well.
+        let unseen = match self.closed {
+            Some(_) => now,
+            None if is_early => now + Self::RECHECK,
+            None => u64::MAX,
+        };
+        let soonest = self.soonest.min(unseen);
+        if soonest != u64::MAX {
+            config.pool_probes.is_due_at(soonest.max(1));
         }
     }
 

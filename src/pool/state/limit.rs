@@ -116,12 +116,7 @@ impl Limit {
 
     /// When it is due for a probe, in milliseconds since the pool's epoch. 0 means never.
     pub(in crate::pool) fn probe_due_at(&self, config: &LimitConfig) -> u64 {
-        let state = self.value();
-        match state.deadline() {
-            Deadline::None | Deadline::Suspected | Deadline::Disabled => 0,
-            Deadline::At(_) if !config.probes.probes_cooldowns => 0,
-            Deadline::At(_) | Deadline::Permanent => self.cell.probes.plan(state).due,
-        }
+        self.cell.probe_due_at(self.value(), config)
     }
 
     /// How long until it admits an attempt or is due for a probe. Zero if that is now, `None` if never.
