@@ -281,6 +281,22 @@ async fn a_request_waits_for_its_scope_and_blocks_no_other_scope() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn places_of_a_capped_key_are_not_left_to_requests_that_wait_for_another_scope() {
+    let pool = KeyPool::builder().key("k0").max_in_flight(10).build();
+    let pool = Arc::new(pool.unwrap());
+    let mut provider = Harness::new(&layer(&pool).wait_for_key(60 * SECOND));
+    let mut hot = provider.send_request(of("hot"));
+    provider.next_attempt().respond(limited("50"));
+    assert!(hot.is_pending());
+    for scope in ["cold", "cool"] {
+        let mut other = provider.send_request(of(scope));
+        provider.next_attempt().respond(ok());
+        assert_eq!(other.status(), 200);
+    }
+    assert!(hot.is_pending());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reinstated_key_is_open_in_all_scopes() {
     let pool = Arc::new(
         KeyPool::builder()

@@ -51,6 +51,10 @@ impl ScopedLimits {
         each.max().unwrap_or(Availability::Open)
     }
 
+    pub(in crate::pool) fn is_closed(&self, config: &LimitConfig) -> bool {
+        self.availability(config, &mut LazyNow::default()) == Availability::Closed
+    }
+
     /// Takes what an attempt needs to use the limits. `None` if one of them is closed or its allowance
     /// is used up.
     pub(in crate::pool) fn take(

@@ -7,6 +7,9 @@ mod limits;
 mod mark;
 mod table;
 
+#[cfg(all(test, not(tower_key_failover_loom)))]
+mod tests;
+
 pub(crate) use self::doubt::ScopeDoubt;
 pub(super) use self::limits::{ScopedPermits, SeenInScope};
 #[cfg(feature = "serde")]
