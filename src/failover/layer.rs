@@ -7,7 +7,7 @@ use tower_layer::Layer;
 
 use super::config::Config;
 use super::service::KeyFailover;
-use crate::policy::ReadLimit;
+use crate::policy::{ProviderPolicy, ReadLimit};
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
 
@@ -61,7 +61,10 @@ impl<P> KeyFailoverLayer<P> {
     ///
     /// `pool` is a [`KeyPool`], or an `Arc<KeyPool>` if the caller keeps a handle, for example to take
     /// snapshots or to replace keys.
-    pub fn new(policy: P, pool: impl Into<Arc<KeyPool>>) -> Self {
+    pub fn new(policy: P, pool: impl Into<Arc<KeyPool>>) -> Self
+    where
+        P: ProviderPolicy,
+    {
         let config = Config::new(policy, Some(pool.into()));
         Self { config }
     }
@@ -69,7 +72,10 @@ impl<P> KeyFailoverLayer<P> {
     /// Creates a layer without keys, which sends every request once and unchanged.
     ///
     /// Use it if a setting decides at run time whether there are keys. Both layers have the same type.
-    pub fn disabled(policy: P) -> Self {
+    pub fn disabled(policy: P) -> Self
+    where
+        P: ProviderPolicy,
+    {
         let config = Config::new(policy, None);
         Self { config }
     }

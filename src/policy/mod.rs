@@ -178,6 +178,12 @@ pub use crate::pool::{Reason, Scope};
 /// another one uses [`delegate_policy!`](crate::delegate_policy), or
 /// [`map_verdict`](Self::map_verdict) if it only changes verdicts. `examples/custom_policy.rs`
 /// implements a policy from scratch.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a policy",
+    label = "not a `ProviderPolicy`",
+    note = "use a built-in policy, such as `Provider::openai()` or `Provider::named(\"openai\")`, or implement \
+            `ProviderPolicy`: see `tower_key_failover::guides::custom_policies`"
+)]
 pub trait ProviderPolicy: Send + Sync + 'static {
     /// Whether the request brings its own credential ("bring your own key").
     ///
