@@ -30,7 +30,6 @@ pub(super) use self::probe_interval::ProbeRules;
 #[cfg(test)]
 pub(super) use self::probe_schedule::ProbeSchedule;
 pub(super) use self::probe_schedule::ProbeToken;
-pub(super) use self::success::Succeeded;
 pub(crate) use self::trust::Suspicion;
 
 /// What a mark changed.
