@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower_key_failover::BoxError;
 
+use crate::keys::{ROUTES, SoakKey};
 use crate::upstream::{Address, TOKEN, Upstream, within};
 
 /// The token of the operators.
@@ -30,11 +31,11 @@ pub struct Gateway {
     files: PathBuf,
 }
 
-/// The operators' access: the admin address and the keys file.
+/// The operators' access: the admin address and the keys files.
 #[derive(Clone, Debug)]
 pub struct Admin {
     url: String,
-    keys: PathBuf,
+    files: PathBuf,
 }
 
 /// Resources of the process.
@@ -54,20 +55,15 @@ impl Gateway {
         let name = format!("soak-{}-{}", std::process::id(), upstream.name);
         let files = std::env::temp_dir().join(name);
         std::fs::create_dir(&files)?;
-        let keys = files.join("keys");
-        std::fs::write(&keys, upstream.keys.file(None))?;
+        for route in ROUTES {
+            std::fs::write(files.join(route), upstream.keys.file(route, None))?;
+        }
+        let config = files.join("gateway.toml");
+        std::fs::write(&config, configuration(&address.url))?;
         let mut command = Command::new(binary);
         command
-            .args(["--provider", "openai", "--upstream", &address.url])
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args([
-                "--max-replay-bytes",
-                "1000000",
-                "--replay-budget",
-                "8000000",
-            ])
-            .arg("--keys-file")
-            .arg(&keys)
+            .arg("--config")
+            .arg(&config)
             .env("GATEWAY_CLIENT_TOKEN", TOKEN)
             .env("GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
             .env_remove("GATEWAY_KEYS")
@@ -91,7 +87,7 @@ impl Gateway {
         let url = announced(&mut stdout, "gateway listening on ").await?;
         let admin = Admin {
             url: announced(&mut stdout, "admin listening on ").await?,
-            keys,
+            files: files.clone(),
         };
         Ok(Self {
             url,
@@ -141,16 +137,18 @@ impl Admin {
     }
 
     /// Disables or reinstates a key.
-    pub async fn change(&self, position: usize, hint: &str, what: &str) -> Result<(), BoxError> {
-        let path = format!("/keys/{position}/{what}?hint={hint}");
+    pub async fn change(&self, key: &SoakKey, position: u64, what: &str) -> Result<(), BoxError> {
+        let (route, hint) = (key.route, key.hint());
+        let path = format!("/keys/{position}/{what}?pool={route}&hint={hint}");
         self.ask(Method::POST, &path).await.map(drop)
     }
 
-    /// Replaces the keys file.
-    pub fn write_keys(&self, text: &str) -> Result<(), BoxError> {
-        let new = self.keys.with_extension("new");
+    /// Replaces the keys file of a route.
+    pub fn write_keys(&self, route: &str, text: &str) -> Result<(), BoxError> {
+        let file = self.files.join(route);
+        let new = file.with_extension("new");
         std::fs::write(&new, text)?;
-        Ok(std::fs::rename(new, &self.keys)?)
+        Ok(std::fs::rename(new, file)?)
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Value, BoxError> {
@@ -171,6 +169,24 @@ impl Admin {
         };
         within(5, responded).await?
     }
+}
+
+/// Each route has a prefix and a base path of its own, by which the upstream recognizes it.
+fn configuration(upstream: &str) -> String {
+    let whole = "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nreplay_budget = 8000000\n";
+    let routes = ROUTES.into_iter().map(|route| {
+        format!(
+            "[routes.{route}]\nprefix = \"/{route}\"\nprovider = \"openai\"\n\
+             upstream = \"{upstream}/at-{route}\"\nkeys_file = \"{route}\"\n\
+             max_replay_bytes = 1000000\ncooldown = \"60s\"\n"
+        )
+    });
+    let scope = "scope = \"header:x-soak-scope\"\n".to_owned();
+    [whole.to_owned()]
+        .into_iter()
+        .chain(routes)
+        .chain([scope])
+        .collect()
 }
 
 async fn announced(stdout: &mut BufReader<ChildStdout>, what: &str) -> Result<String, BoxError> {

@@ -11,8 +11,27 @@ use crate::random::Random;
 /// How long a classification can take: reading the body takes up to a second, more on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
 
+/// How long a key is not used in a scope after a refusal of the model.
+const ACCESS_MARK: Duration = Duration::from_secs(600);
+
 /// How long an attempt can take to arrive at the upstream.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// The routes of each gateway. Limits of the second one apply to scopes.
+pub const ROUTES: [&str; 2] = ["whole", "scoped"];
+
+/// The scopes that requests name.
+pub const SCOPES: [&str; 3] = ["model-0", "model-1", "model-2"];
+
+/// The route of a request or a key with this number.
+pub fn route_of(number: u64) -> &'static str {
+    ROUTES[number as usize % ROUTES.len()]
+}
+
+/// The scope of a request.
+pub fn scope_of(number: u64) -> &'static str {
+    SCOPES[number as usize / ROUTES.len() % SCOPES.len()]
+}
 
 #[derive(Debug)]
 pub struct Keys {
@@ -22,6 +41,7 @@ pub struct Keys {
 #[derive(Debug)]
 pub struct SoakKey {
     pub secret: String,
+    pub route: &'static str,
     /// `None` for keys that only ever get short rate limits.
     end: Option<(Instant, End)>,
     said: Mutex<Said>,
@@ -41,6 +61,8 @@ pub enum End {
 #[derive(Clone, Copy, Debug, Default)]
 struct Said {
     permanent: bool,
+    /// The last refusal of a model.
+    model: Option<Instant>,
     until: Option<Instant>,
     /// Removed or disabled by an operator, and since when no attempt may start with it.
     gone: bool,
@@ -63,6 +85,7 @@ impl Keys {
                 (at, ENDS[position as usize % ENDS.len()])
             });
             SoakKey {
+                route: route_of(position.into()),
                 secret: format!("soak-{lane}-{:016x}-{position:04}", random.next()),
                 end,
                 said: Mutex::default(),
@@ -73,10 +96,11 @@ impl Keys {
         }
     }
 
-    /// The text of the keys file, without the key to remove.
-    pub fn file(&self, removed: Option<&SoakKey>) -> String {
+    /// The text of the keys file of a route, without the key to remove.
+    pub fn file(&self, route: &str, removed: Option<&SoakKey>) -> String {
         let is_removed = |key: &SoakKey| removed.is_some_and(|it| it.secret == key.secret);
-        let kept = self.all.iter().filter(|key| !is_removed(key));
+        let of_route = self.all.iter().filter(|key| key.route == route);
+        let kept = of_route.filter(|key| !is_removed(key));
         kept.map(|key| format!("{}\n", key.secret)).collect()
     }
 
@@ -126,12 +150,16 @@ impl SoakKey {
     }
 
     pub fn is_shown_by(&self, told: &Value) -> bool {
-        told["hint"] == self.hint()
+        told["hint"] == self.hint() && told["pool"] == self.route
     }
 
     /// Recorded before the response is sent.
     pub fn says_permanent(&self) {
         self.said().permanent = true;
+    }
+
+    pub fn says_model_refused(&self) {
+        self.said().model = Some(Instant::now());
     }
 
     pub fn says_limited(&self, wait: Duration) {
@@ -181,16 +209,25 @@ impl SoakKey {
     /// been lost.
     fn may_be(&self, told: &Value, asked: Instant) -> bool {
         let said = *self.said();
-        match told["state"].as_str() {
+        let is_over_by = |told: &Value, until: Option<Instant>| {
+            let wait = Duration::from_millis(told["retry_after_ms"].as_u64().unwrap_or(0));
+            until.is_some_and(|until| Instant::now() + wait <= until + SLACK)
+        };
+        let is_limited = |told: &Value| is_over_by(told, said.until);
+        let is_refused = |told: &Value| is_over_by(told, said.model.map(|at| at + ACCESS_MARK));
+        let mut scopes = scopes(told);
+        let are_scopes_explained = scopes.all(|scope| {
+            let name = scope["scope"].as_str().unwrap_or_default();
+            let is_explained = is_limited(scope) || is_refused(scope);
+            self.route == ROUTES[1] && SCOPES.contains(&name) && is_explained
+        });
+        let is_explained = match told["state"].as_str() {
             Some("valid") => true,
             Some("permanent") => said.permanent || self.was_gone(asked),
-            Some("temporary") => {
-                let wait = Duration::from_millis(told["retry_after_ms"].as_u64().unwrap_or(0));
-                said.until
-                    .is_some_and(|until| Instant::now() + wait <= until + SLACK)
-            }
+            Some("temporary") => is_limited(told),
             _ => false,
-        }
+        };
+        is_explained && are_scopes_explained
     }
 
     /// Like [`Self::may_be`], after all refusals were repeated and none was lost.
@@ -200,11 +237,20 @@ impl SoakKey {
             // A key that worked before stays suspected while only requests without another key use
             // it: none of them can succeed with another one, which would convict it.
             Some((_, End::Revoked | End::Forbidden)) => {
-                state == "permanent" || state == "valid" && told["suspicions"] != 0
+                // A scope whose access was refused is not used for a while.
+                let is_spared = scopes(told).next().is_some();
+                state == "permanent" || state == "valid" && (told["suspicions"] != 0 || is_spared)
             }
-            Some((_, End::Limited | End::Quota)) => state == "temporary",
+            Some((_, End::Limited | End::Quota)) => {
+                state == "temporary" || scopes(told).next().is_some()
+            }
             None => state == "valid",
         };
         has_ended && self.may_be(told, asked)
     }
+}
+
+/// The scopes in which a key is marked.
+fn scopes(told: &Value) -> impl Iterator<Item = &Value> {
+    told["scopes"].as_array().into_iter().flatten()
 }

@@ -32,6 +32,8 @@ struct Attempt {
 pub enum UpstreamResponse {
     /// A refusal of the key.
     Refused,
+    /// A rate limit. Once it is over, the request may try the key again.
+    Limited,
     Success,
     /// Any other response.
     Other,
@@ -96,14 +98,19 @@ impl Ledger {
         number
     }
 
-    /// Records an attempt. Each key is tried once, and only after a refusal.
+    /// Records an attempt. It follows refusals only, and tries a key again only after a rate limit.
     pub fn attempt(&self, number: u64, key: &str) {
         let mut records = self.records();
         let Some(record) = records.get_mut(&number) else {
             return self.violation(format!("request {number} was never sent"));
         };
         let is_allowed = record.attempts.iter().all(|attempt| {
-            !record.own && attempt.key != key && attempt.response == Some(UpstreamResponse::Refused)
+            let is_possible = match attempt.response {
+                Some(UpstreamResponse::Limited) => true,
+                Some(UpstreamResponse::Refused) => attempt.key != key,
+                _ => false,
+            };
+            !record.own && is_possible
         });
         record.attempts.push(Attempt {
             key: key.to_owned(),
@@ -184,7 +191,13 @@ impl Ledger {
 impl Record {
     fn contradicts(&self, outcome: Outcome) -> Option<&'static str> {
         let last = self.attempts.last().and_then(|attempt| attempt.response);
-        let is_refused = |attempt: &Attempt| attempt.response == Some(UpstreamResponse::Refused);
+        let is_refused = |attempt: &Attempt| {
+            let response = attempt.response;
+            matches!(
+                response,
+                Some(UpstreamResponse::Refused | UpstreamResponse::Limited)
+            )
+        };
         match outcome {
             Outcome::Success if last != Some(UpstreamResponse::Success) => {
                 Some("the upstream sent no success")

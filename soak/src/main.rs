@@ -9,11 +9,13 @@
 //! of these conditions is violated:
 //!
 //! - every request ends once: it succeeds, fails, or is cancelled by its client;
+//! - a request reaches the upstream of its route, with a key of that route;
 //! - a response belongs to its request, and is complete unless it is visibly cut;
 //! - a body that the upstream has received completely equals the body that was sent;
-//! - a request tries no key twice, and no further key after a response that is not a refusal;
+//! - a request tries a key again only after a rate limit, and no further key after a response that is not a
+//!   refusal;
 //! - the upstream sees the pool's keys or the caller's, and never the gateway's token;
-//! - the upstream's responses explain the state of each key;
+//! - the upstream's responses explain the state of each key, and of each scope of a key;
 //! - memory, files and tasks of the gateway return to their initial level, and it stops on SIGTERM.
 //!
 //! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,

@@ -48,12 +48,14 @@ impl Operator {
         };
         let keys = &self.upstream.keys;
         key.goes();
-        self.admin.write_keys(&keys.file(Some(key)))?;
+        let without = keys.file(key.route, Some(key));
+        self.admin.write_keys(key.route, &without)?;
         self.until(key, |shown| shown.is_none()).await?;
         key.is_known_to_be_gone();
         sleep(GONE).await;
         key.returns();
-        self.admin.write_keys(&keys.file(None))?;
+        self.admin
+            .write_keys(key.route, &keys.file(key.route, None))?;
         self.until(key, |shown| shown.is_some()).await?;
         key.has_returned();
         Ok(())
@@ -64,24 +66,23 @@ impl Operator {
             return Ok(());
         };
         key.goes();
-        self.admin.change(position, &key.hint(), "disable").await?;
+        self.admin.change(key, position, "disable").await?;
         key.is_known_to_be_gone();
         sleep(GONE).await;
         key.returns();
-        self.admin
-            .change(position, &key.hint(), "reinstate")
-            .await?;
+        self.admin.change(key, position, "reinstate").await?;
         key.has_returned();
         Ok(())
     }
 
-    /// The first usable key and its position.
-    async fn in_use(&self) -> Result<Option<(&SoakKey, usize)>, BoxError> {
+    /// The first usable key of a route, and its position there.
+    async fn in_use(&self) -> Result<Option<(&SoakKey, u64)>, BoxError> {
         let told = self.admin.keys().await?;
-        let mut told = told.as_array().into_iter().flatten().enumerate();
-        let Some((position, told)) = told.find(|(_, told)| told["state"] == "valid") else {
+        let mut told = told.as_array().into_iter().flatten();
+        let Some(told) = told.find(|told| told["state"] == "valid") else {
             return Ok(None);
         };
+        let position = told["position"].as_u64().unwrap_or_default();
         let mut keys = self.upstream.keys.all.iter();
         let key = keys.find(|key| key.is_shown_by(told));
         Ok(key.map(|key| (key, position)))

@@ -178,6 +178,9 @@ pub fn refusal(
             (head(number, 401), vec![Part::Data(body)])
         }
         Refusal::Model => {
+            if let Some(key) = key {
+                key.says_model_refused();
+            }
             let body = error("No access to this model", "model_not_found");
             (head(number, 403), vec![Part::Data(body)])
         }

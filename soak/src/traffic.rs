@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
+use crate::keys::{route_of, scope_of};
 use crate::ledger::{Ledger, Outcome};
 use crate::payload::{Checksum, LONGEST, Part, Payload, content, payload, pieces};
 use crate::random::Random;
@@ -121,7 +122,9 @@ impl Traffic {
             _ => random.within(200_000..LONGEST as u64),
         };
         let data = content(number, length as usize);
-        let mut request = Request::post(format!("{}/v1/responses", self.url))
+        let (route, scope) = (route_of(number), scope_of(number));
+        let mut request = Request::post(format!("{}/{route}/v1/responses", self.url))
+            .header("x-soak-scope", scope)
             .header(AUTHORIZATION, format!("Bearer {shown}"))
             .header("x-soak-number", number)
             .header("x-soak-length", length)

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_key_failover::BoxError;
 
-use crate::keys::{Keys, SoakKey};
+use crate::keys::{End, Keys, SoakKey, route_of};
 use crate::ledger::{Ledger, UpstreamResponse};
 use crate::payload::Payload;
 use crate::random::Random;
@@ -181,6 +181,11 @@ impl Upstream {
     ) -> Result<Response<Payload>, BoxError> {
         let (head, body) = request.into_parts();
         let number = self.number(&head.headers)?;
+        if head.uri.path() != format!("/at-{}/v1/responses", route_of(number)) {
+            let path = head.uri.path();
+            let told = format!("request {number} came to {path}");
+            self.ledger.violation(told);
+        }
         let (plan, key, mut random) = self.plan(number, &head.headers);
         let mut upload = Upload::new(number, &head.headers, body)?;
         let read = match plan.when() {
@@ -197,7 +202,12 @@ impl Upstream {
         let noted = |response| self.ledger.responded(number, response);
         Ok(match plan {
             Plan::Refuse(how, _) => {
-                noted(UpstreamResponse::Refused);
+                noted(match how {
+                    Refusal::Scope
+                    | Refusal::Model
+                    | Refusal::Ended(End::Revoked | End::Forbidden) => UpstreamResponse::Refused,
+                    _ => UpstreamResponse::Limited,
+                });
                 refusal(number, how, key, &mut random)
             }
             Plan::Fail(_) | Plan::FailWithoutEnd => {
@@ -242,6 +252,10 @@ impl Upstream {
         }
         if key.is_some_and(SoakKey::should_be_unused) {
             let told = format!("request {number} came with a key that is gone: {key:?}");
+            self.ledger.violation(told);
+        }
+        if key.is_some_and(|key| key.route != route_of(number)) {
+            let told = format!("request {number} came with a key of another route: {key:?}");
             self.ledger.violation(told);
         }
         self.ledger.attempt(number, shown);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::{
-    ChangeError, KeyId, KeySnapshot, KeyState, KeyUsage, Marked, PoolSnapshot,
+    ChangeError, KeyId, KeySnapshot, KeyState, KeyUsage, Marked, PoolSnapshot, ScopeSnapshot,
 };
 
 use super::state::{Parameters, Shared, failed};
@@ -111,11 +111,7 @@ fn name(pool: &PoolSnapshot, at: usize) -> String {
 
 fn show(pool: &PoolSnapshot, at: usize) -> Value {
     let key: &KeySnapshot = &pool.keys[at];
-    let (state, retry_after) = match key.state {
-        KeyState::Valid => ("valid", None),
-        KeyState::Temporary { retry_after } => ("temporary", Some(retry_after)),
-        _ => ("permanent", None),
-    };
+    let (state, retry_after) = of_state(key.state);
     json!({
         "pool": *pool.name,
         "position": at,
@@ -128,8 +124,28 @@ fn show(pool: &PoolSnapshot, at: usize) -> Value {
         "suspicions": key.suspicions,
         "last_reason": key.reason.map(|reason| reason.as_str()),
         "in_flight": key.in_flight,
+        "scopes": key.scopes.iter().map(scope).collect::<Vec<_>>(),
         "usage": key.usage.as_ref().map(usage),
     })
+}
+
+/// The state of a key in one scope, such as a model.
+fn scope(scope: &ScopeSnapshot) -> Value {
+    let (state, retry_after) = of_state(scope.state);
+    json!({
+        "scope": scope.scope.as_str(),
+        "state": state,
+        "retry_after_ms": retry_after.map(millis),
+        "last_reason": scope.reason.map(|reason| reason.as_str()),
+    })
+}
+
+fn of_state(state: KeyState) -> (&'static str, Option<Duration>) {
+    match state {
+        KeyState::Valid => ("valid", None),
+        KeyState::Temporary { retry_after } => ("temporary", Some(retry_after)),
+        _ => ("permanent", None),
+    }
 }
 
 fn usage(usage: &KeyUsage) -> Value {

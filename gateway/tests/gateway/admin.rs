@@ -29,7 +29,7 @@ async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
             .collect();
         json!({
             "pool": "openai", "position": position, "name": position.to_string(), "label": null, "hint": hint, "group": null, "state": state,
-            "retry_after_ms": null, "suspicions": 0, "last_reason": reason, "in_flight": null,
+            "retry_after_ms": null, "suspicions": 0, "last_reason": reason, "in_flight": null, "scopes": [],
             "usage": { "served": served, "refused": refused, "last_used_ms_ago": null },
         })
     };

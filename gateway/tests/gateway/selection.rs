@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{
     GOOD, Gateway, LIMITED, Upstream, configured, file, gateway, post, send, until, upstream,
-    upstream_with,
+    upstream_with, with,
 };
 
 const ONE: &str = "sk-canary-one-11111111";
@@ -112,6 +112,27 @@ async fn a_key_at_its_cap_leaves_requests_to_the_next_key() {
 }
 
 #[tokio::test]
+async fn requests_of_a_session_use_the_same_key() {
+    let keys = format!("a = {ONE}\nb = {TWO}\nc = {THREE}\n");
+    let (upstream, gateway) = start(&keys, ["--affinity", "header:x-session"]).await;
+
+    let mut all = BTreeMap::new();
+    for session in 0..12 {
+        for _ in 0..3 {
+            let request = with(post(&gateway.url("/")), "x-session", &session.to_string());
+            assert_eq!(send(request).await.status, 200);
+        }
+        let keys = upstream.keys();
+        let mut of_session = keys[keys.len() - 3..].to_vec();
+        of_session.dedup();
+        assert_eq!(of_session.len(), 1, "{keys:?}");
+        *all.entry(of_session.remove(0)).or_insert(0) += 1;
+    }
+
+    assert_eq!(all.len(), 3, "{all:?}");
+}
+
+#[tokio::test]
 async fn selection_can_be_set_in_the_configuration_file() {
     let upstream = upstream().await;
     let config = file(&format!(
@@ -162,4 +183,91 @@ async fn bad_options_of_a_key_are_rejected_with_their_line_and_no_key() {
         assert!(line.contains(&format!("line 2: {expected}")), "{line}");
         assert!(!line.contains("canary"), "{line}");
     }
+}
+
+/// An upstream that limits `slow-model` for each key. The model is in a header of the request.
+async fn limiting_one_model() -> Upstream {
+    upstream_with(async |request| {
+        let (head, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let is_slow = head
+            .headers
+            .get("x-model")
+            .is_some_and(|it| it == "slow-model")
+            || body.windows(10).any(|part| part == b"slow-model");
+        let response = Response::builder();
+        let response = match is_slow {
+            true => response.status(429).header("retry-after", "30"),
+            false => response,
+        };
+        response.body(body.into()).unwrap()
+    })
+    .await
+}
+
+fn about(gateway: &Gateway, model: &str) -> axum::http::Request<axum::body::Body> {
+    let mut request = post(&gateway.url("/v1/responses"));
+    *request.body_mut() = format!("{{\"stream\":true,\"model\":\"{model}\"}}").into();
+    with(request, "content-type", "application/json")
+}
+
+#[tokio::test]
+async fn a_rate_limit_of_a_model_in_the_body_leaves_the_key_to_other_models() {
+    let upstream = limiting_one_model().await;
+    let gateway = gateway("openai", &upstream.url).keys([ONE]).admin();
+    let gateway = gateway.listen().await;
+
+    assert_eq!(send(about(&gateway, "slow-model")).await.status, 429);
+    assert_eq!(send(about(&gateway, "slow-model")).await.status, 429);
+    let other = send(about(&gateway, "fast-model")).await;
+
+    assert_eq!(other.status, 200);
+    assert_eq!(other.text, "{\"stream\":true,\"model\":\"fast-model\"}");
+    // The second request was not sent.
+    assert_eq!(upstream.keys().len(), 2);
+    let key = &gateway.keys().await[0];
+    assert_eq!(key["state"], "valid");
+    let scope = &key["scopes"][0];
+    assert_eq!(
+        (&scope["scope"], &scope["state"], &scope["last_reason"]),
+        (
+            &"slow-model".into(),
+            &"temporary".into(),
+            &"rate_limited".into()
+        )
+    );
+    assert!(
+        scope["retry_after_ms"]
+            .as_u64()
+            .is_some_and(|wait| wait <= 30_000)
+    );
+}
+
+#[tokio::test]
+async fn a_header_can_name_the_scope() {
+    let upstream = limiting_one_model().await;
+    let gateway = gateway("openai", &upstream.url).keys([ONE]).admin();
+    let gateway = gateway.args(["--scope", "header:x-model"]).listen().await;
+    let ask = async |model: &str| {
+        let request = with(post(&gateway.url("/")), "x-model", model);
+        send(request).await.status
+    };
+
+    assert_eq!(ask("slow-model").await, 429);
+    assert_eq!(ask("fast-model").await, 200);
+
+    assert_eq!(gateway.keys().await[0]["scopes"][0]["scope"], "slow-model");
+}
+
+#[tokio::test]
+async fn without_scopes_a_rate_limit_applies_to_the_key() {
+    let upstream = limiting_one_model().await;
+    let gateway = gateway("openai", &upstream.url).keys([ONE]).admin();
+    let gateway = gateway.args(["--scope", "off"]).listen().await;
+
+    assert_eq!(send(about(&gateway, "slow-model")).await.status, 429);
+    assert_eq!(send(about(&gateway, "fast-model")).await.status, 429);
+
+    assert_eq!(gateway.states().await, ["temporary"]);
+    assert_eq!(gateway.keys().await[0]["scopes"], serde_json::json!([]));
 }

@@ -46,6 +46,13 @@ function state(key) {
   return left > 0 ? `${STATES.temporary} ${duration(left)}` : "returning";
 }
 
+// A client can choose the name of a scope.
+function scopeText(scope) {
+  const left = scope.retry_after_ms === null ? null : remaining(scope);
+  const until = left === null ? words(scope.state) : left > 0 ? duration(left) : "returning";
+  return `${scope.scope}: ${words(scope.last_reason)}, ${until}`;
+}
+
 // --- Elements ------------------------------------------------------------------------------------
 
 function element(name, className, text) {
@@ -82,7 +89,7 @@ function makeRow(key, at) {
   name.append(...named(key));
   const badge = element("span");
   const stateCell = element("td", "state");
-  stateCell.append(badge);
+  stateCell.append(badge, element("div", "scopes quiet"));
   const action = element("td", "action");
   for (const verb of ["reinstate", "disable"]) {
     const button = element("button", verb, verb[0].toUpperCase() + verb.slice(1));
@@ -105,6 +112,7 @@ function fillRow(row, key) {
   const badge = cell(".state span");
   badge.className = `badge ${isSuspected(key) ? "suspected" : key.state}`;
   set(badge, state(key));
+  set(cell(".scopes"), key.scopes.map(scopeText).join("\n"));
   const isEarlier = key.state === "valid" && !isSuspected(key) && key.last_reason !== null;
   set(cell(".reason"), isEarlier ? `earlier: ${words(key.last_reason)}` : words(key.last_reason));
   cell(".reason").classList.toggle("quiet", isEarlier);
