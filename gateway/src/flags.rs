@@ -18,6 +18,7 @@ Environment:
                         unless they bring a key; --open removes these limits
   GATEWAY_ADMIN_TOKEN   The bearer token that clients of the admin listener need to disable and reinstate
                         keys. If unset, nobody can do so
+  GATEWAY_REDIS_SECRET  The secret of all replicas, of at least 16 bytes, for --redis. The server never sees it
   SSL_CERT_FILE         A file of certificates to trust instead of those of the system
 
 SDKs always send a key, and by default such a request is forwarded with the client's own key. To make

@@ -40,7 +40,10 @@ pub fn start(format: Format) {
 
 /// Other crates log headers, and so keys.
 fn is_logged(metadata: &Metadata<'_>) -> bool {
-    let is_ours = matches!(metadata.target(), "gateway" | "tower_key_failover");
+    let is_ours = matches!(
+        metadata.target(),
+        "gateway" | "tower_key_failover" | "tower_key_failover_redis"
+    );
     // The gateway reports a reload in more detail than the library.
     let is_reload = metadata.fields().field("added").is_some();
     is_ours && *metadata.level() <= Level::INFO && !is_reload

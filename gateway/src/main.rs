@@ -38,6 +38,7 @@
 //! - `start.rs` starts everything, and `listener.rs` binds addresses;
 //! - `logging.rs` logs to stderr;
 //! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
+//! - `replicas.rs` shares it with other replicas over Redis, with the feature `redis`;
 //! - `reload.rs` reloads the configuration and the keys when a file changes;
 //! - `admin/` is the admin listener, where operators see, disable and reinstate keys.
 
@@ -66,6 +67,7 @@ mod matcher;
 mod origin;
 mod policy;
 mod reload;
+mod replicas;
 mod request_choice;
 mod route;
 mod routes;

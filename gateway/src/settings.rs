@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -42,6 +42,13 @@ pub struct Settings {
     /// feature serde]
     #[arg(long, value_name = "FILE")]
     pub state_file: Option<PathBuf>,
+
+    /// The Redis or Valkey server over which all replicas of the gateway share cooldowns, and what
+    /// operators do: redis://USER:PASSWORD@HOST:PORT, or rediss:// with TLS. Requires
+    /// GATEWAY_REDIS_SECRET [builds with the feature redis]
+    #[arg(long, value_name = "URL")]
+    #[serde(deserialize_with = "secret")]
+    pub redis: Option<SecretString>,
 
     /// Add a `server-timing` header to responses, with the key's hint, the status and the duration of
     /// each attempt
@@ -233,6 +240,7 @@ impl Settings {
             open,
             admin,
             state_file,
+            redis,
             expose_failover,
             log,
             replay_budget,
@@ -245,6 +253,7 @@ impl Settings {
             ("open", *open != other.open),
             ("admin", *admin != other.admin),
             ("state_file", *state_file != other.state_file),
+            ("redis", exposed(redis) != exposed(&other.redis)),
             ("expose_failover", *expose_failover != other.expose_failover),
             ("log", *log != other.log),
             ("replay_budget", *replay_budget != other.replay_budget),
@@ -286,6 +295,14 @@ where
     T: FromStr<Err = String>,
 {
     text(deserializer).map(Some)
+}
+
+fn exposed(secret: &Option<SecretString>) -> Option<&str> {
+    secret.as_ref().map(ExposeSecret::expose_secret)
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(text.into()))
 }
 
 fn secrets<'de, D: Deserializer<'de>>(

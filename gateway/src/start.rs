@@ -16,6 +16,7 @@ use crate::connections::Connections;
 use crate::gateway::Gateway;
 use crate::listener::Addresses;
 use crate::reload::Reload;
+use crate::replicas::Replicas;
 use crate::server::{self, Server};
 use crate::settings::Settings;
 #[cfg(feature = "serde")]
@@ -44,6 +45,15 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
         Some(file) => Some(StateFile::start(file, Arc::clone(&gateway))?),
         None => None,
     };
+    let replicas = match config
+        .settings
+        .redis
+        .clone()
+        .zip(config.redis_secret.clone())
+    {
+        Some((url, secret)) => Some(Replicas::start(url, secret, Arc::clone(&gateway)).await?),
+        None => None,
+    };
     let workers = Workers::start(&gateway)?;
     log_start(&source, &config, &gateway);
     let (settings, admin_token) = (config.settings.clone(), config.admin_token.clone());
@@ -58,6 +68,7 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
             println!("admin listening on http://{address}");
             let admin = Admin {
                 gateway: Arc::clone(&gateway),
+                replicas: replicas.clone(),
                 token: admin_token,
                 guesses: Guesses::default(),
                 on_loopback: address.ip().is_loopback(),
@@ -76,6 +87,9 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
         );
     };
     until_stopped(serving, signals, stop).await;
+    if let Some(replicas) = replicas {
+        replicas.finish().await;
+    }
     #[cfg(feature = "serde")]
     if let Some(state_file) = state_file {
         state_file.finish().await;
@@ -143,6 +157,7 @@ fn log_start(source: &Source, config: &Config, gateway: &Gateway) {
         ("config file", has_file),
         ("keys file", config.files.len() > usize::from(has_file)),
         ("state file", settings.state_file.is_some()),
+        ("redis", settings.redis.is_some()),
         ("expose failover", settings.expose_failover),
     ]
     .into_iter()

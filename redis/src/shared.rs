@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::replica::Replica;
 use crate::status::{SharingState, SharingStatus};
 
+/// The target of all logs.
+const TARGET: &str = "tower_key_failover_redis";
+
 pub(crate) struct Shared {
     name: String,
     status: Mutex<Inner>,
@@ -113,30 +116,34 @@ impl Shared {
             let seconds = Instant::now()
                 .saturating_duration_since(failed_at)
                 .as_secs();
-            tracing::info!(pool = self.name, seconds, "the pool is shared again");
+            tracing::info!(target: TARGET, pool = self.name, seconds, "the pool is shared again");
         } else if before == SharingState::Connecting {
-            tracing::info!(pool = self.name, "the pool is shared");
+            tracing::info!(target: TARGET, pool = self.name, "the pool is shared");
         }
     }
 
     /// Something failed. Logs it, unless that has gone on for a while.
     pub(crate) fn failed(&self, failure: Failure, state: SharingState) {
+        let is_not_redis = matches!(failure, Failure::NotRedis);
         let problem = match failure {
             Failure::Lost(problem) | Failure::Refused(problem) => problem,
             Failure::NotRedis => Error::NotRedis.to_string(),
         };
         let mut inner = self.lock();
         inner.status.outages += u64::from(state == SharingState::Disconnected);
-        inner.status.state = state;
+        let before = std::mem::replace(&mut inner.status.state, state);
         inner.status.is_subscribed &= state != SharingState::Disconnected;
         inner.status.problem = Some(problem.clone());
+        if is_not_redis && before == SharingState::Connecting {
+            // `started` reports it. The next attempt logs it.
+            return;
+        }
         let is_first = inner.failed_at.is_none();
         inner.failed_at.get_or_insert_with(Instant::now);
         drop(inner);
         if is_first {
             let state = state.as_str();
-            tracing::warn!(
-                pool = self.name,
+            tracing::warn!(target: TARGET, pool = self.name,
                 state,
                 problem,
                 "the pool is not shared now"

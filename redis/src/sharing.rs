@@ -54,6 +54,27 @@ impl RedisSharing {
         self
     }
 
+    /// Checks the URL, the name and the secret, without connecting.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same error as [`share`](Self::share).
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check().map(drop)
+    }
+
+    fn check(&self) -> Result<Server, Error> {
+        let is_legal = |byte: u8| byte > b' ' && !matches!(byte, b'{' | b'}' | 0x7f);
+        let has_length = (1..=LONGEST_NAME).contains(&self.name.len());
+        if !has_length || !self.name.bytes().all(is_legal) {
+            return Err(Error::InvalidName);
+        }
+        if self.secret.expose_secret().len() < SHORTEST_SECRET {
+            return Err(Error::ShortSecret);
+        }
+        Server::new(&self.url, &self.name, self.timing.answers_within)
+    }
+
     /// Makes timeouts, polls and retries faster, for tests.
     #[doc(hidden)]
     #[must_use]
@@ -73,15 +94,7 @@ impl RedisSharing {
         self,
         pool: impl Into<Arc<KeyPool>>,
     ) -> Result<(Sharing, impl Future<Output = ()> + Send + 'static), Error> {
-        let is_legal = |byte: u8| byte > b' ' && !matches!(byte, b'{' | b'}' | 0x7f);
-        let has_length = (1..=LONGEST_NAME).contains(&self.name.len());
-        if !has_length || !self.name.bytes().all(is_legal) {
-            return Err(Error::InvalidName);
-        }
-        if self.secret.expose_secret().len() < SHORTEST_SECRET {
-            return Err(Error::ShortSecret);
-        }
-        let server = Server::new(&self.url, &self.name, self.timing.answers_within)?;
+        let server = self.check()?;
         let shared = Arc::new(Shared::new(self.name.clone()));
         let runner = Runner {
             server: Arc::new(server),

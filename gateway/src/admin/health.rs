@@ -27,6 +27,10 @@ pub async fn healthz(
         ((*pool.name).to_owned(), counts)
     });
     shown["pools"] = of_pools.collect();
+    // An outage of the server is no reason to restart the gateway.
+    if let Some(replicas) = &admin.replicas {
+        shown["replicas"] = replicas.show();
+    }
     (status, Json(shown))
 }
 
@@ -94,6 +98,7 @@ pub async fn about(State(admin): State<Shared>) -> Json<Value> {
     });
     Json(json!({
         "routes": routes.collect::<Vec<_>>(),
+        "replicas": admin.replicas.as_ref().map(|replicas| replicas.show()),
         "version": env!("CARGO_PKG_VERSION"),
         "can_change": admin.token.is_some() && has_keys,
     }))

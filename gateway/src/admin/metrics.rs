@@ -17,6 +17,7 @@ mod recorded {
     use metrics_util::MetricKindMask;
 
     use crate::gateway::Gateway;
+    use crate::replicas::Replicas;
 
     /// Buckets in seconds.
     const TIMES: [f64; 8] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -29,11 +30,12 @@ mod recorded {
     pub struct Metrics {
         rendered: PrometheusHandle,
         gateway: Arc<Gateway>,
+        replicas: Option<Arc<Replicas>>,
     }
 
     impl Metrics {
         /// Installs the recorder for the library's metrics.
-        pub fn start(gateway: Arc<Gateway>) -> Self {
+        pub fn start(gateway: Arc<Gateway>, replicas: Option<Arc<Replicas>>) -> Self {
             let named = |name: &str| Matcher::Full(name.to_owned());
             let rendered = PrometheusBuilder::new()
                 .set_buckets_for_metric(named("key_pool_failover_attempts"), &ATTEMPTS)
@@ -53,7 +55,11 @@ mod recorded {
                     histograms.run_upkeep();
                 }
             });
-            Self { rendered, gateway }
+            Self {
+                rendered,
+                gateway,
+                replicas,
+            }
         }
 
         pub fn show(&self) -> Response {
@@ -70,6 +76,9 @@ mod recorded {
                  {name} {}\n",
                 self.gateway.byok.count()
             );
+            if let Some(replicas) = &self.replicas {
+                replicas.write_metrics(&mut text);
+            }
             ([kind], text).into_response()
         }
     }
@@ -84,11 +93,12 @@ mod without {
 
     use crate::admin::state::failed;
     use crate::gateway::Gateway;
+    use crate::replicas::Replicas;
 
     pub struct Metrics(());
 
     impl Metrics {
-        pub fn start(_: Arc<Gateway>) -> Self {
+        pub fn start(_: Arc<Gateway>, _: Option<Arc<Replicas>>) -> Self {
             Self(())
         }
 

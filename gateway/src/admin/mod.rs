@@ -30,7 +30,7 @@ use self::state::failed;
 pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     let gateway = Arc::clone(&admin.gateway);
-    let metrics = Arc::new(Metrics::start(Arc::clone(&gateway)));
+    let metrics = Arc::new(Metrics::start(Arc::clone(&gateway), admin.replicas.clone()));
     Router::new()
         .merge(page::router())
         .route("/about", get(health::about))

@@ -12,10 +12,13 @@ use tower_key_failover::KeyPool;
 
 use super::guesses::Guesses;
 use crate::gateway::Gateway;
+use crate::replicas::Replicas;
 
 /// The state that the handlers share.
 pub struct Admin {
     pub gateway: Arc<Gateway>,
+    /// The other replicas, with `--redis`.
+    pub replicas: Option<Arc<Replicas>>,
     /// Without a token, changes are disabled.
     pub token: Option<SecretString>,
     pub guesses: Guesses,

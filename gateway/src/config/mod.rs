@@ -19,6 +19,7 @@ pub use self::source::Source;
 use crate::bad_input::{BadInput, bad};
 use crate::environment;
 use crate::matcher::Matcher;
+use crate::replicas::Replicas;
 use crate::settings::Settings;
 
 pub struct Config {
@@ -30,6 +31,8 @@ pub struct Config {
     pub texts: Vec<SecretString>,
     pub client_token: Option<SecretString>,
     pub admin_token: Option<SecretString>,
+    /// The secret of all replicas. It is there if the settings name a server.
+    pub redis_secret: Option<SecretString>,
 }
 
 impl Config {
@@ -49,6 +52,7 @@ impl Config {
             texts: Vec::new(),
             client_token,
             admin_token,
+            redis_secret: None,
         };
         for (name, route) in routes {
             let (route, file) = RouteConfig::new(&name, route, folder)?;
@@ -63,6 +67,7 @@ impl Config {
             return Err(Problem::of("routes", "at least one route is required"));
         }
         config.check_state_file()?;
+        config.check_redis()?;
         Ok(config)
     }
 
@@ -103,6 +108,26 @@ impl Config {
             true => problem("no route has keys: copilot's clients always bring their own key"),
             false => Ok(()),
         }
+    }
+}
+
+impl Config {
+    fn check_redis(&mut self) -> Result<(), Problem> {
+        let Some(url) = &self.settings.redis else {
+            return Ok(());
+        };
+        let secret = environment::variable("GATEWAY_REDIS_SECRET");
+        let secret = secret.map_err(|BadInput(what)| Problem::of("redis", &what))?;
+        let Some(secret) = secret else {
+            let what = "requires GATEWAY_REDIS_SECRET, the secret of all replicas";
+            return Err(Problem::of("redis", what));
+        };
+        for route in self.routes.iter().filter(|route| route.pool.is_some()) {
+            Replicas::check(url, &secret, &route.name)
+                .map_err(|what| Problem::of("redis", &what))?;
+        }
+        self.redis_secret = Some(secret);
+        Ok(())
     }
 }
 

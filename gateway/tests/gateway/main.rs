@@ -24,6 +24,8 @@ mod logs;
 mod metrics;
 mod recovery;
 mod reload;
+#[cfg(feature = "redis")]
+mod replicas;
 mod safe_by_default;
 mod secrets;
 mod selection;

@@ -77,7 +77,7 @@ pub fn gateway(provider: &str, upstream: &str) -> Start {
 /// A gateway without flags.
 pub fn bare() -> Start {
     let mut command = Command::new(env!("CARGO_BIN_EXE_key-failover-gateway"));
-    for name in ["KEYS", "CLIENT_TOKEN", "ADMIN_TOKEN"] {
+    for name in ["KEYS", "CLIENT_TOKEN", "ADMIN_TOKEN", "REDIS_SECRET"] {
         command.env_remove(format!("GATEWAY_{name}"));
     }
     command

@@ -212,6 +212,16 @@ function showRoutes(routes) {
   if (texts(rows) !== texts([...$("#routes tbody").rows])) $("#routes tbody").replaceChildren(...rows);
 }
 
+// --- Replicas ------------------------------------------------------------------------------------
+
+function showReplicas(replicas) {
+  const all = Object.entries(replicas ?? {});
+  const lost = all.filter(([, of]) => of.state !== "connected");
+  const problems = lost.map(([pool, of]) => `${pool} is ${of.state}${of.problem ? ` (${of.problem})` : ""}`);
+  $("#replicas").hidden = all.length === 0;
+  set($("#replicas"), `Shared with other replicas: ${problems.length ? problems.join("; ") : "all pools"}`);
+}
+
 // --- Failovers -----------------------------------------------------------------------------------
 
 let shownFailovers = "";
@@ -312,6 +322,7 @@ async function refresh() {
     receivedAt = performance.now();
     canChange = about.can_change;
     showRoutes(about.routes);
+    showReplicas(about.replicas);
     showKeys(nextKeys);
     showFailovers(failovers);
     $("#read-only").hidden = canChange || keys.length === 0;
