@@ -100,6 +100,11 @@ impl KeyChoice {
             && (other.scope.is_none() || other.scope == self.scope)
     }
 
+    /// Whether it says nothing about keys.
+    pub(super) fn is_only_scope(&self) -> bool {
+        self.affinity.is_none() && self.pin.is_none()
+    }
+
     pub(super) fn session(&self) -> Option<u64> {
         self.affinity
     }

@@ -57,6 +57,12 @@ impl Scopes {
         Self(OnceLock::new())
     }
 
+    /// Whether no scope was ever marked.
+    #[inline]
+    pub(in crate::pool) fn is_unused(&self) -> bool {
+        self.0.get().is_none()
+    }
+
     #[inline]
     pub(in crate::pool) fn find(&self, scope: &Scope) -> Option<Arc<ScopedLimit>> {
         let entries = self.0.get()?.entries.load();

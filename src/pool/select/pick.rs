@@ -113,13 +113,13 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     #[inline]
     pub(in crate::pool) fn pick(&mut self) -> Option<Pick> {
         // The usual case.
-        if self.request.choice.is_none()
-            && let Some(first) = &self.list.plain_first
+        if let Some(first) = &self.list.plain_first
+            && self.is_free_to_use(first)
             && !(self.tried)(first)
             && let Some(key) = Key::if_open(first)
         {
             return Some(Pick {
-                key,
+                key: key.for_scope(self.scope()),
                 probe: None,
                 has_more: self.has_usable_spare(),
                 in_flight: None,
@@ -249,6 +249,13 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         }
     }
 
+    /// Whether the request does not choose between keys, and no scope of the key is marked.
+    #[inline]
+    fn is_free_to_use(&self, key: &PooledKey) -> bool {
+        let choice = self.request.choice;
+        choice.is_none_or(|choice| choice.is_only_scope() && key.core.scopes.is_unused())
+    }
+
     fn is_left_to_waiters(&self, key: &PooledKey) -> bool {
         self.request.yields_to_waiters && self.queue.has_waiter_for(key)
     }
@@ -282,7 +289,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         match self.list.keys.get(1) {
             None => false,
             // The usual case.
-            Some(second) if second.is_open() && !(self.tried)(second) => true,
+            Some(second)
+                if self.is_free_to_use(second) && second.is_open() && !(self.tried)(second) =>
+            {
+                true
+            }
             Some(_) => self.has_usable(Walk::to_end(1, self.list.keys.len()), None, true),
         }
     }
