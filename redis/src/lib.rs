@@ -33,6 +33,7 @@
 //! | A key is permanently marked | The key gets a suspicion: other keys come first, until a request succeeds with it or convicts it |
 //! | A probe returns a key to service | A permanently marked key is probed by the next request that can |
 //! | An operator disables or reinstates a key | The same |
+//! | A key or a group cools down in one scope, such as a model | Nothing: each replica finds out itself |
 //! | A key is suspected, or a request succeeds | Nothing |
 //!
 //! A replica that is misconfigured, for example with a wrong egress address, therefore takes no key away

@@ -424,4 +424,6 @@ fn millis(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
+mod conflicts;
+#[cfg(test)]
 mod convergence;
