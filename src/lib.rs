@@ -164,7 +164,7 @@ mod sync;
 mod telemetry;
 
 pub use self::failover::{
-    Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay,
+    Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, PickedBy, Replay,
     RequestBody, ResponseBody, ResponseFuture,
 };
 #[cfg(feature = "providers")]

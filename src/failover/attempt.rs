@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::picked_by::PickedBy;
 use crate::policy::Verdict;
 use crate::pool::Key;
 
@@ -50,6 +51,7 @@ impl Attempt {
 pub struct AttemptRecord {
     // Private: access to a response does not give access to the key.
     key: Key,
+    picked_by: PickedBy,
     status: StatusCode,
     verdict: Verdict,
     elapsed: Option<Duration>,
@@ -58,12 +60,14 @@ pub struct AttemptRecord {
 impl AttemptRecord {
     pub(super) fn new(
         key: Key,
+        picked_by: PickedBy,
         status: StatusCode,
         verdict: Verdict,
         elapsed: Option<Duration>,
     ) -> Self {
         Self {
             key,
+            picked_by,
             status,
             verdict,
             elapsed,
@@ -82,6 +86,11 @@ impl AttemptRecord {
     /// Returns the label of the key.
     pub fn label(&self) -> Option<&str> {
         self.key.label()
+    }
+
+    /// Returns why the attempt used this key.
+    pub fn picked_by(&self) -> PickedBy {
+        self.picked_by
     }
 
     /// Returns the status of the provider's response.
@@ -107,6 +116,7 @@ impl fmt::Debug for AttemptRecord {
         f.debug_struct("AttemptRecord")
             .field("hint", &self.hint())
             .field("label", &self.label())
+            .field("picked_by", &self.picked_by)
             .field("status", &self.status)
             .field("verdict", &self.verdict)
             .field("elapsed", &self.elapsed)

@@ -3,6 +3,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request;
+
 use crate::policy::ReadLimit;
 use crate::pool::KeyPool;
 use crate::replay::ReplayBudget;
@@ -24,7 +26,11 @@ pub(super) struct Config<P> {
     pub(super) timings: bool,
     /// How long a request waits for keys in total.
     pub(super) wait_for_key: Option<Duration>,
+    pub(super) affinity: Option<Arc<Affinity>>,
 }
+
+/// Finds the session of a request.
+pub(super) type Affinity = dyn Fn(&request::Parts) -> Option<u64> + Send + Sync;
 
 impl<P> Config<P> {
     const MAX_REPLAY_BYTES: usize = 32 << 20;
@@ -41,6 +47,7 @@ impl<P> Config<P> {
             extensions: false,
             timings: false,
             wait_for_key: None,
+            affinity: None,
         }
     }
 
@@ -59,7 +66,8 @@ impl<P> Config<P> {
             .field("commit_gate", &self.commit_gate)
             .field("extensions", &self.extensions)
             .field("timings", &self.timings)
-            .field("wait_for_key", &self.wait_for_key);
+            .field("wait_for_key", &self.wait_for_key)
+            .field("affinity", &self.affinity.is_some());
         debug
     }
 }
@@ -76,6 +84,7 @@ impl<P> Clone for Config<P> {
             extensions: self.extensions,
             timings: self.timings,
             wait_for_key: self.wait_for_key,
+            affinity: self.affinity.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::request;
 use tower_layer::Layer;
 
 use super::config::Config;
@@ -155,6 +156,35 @@ impl<P> KeyFailoverLayer<P> {
     #[must_use]
     pub fn timings(mut self, take: bool) -> Self {
         self.config.timings = take;
+        self
+    }
+
+    /// Keeps the requests of a session with the same key, as long as it is usable. By default, requests
+    /// have no session.
+    ///
+    /// `session` returns a number that is the same for all requests of a session, such as
+    /// [`session_id`](crate::pool::session_id) of a header, or `None`. It sees the head before a key is
+    /// injected, once per request. A [`KeyChoice`](crate::pool::KeyChoice) that names a session
+    /// takes precedence. The guide to [selection](crate::guides::selection#affinity) says when affinity
+    /// helps.
+    ///
+    /// ```
+    /// # #[cfg(feature = "providers")] {
+    /// use tower_key_failover::policy::Provider;
+    /// use tower_key_failover::pool::session_id;
+    /// use tower_key_failover::{KeyFailoverLayer, KeyPool};
+    ///
+    /// # let pool = KeyPool::new(["first-key", "second-key"]).unwrap();
+    /// let layer = KeyFailoverLayer::new(Provider::anthropic(), pool)
+    ///     .affinity(|head| head.headers.get("x-session").map(session_id));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn affinity<F>(mut self, session: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Option<u64> + Send + Sync + 'static,
+    {
+        self.config.affinity = Some(Arc::new(session));
         self
     }
 

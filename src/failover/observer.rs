@@ -4,13 +4,17 @@
 
 use http::StatusCode;
 
-use super::attempt::AttemptRecord;
+use super::attempt::{Attempt, AttemptRecord};
 use super::info::{FailoverInfo, Outcome};
+use super::picked_by::PickedBy;
 
 /// Receives the reports of all exchanges.
 pub(crate) trait ExchangeObserver {
     /// The span of a request whose key was refused.
     type Span: ExchangeSpan;
+
+    /// An attempt starts.
+    fn on_attempt(pool: &str, attempt: &Attempt, picked_by: PickedBy);
 
     /// A key refused the request.
     fn on_refused(pool: &str, attempt: &AttemptRecord);

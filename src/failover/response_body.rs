@@ -9,8 +9,10 @@ use pin_project_lite::pin_project;
 
 use super::info::FailoverInfo;
 use super::late_success::LateSuccess;
+use super::watched_body::WatchedBody;
 use crate::inspect::{Inspection, remove_from_headers};
 use crate::key_search::KeySearch;
+use crate::pool::InFlight;
 
 pin_project! {
     /// Response body of [`KeyFailover`](crate::KeyFailover), which the caller gets.
@@ -54,19 +56,7 @@ pin_project! {
         Inspected { body: Pin<Box<Inspection<R>>> },
         Own { data: Bytes },
         // Boxed, since it is rare and every response would carry the space for it.
-        Watched { watched: Pin<Box<Watched<R>>> },
-    }
-}
-
-pin_project! {
-    /// A body whose first event or trailers decide whether the request succeeded.
-    pub(super) struct Watched<R>
-    where
-        R: Body,
-    {
-        #[pin]
-        body: BodyKind<R>,
-        late_success: LateSuccess,
+        Watched { body: Pin<Box<WatchedBody<R>>> },
     }
 }
 
@@ -88,13 +78,14 @@ impl<R: Body> ResponseBody<R> {
 }
 
 impl<R: Body> BodyKind<R> {
-    pub(super) fn watched_by(self, late_success: LateSuccess) -> Self {
-        let watched = Watched {
-            body: self,
-            late_success,
-        };
+    /// The body, which something depends on.
+    pub(super) fn watched(
+        self,
+        late_success: Option<LateSuccess>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
         Self::Watched {
-            watched: Box::pin(watched),
+            body: Box::pin(WatchedBody::new(self, late_success, in_flight)),
         }
     }
 
@@ -145,14 +136,7 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
         match self.project() {
             BodyKindProj::Upstream { body } => body.poll_frame(cx),
             BodyKindProj::Inspected { body } => body.as_mut().poll_frame(cx),
-            BodyKindProj::Watched { watched } => {
-                let watched = watched.as_mut().project();
-                let frame = watched.body.poll_frame(cx);
-                if let Poll::Ready(Some(Ok(frame))) = &frame {
-                    watched.late_success.on_frame(frame);
-                }
-                frame
-            }
+            BodyKindProj::Watched { body } => body.as_mut().poll_frame(cx),
             BodyKindProj::Own { data } if data.is_empty() => Poll::Ready(None),
             BodyKindProj::Own { data } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(data))))),
         }
@@ -163,7 +147,7 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
             Self::Upstream { body } => body.is_end_stream(),
             Self::Inspected { body } => body.is_end_stream(),
             Self::Own { data } => data.is_empty(),
-            Self::Watched { watched } => watched.body.is_end_stream(),
+            Self::Watched { body } => body.is_end_stream(),
         }
     }
 
@@ -172,7 +156,7 @@ impl<R: Body<Data = Bytes>> Body for BodyKind<R> {
             Self::Upstream { body } => body.size_hint(),
             Self::Inspected { body } => body.size_hint(),
             Self::Own { data } => SizeHint::with_exact(data.len() as u64),
-            Self::Watched { watched } => watched.body.size_hint(),
+            Self::Watched { body } => body.size_hint(),
         }
     }
 }

@@ -123,7 +123,7 @@ where
         if byok_passthrough::applies_to(&self.config, &head) {
             return byok_passthrough::call(&mut self.inner, head, body);
         }
-        let choice = choice_of(&self.config.policy, &head);
+        let choice = choice_of(&self.config, &head);
         let mut exchange = Exchange::new(&self.config, choice);
         let replayable = exchange.is_replayable(&head, &body);
         if exchange.take_key(replayable.is_ok()) {
@@ -160,13 +160,20 @@ impl<S: fmt::Debug, P> fmt::Debug for KeyFailover<S, P> {
     }
 }
 
-/// What the request says about the choice of its key, with the scope that the policy finds.
-fn choice_of<P: ProviderPolicy>(policy: &P, head: &request::Parts) -> Option<Box<KeyChoice>> {
-    let choice = KeyChoice::of(head).cloned();
-    let choice = match policy.scope(head) {
-        Some(scope) => Some(choice.unwrap_or_default().scope(scope)),
-        None => choice,
-    };
-    // Boxed, because most requests have none.
-    choice.map(Box::new)
+/// What the request says about the choice of its key, with the scope that the policy finds and the
+/// session that the layer finds.
+fn choice_of<P: ProviderPolicy>(config: &Config<P>, head: &request::Parts) -> Option<KeyChoice> {
+    let mut choice = KeyChoice::of(head).cloned();
+    if let Some(scope) = config.policy.scope(head) {
+        choice = Some(choice.unwrap_or_default().scope(scope));
+    }
+    if let Some(affinity) = &config.affinity
+        && choice
+            .as_ref()
+            .is_none_or(|choice| choice.session().is_none())
+        && let Some(session) = affinity(head)
+    {
+        choice = Some(choice.unwrap_or_default().affinity(session));
+    }
+    choice
 }

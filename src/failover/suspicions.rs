@@ -25,6 +25,10 @@ impl Suspicions {
         self.scopes.extend(doubt.map(|doubt| (doubt, cause)));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.scopes.is_empty()
+    }
+
     /// Whether the request suspects so many keys that it is probably at fault itself.
     pub(super) fn is_full(&self) -> bool {
         self.keys.len() >= Self::MAX

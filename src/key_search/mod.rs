@@ -10,6 +10,8 @@ mod pairs;
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests;
 
+use std::sync::OnceLock;
+
 use self::digits::{base64_value, hex_value, six_bits};
 use self::escapes::{ESCAPES, Escaping, unescape};
 pub(crate) use self::pairs::Pairs;
@@ -24,15 +26,19 @@ const BASE64_SKIPPED_BITS: [usize; 3] = [0, 4, 2];
 /// A search for one key.
 #[derive(Clone, Copy)]
 pub(crate) struct KeySearch<'a> {
-    key: &'a [u8],
-    pairs: &'a Pairs,
+    key: &'a str,
+    pairs: &'a OnceLock<Pairs>,
 }
 
 impl<'a> KeySearch<'a> {
-    /// `pairs` are those of the key.
-    pub(crate) fn new(key: &'a str, pairs: &'a Pairs) -> Self {
-        let key = key.as_bytes();
+    /// `pairs` are those of the key. They are made when they are first needed, because most responses
+    /// contain nothing that is long enough for a key.
+    pub(crate) fn new(key: &'a str, pairs: &'a OnceLock<Pairs>) -> Self {
         Self { key, pairs }
+    }
+
+    fn pairs(self) -> &'a Pairs {
+        self.pairs.get_or_init(|| Pairs::of(self.key))
     }
 
     /// The length of the shortest text that can contain the key.
@@ -56,21 +62,23 @@ impl<'a> KeySearch<'a> {
         if self.key.len() < MIN_ENCODED || ESCAPES.iter().any(|escape| text.contains(escape)) {
             return true;
         }
+        let pairs = self.pairs();
         let mut windows = text.windows(Pairs::WINDOW);
         let step = self.key.len() - Pairs::WINDOW;
         std::iter::successors(windows.next(), |_| windows.nth(step))
-            .any(|window| self.pairs.may_contain(window))
+            .any(|window| pairs.may_contain(window))
     }
 
     fn search(self, text: &[u8], is_cut: bool) -> bool {
         let mut starts = (0..text.len()).map(|at| &text[at..]);
         if self.key.len() < MIN_ENCODED {
-            return starts.any(|text| text.starts_with(self.key));
+            return starts.any(|text| text.starts_with(self.key.as_bytes()));
         }
+        let pairs = self.pairs();
         let is_candidate = |text: &[u8]| {
             let window = text.get(..Pairs::WINDOW);
             window.is_some_and(|window| {
-                self.pairs.may_contain(window) || window.iter().any(|byte| ESCAPES.contains(byte))
+                pairs.may_contain(window) || window.iter().any(|byte| ESCAPES.contains(byte))
             })
         };
         starts.any(|text| is_candidate(text) && self.starts(text, is_cut))
@@ -78,7 +86,7 @@ impl<'a> KeySearch<'a> {
 
     /// Whether `text` starts with a form of the key.
     fn starts(self, text: &[u8], is_cut: bool) -> bool {
-        let key = self.key;
+        let key = self.key.as_bytes();
         let matches = |units: usize, is_unit: &dyn Fn(usize, u8) -> bool| {
             Escaping::ALL.into_iter().any(|escaping| {
                 match starts_with(text, escaping, units, is_unit) {

@@ -105,8 +105,12 @@ impl KeyChoice {
         self.affinity.is_none() && self.pin.is_none()
     }
 
-    pub(super) fn session(&self) -> Option<u64> {
+    pub(crate) fn session(&self) -> Option<u64> {
         self.affinity
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pin.is_some()
     }
 
     /// Whether the request may use a key.

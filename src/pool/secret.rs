@@ -16,7 +16,6 @@ pub(super) struct Secret {
     hint: Box<str>,
     header_value: HeaderValue,
     bearer: HeaderValue,
-    /// Made when a response is searched for the key for the first time.
     pairs: OnceLock<Pairs>,
 }
 
@@ -51,8 +50,7 @@ impl Secret {
 
     /// A search for the key in what a provider sent.
     pub(super) fn search(&self) -> KeySearch<'_> {
-        let text = self.expose();
-        KeySearch::new(text, self.pairs.get_or_init(|| Pairs::of(text)))
+        KeySearch::new(self.expose(), &self.pairs)
     }
 
     pub(super) fn bearer(&self) -> &HeaderValue {

@@ -8,7 +8,7 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::failover::{AttemptRecord, ExchangeSpan, FailoverInfo, Outcome};
+use crate::failover::{Attempt, AttemptRecord, ExchangeSpan, FailoverInfo, Outcome, PickedBy};
 use crate::policy::Verdict;
 use crate::pool::{KeyName, KeyState, Marked, PoolEvent, Scope};
 
@@ -173,6 +173,19 @@ pub(super) fn on_response(pool: &str, info: &FailoverInfo) {
     } else {
         debug!(target: TARGET, provider = named(pool), reason, "replay given up");
     }
+}
+
+pub(super) fn on_attempt(pool: &str, attempt: &Attempt, picked_by: PickedBy) {
+    debug!(
+        target: TARGET,
+        provider = named(pool),
+        key.hint = attempt.hint(),
+        key.label = attempt.label(),
+        key.group = attempt.key().group(),
+        attempt = attempt.number(),
+        picked_by = picked_by.as_str(),
+        "key picked"
+    );
 }
 
 /// The value of the field `provider`, which a pool without a name does not have.

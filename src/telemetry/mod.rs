@@ -9,7 +9,7 @@ mod names;
 #[cfg(not(feature = "tracing"))]
 mod no_log;
 
-use crate::failover::{AttemptRecord, ExchangeObserver, FailoverInfo};
+use crate::failover::{Attempt, AttemptRecord, ExchangeObserver, FailoverInfo, PickedBy};
 use crate::pool::{PoolEvent, PoolObserver};
 
 #[cfg(feature = "tracing")]
@@ -38,6 +38,12 @@ impl PoolObserver for Telemetry {
 
 impl ExchangeObserver for Telemetry {
     type Span = Trace;
+
+    #[inline]
+    fn on_attempt(_pool: &str, _attempt: &Attempt, _picked_by: PickedBy) {
+        #[cfg(feature = "tracing")]
+        log::on_attempt(_pool, _attempt, _picked_by);
+    }
 
     #[inline]
     fn on_refused(_pool: &str, _attempt: &AttemptRecord) {

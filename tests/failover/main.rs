@@ -9,6 +9,7 @@ mod contract;
 mod echoed_keys;
 mod exhaustion;
 mod inspect;
+mod key_choice;
 #[cfg(feature = "providers")]
 mod late_errors;
 #[cfg(feature = "providers")]

@@ -59,7 +59,10 @@ impl Told {
 /// All that is logged in this thread, down to the last trace.
 #[derive(Clone, Debug, Default)]
 struct Log {
+    /// Apart from the picks.
     events: Arc<Mutex<Vec<Told>>>,
+    /// Which key each attempt used.
+    picks: Arc<Mutex<Vec<Told>>>,
     /// Spans that have ended.
     spans: Arc<Mutex<Vec<Told>>>,
 }
@@ -109,14 +112,19 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let scope = context.event_scope(event).into_iter();
-        self.events.lock().unwrap().push(Told {
+        let told = Told {
             level: *event.metadata().level(),
             target: event.metadata().target().to_owned(),
             spans: scope
                 .flat_map(|scope| scope.from_root().map(|span| span.name()))
                 .collect(),
             fields,
-        });
+        };
+        let events = match told.message() {
+            "key picked" => &self.picks,
+            _ => &self.events,
+        };
+        events.lock().unwrap().push(told);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
@@ -174,7 +182,30 @@ fn ours(told: Vec<Told>) -> Vec<Told> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_succeeds_with_the_first_key_is_not_logged_at_any_level() {
+async fn each_attempt_is_logged_with_its_key_and_the_reason_for_it_at_debug() {
+    let (log, _guard) = Log::start();
+    let layer = layer(&pool(["429", "200"]));
+    assert_eq!(send(&layer, "hello").await, Ok(200));
+    let picks = std::mem::take(&mut *log.picks.lock().unwrap());
+    let said = |told: &Told| {
+        assert_eq!(
+            (told.level, &*told.target),
+            (Level::DEBUG, "tower_key_failover")
+        );
+        let fields = ["provider", "key.label", "attempt", "picked_by"];
+        fields.map(|name| told.fields.get(name).unwrap().to_owned())
+    };
+    assert_eq!(
+        picks.iter().map(said).collect::<Vec<_>>(),
+        [
+            ["p", "429", "1", "selection"],
+            ["p", "200", "2", "selection"]
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_succeeds_with_the_first_key_is_logged_as_nothing_but_its_pick() {
     let (log, _guard) = Log::start();
     let pool = pool(["200", "201"]);
     let layer = layer(&pool).timings(true).extensions(true);

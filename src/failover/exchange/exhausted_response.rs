@@ -15,9 +15,10 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     /// `retry-after` is the time until the first key returns. Keys that refused this request without
     /// being marked do not count, because they would refuse it again.
     pub(crate) fn exhausted<R: Body>(&mut self) -> Response<ResponseBody<R>> {
+        let _inside = self.enter();
         let exhausted = self
             .pool()
-            .exhausted(self.choice.as_deref(), tried_keys::kept(self.refused()));
+            .exhausted(self.choice(), tried_keys::kept(self.refused()));
         self.pool().emit_exhausted(exhausted);
         let mut response = self.config.policy.exhausted_response(&exhausted);
         let info = self.finish(None, Outcome::Exhausted, response.status());

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{Exchange, ReplayParts};
-use crate::BoxError;
 use crate::failover::attempt::Attempt;
 use crate::failover::config::Config;
 use crate::failover::info::Replay;
-use crate::failover::observer::ExchangeSpan;
+use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
 use crate::failover::request_body::{Kind, RequestBody};
 use crate::policy::ProviderPolicy;
 use crate::replay::{Reader, Recorder};
+use crate::{BoxError, Observer};
 
 impl<S, P, B, R> Exchange<S, P, B>
 where
@@ -96,16 +96,21 @@ where
         body: Kind<B>,
     ) -> S::Future {
         self.attempts += 1;
-        if let Some(progress) = &mut self.progress {
-            progress.span.on_attempt(self.attempts);
+        let number = self.attempts as usize;
+        if self.config.timings {
+            self.progress.get_or_insert_default();
         }
-        let current = self.current.as_mut().expect("an attempt has a key");
-        let attempt = Attempt::new(self.attempts, current.key.clone());
-        self.config.policy.inject_key(&mut head, &current.key);
+        if let Some(progress) = &mut self.progress {
+            progress.span.on_attempt(number);
+            progress.started = self.config.timings.then(Instant::now);
+        }
+        let current = self.current.as_ref().expect("an attempt has a key");
+        let attempt = Attempt::new(number, current.key.clone());
+        Observer::on_attempt(self.pool().name(), &attempt, current.picked_by);
+        self.config.policy.inject_key(&mut head, attempt.key());
         if self.config.extensions {
             head.extensions.insert(attempt.clone());
         }
-        current.started = self.config.timings.then(Instant::now);
         let policy = Arc::clone(&self.config.policy);
         let body = RequestBody::of_attempt(body, attempt, policy);
         ready.call(Request::from_parts(head, body))

@@ -25,6 +25,7 @@ use super::config::Config;
 use super::history::History;
 use super::info::Replay;
 use super::observer::{ExchangeObserver, ExchangeSpan};
+use super::picked_by::PickedBy;
 use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
@@ -38,17 +39,15 @@ type Entered = <Span as ExchangeSpan>::Entered;
 /// The state of one request between its attempts.
 pub(super) struct Exchange<S, P, B> {
     config: Arc<Config<P>>,
-    /// What the request says about the choice of its key, with its scope.
-    choice: Option<Box<KeyChoice>>,
     /// The attempt that is under way or comes next.
     current: Option<CurrentAttempt>,
-    attempts: usize,
+    attempts: u32,
     /// `None`: the current attempt is the last, even if another key recovers meanwhile.
     replay_parts: Option<ReplayParts<S, B>>,
     replay: Replay,
     /// `None` until a key refuses the request or the request waits. Shared only as the exchange ends.
     history: Option<Arc<History>>,
-    // Allocated only if the request waits, suspects a key, or is traced.
+    // Allocated only if the request chooses or suspects a key, or is counted, traced or timed.
     progress: Option<Box<Progress>>,
     /// Whether an attempt probed a key that was unusable or suspected.
     has_probed: bool,
@@ -57,19 +56,23 @@ pub(super) struct Exchange<S, P, B> {
 /// What a request remembers of its attempts besides their history. It ends with the exchange.
 #[derive(Default)]
 struct Progress {
+    /// What the request says about the choice of its key, with its scope and session.
+    choice: Option<KeyChoice>,
     suspicions: Suspicions,
     span: Span,
+    /// Counts the request as in flight with the current key.
+    in_flight: Option<InFlight>,
+    /// When the current attempt started.
+    started: Option<Instant>,
 }
 
 struct CurrentAttempt {
     key: Key,
     /// The probe that this attempt is, if the key is not known to work.
     probe: Option<Box<Probe>>,
-    started: Option<Instant>,
+    picked_by: PickedBy,
     /// Whether another key was usable when this one was picked.
     has_more: bool,
-    /// Counts the request as in flight with the key.
-    _in_flight: Option<InFlight>,
 }
 
 /// What a further attempt needs.
@@ -79,16 +82,19 @@ struct ReplayParts<S, B> {
 }
 
 impl<S, P, B> Exchange<S, P, B> {
-    pub(super) fn new(config: &Arc<Config<P>>, choice: Option<Box<KeyChoice>>) -> Self {
+    pub(super) fn new(config: &Arc<Config<P>>, choice: Option<KeyChoice>) -> Self {
+        let with_choice = |choice| Progress {
+            choice: Some(choice),
+            ..Progress::default()
+        };
         Self {
             config: Arc::clone(config),
-            choice,
             current: None,
             attempts: 0,
             replay_parts: None,
             replay: Replay::NotNeeded,
             history: None,
-            progress: None,
+            progress: choice.map(|choice| Box::new(with_choice(choice))),
             has_probed: false,
         }
     }
@@ -96,6 +102,10 @@ impl<S, P, B> Exchange<S, P, B> {
     /// Enters the request's span, if it has one.
     pub(super) fn enter(&self) -> Option<Entered> {
         self.progress.as_deref()?.span.enter()
+    }
+
+    fn choice(&self) -> Option<&KeyChoice> {
+        self.progress.as_deref()?.choice.as_ref()
     }
 
     fn pool(&self) -> &KeyPool {
@@ -114,6 +124,12 @@ impl<S, P, B> Exchange<S, P, B> {
 
     fn refused(&self) -> &[AttemptRecord] {
         self.history.as_deref().map_or(&[], History::refused)
+    }
+
+    /// How long the current attempt has taken, if that is measured.
+    #[inline]
+    fn elapsed(&self) -> Option<Duration> {
+        self.progress.as_deref()?.elapsed()
     }
 
     /// The keys that are not tried again.
@@ -147,15 +163,30 @@ impl<S, P, B> Exchange<S, P, B> {
     #[inline]
     fn use_key(&mut self, pick: Pick) {
         let probe = pick.probe.as_deref();
-        self.has_probed |= probe.is_some_and(Probe::is_of_doubtful_key);
-        self.current = Some(pick.into());
+        let is_doubtful = probe.is_some_and(Probe::is_of_doubtful_key);
+        self.has_probed |= is_doubtful;
+        if pick.in_flight.is_some() || self.progress.is_some() {
+            self.progress.get_or_insert_default().in_flight = pick.in_flight;
+        }
+        let picked_by = match self.choice() {
+            _ if is_doubtful => PickedBy::Probe,
+            Some(choice) if choice.is_pinned() => PickedBy::Pin,
+            Some(choice) if choice.session().is_some() => PickedBy::Affinity,
+            _ => PickedBy::Selection,
+        };
+        self.current = Some(CurrentAttempt {
+            key: pick.key,
+            probe: pick.probe,
+            picked_by,
+            has_more: pick.has_more,
+        });
     }
 
     #[inline]
     fn pick_request(&self, can_continue: bool) -> PickRequest<'_> {
         let may_wait = self.config.wait_for_key.is_some();
         PickRequest {
-            choice: self.choice.as_deref(),
+            choice: self.choice(),
             can_continue: can_continue && self.has_attempts(2),
             has_probed: self.has_probed,
             yields_to_waiters: may_wait,
@@ -166,7 +197,7 @@ impl<S, P, B> Exchange<S, P, B> {
     /// Whether `more` attempts can still be made. By default, that is one for each key, or two if the
     /// request may wait.
     fn has_attempts(&self, more: usize) -> bool {
-        let attempts = self.attempts.saturating_add(more);
+        let attempts = self.attempts as usize + more;
         if let Some(max) = self.config.max_attempts {
             return attempts <= max.get();
         }
@@ -188,26 +219,20 @@ impl<S, P, B> Exchange<S, P, B> {
 }
 
 impl CurrentAttempt {
-    fn elapsed(&self) -> Option<Duration> {
-        let started = self.started?;
-        Some(Instant::now().saturating_duration_since(started))
-    }
-
     #[inline]
-    fn into_record(self, verdict: Verdict, status: StatusCode) -> AttemptRecord {
-        let elapsed = self.elapsed();
-        AttemptRecord::new(self.key, status, verdict, elapsed)
+    fn into_record(
+        self,
+        verdict: Verdict,
+        status: StatusCode,
+        elapsed: Option<Duration>,
+    ) -> AttemptRecord {
+        AttemptRecord::new(self.key, self.picked_by, status, verdict, elapsed)
     }
 }
 
-impl From<Pick> for CurrentAttempt {
-    fn from(pick: Pick) -> Self {
-        Self {
-            key: pick.key,
-            probe: pick.probe,
-            started: None,
-            has_more: pick.has_more,
-            _in_flight: pick.in_flight,
-        }
+impl Progress {
+    fn elapsed(&self) -> Option<Duration> {
+        let started = self.started?;
+        Some(Instant::now().saturating_duration_since(started))
     }
 }

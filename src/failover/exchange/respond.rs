@@ -11,6 +11,7 @@ use crate::failover::info::{FailoverInfo, Outcome, Replay};
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
 use crate::failover::response_body::{BodyKind, ResponseBody};
 use crate::policy::{ProviderPolicy, Verdict};
+use crate::pool::InFlight;
 use crate::replay::NotReplayable;
 
 impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
@@ -25,11 +26,17 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     {
         let late_success = self.record_forwarded(&head, &body);
         self.remove_echoed_keys(&mut head, &mut body);
-        if let Some(late_success) = late_success {
-            body = body.watched_by(late_success);
+        let in_flight = self.end_in_flight();
+        // What follows a 101 is not a body. An empty body is over.
+        let in_flight = in_flight
+            .filter(|_| head.status != StatusCode::SWITCHING_PROTOCOLS && !body.is_end_stream());
+        if late_success.is_some() || in_flight.is_some() {
+            body = body.watched(late_success, in_flight);
         }
-        let current = self.current.take();
-        let forwarded = current.map(|current| current.into_record(Verdict::Forward, head.status));
+        let elapsed = self.elapsed();
+        let forwarded = self.current.take();
+        let forwarded =
+            forwarded.map(|current| current.into_record(Verdict::Forward, head.status, elapsed));
         self.respond(head, body, forwarded)
     }
 
@@ -42,6 +49,7 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
     where
         R: Body<Data = Bytes>,
     {
+        let _inside = self.enter();
         self.remove_echoed_keys(&mut head, &mut body);
         self.respond(head, body, None)
     }
@@ -62,6 +70,11 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
 }
 
 impl<S, P, B> Exchange<S, P, B> {
+    /// Takes what counts the request as in flight. Dropping it ends that.
+    pub(super) fn end_in_flight(&mut self) -> Option<InFlight> {
+        self.progress.as_deref_mut()?.in_flight.take()
+    }
+
     /// Ends the recording and the span, and reports how the response came about.
     pub(super) fn finish(
         &mut self,

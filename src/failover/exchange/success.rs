@@ -47,7 +47,9 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
         let current = self.current.as_mut().expect("an attempt has a key");
         current.key.record_served();
         let success = policy.success(head);
-        if success == Success::Yes && self.progress.is_none() && current.probe.is_none() {
+        let progress = self.progress.as_deref();
+        let has_suspicions = progress.is_some_and(|progress| !progress.suspicions.is_empty());
+        if success == Success::Yes && !has_suspicions && current.probe.is_none() {
             // The usual case.
             current.key.succeed();
             return None;

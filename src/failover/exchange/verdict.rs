@@ -109,6 +109,7 @@ impl<S, P, B> Exchange<S, P, B> {
 
     fn settle_refusal(&mut self, mark: Mark, status: StatusCode) -> Settled {
         let _inside = self.begin_span();
+        self.end_in_flight();
         self.mark(mark, status);
         self.push_refused(mark, status);
         if let Some(next) = self.next(mark) {
@@ -176,8 +177,13 @@ impl<S, P, B> Exchange<S, P, B> {
 
     fn push_refused(&mut self, mark: Mark, status: StatusCode) {
         let current = self.current.as_ref().expect("an attempt has a key");
-        let verdict = Verdict::Failover(mark);
-        let refused = AttemptRecord::new(current.key.clone(), status, verdict, current.elapsed());
+        let refused = AttemptRecord::new(
+            current.key.clone(),
+            current.picked_by,
+            status,
+            Verdict::Failover(mark),
+            self.elapsed(),
+        );
         Observer::on_refused(self.pool().name(), &refused);
         self.history_mut().push(refused);
     }

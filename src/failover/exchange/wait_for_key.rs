@@ -23,7 +23,7 @@ impl<S, P, B> Exchange<S, P, B> {
     /// Joins the wait queue if a key can return in time.
     pub(crate) fn join_queue(&mut self) -> Option<Waiter> {
         let left = self.wait_left().filter(|left| !left.is_zero())?;
-        match self.pool().outlook(self.choice.as_deref(), self.tried()) {
+        match self.pool().outlook(self.choice(), self.tried()) {
             Outlook::Hopeless => return None,
             Outlook::Closed { reopens, .. } if reopens > left => return None,
             Outlook::Closed { .. } | Outlook::Taken(_) => {}
@@ -32,7 +32,7 @@ impl<S, P, B> Exchange<S, P, B> {
             return None;
         }
         self.pool()
-            .join_queue(self.choice.as_deref(), self.tried(), left.min(LONGEST))
+            .join_queue(self.choice(), self.tried(), left.min(LONGEST))
     }
 
     /// Takes a key for a waiter that has its turn, or says what to wait for.

@@ -191,3 +191,25 @@ async fn a_body_that_is_dropped_before_it_proves_a_success_leaves_the_probe_to_t
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_does_not_count_as_in_flight() {
+    fn capped() -> KeyPool {
+        let keys = KeyPool::builder().key("k0").max_in_flight(1);
+        keys.key("k1").max_in_flight(1).build().unwrap()
+    }
+    sweep(|| Script {
+        pool: capped(),
+        ..one_key()
+    })
+    .await;
+    sweep(|| Script {
+        pool: capped(),
+        replies: &[RATE_LIMITED, SUCCESS],
+        // The cooldown of the first key can still be under way.
+        wait: Some(2 * SECOND),
+        next_within: Some(2 * SECOND),
+        ..one_key()
+    })
+    .await;
+}
