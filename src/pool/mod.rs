@@ -99,6 +99,7 @@ use self::reload::reload;
 use self::secret::Secret;
 use self::select::{KeyList, Selector, Shards, exhausted};
 use self::shared::Shared;
+use self::state::LimitConfig;
 use crate::sync::now;
 
 /// The keys of one provider, shared by all requests to it.
@@ -543,7 +544,8 @@ fn outlook(
 ) -> Outlook {
     let exhausted = exhausted(list, choice, &excluded, now);
     let config = list.keys[0].limit_config();
-    let pool_due = config.pool_probe_in(now);
+    let probes = list.keys.iter().filter(|key| !excluded(key));
+    let pool_due = pool_probe_in(probes, config, now);
     let keys = list.keys.iter().filter(|key| !excluded(key));
     let scope = choice.and_then(KeyChoice::scope_ref);
     let keys = keys.map(|key| {
@@ -551,4 +553,20 @@ fn outlook(
         (limits.state(now), limits.due_in(now))
     });
     Outlook::new(exhausted, keys, pool_due)
+}
+
+/// How long until the pool can be probed with one of the permanently marked `keys`. A key whose group cools
+/// down cannot be probed before its group reopens.
+fn pool_probe_in<'a>(
+    keys: impl Iterator<Item = &'a Arc<PooledKey>>,
+    config: &LimitConfig,
+    now: &mut LazyNow,
+) -> Option<Duration> {
+    config.probes.after?;
+    let groups = keys
+        .filter(|key| key.core.limit.is_permanent())
+        .filter_map(|key| key.group.as_deref());
+    let reopens = groups.filter_map(|group| group.limit.due_in(config, now));
+    let reopens = reopens.filter(|reopens| !reopens.is_zero()).min();
+    config.pool_probe_in(now).into_iter().chain(reopens).min()
 }

@@ -897,6 +897,24 @@ async fn the_probe_of_a_group_uses_a_key_that_is_not_permanently_marked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waiter_probes_a_permanently_marked_key_when_the_cooldown_of_its_group_ends() {
+    let pool = KeyPool::builder().key("k0").group("org").key("k1");
+    let pool = Arc::new(pool.without_probe_jitter().build().unwrap());
+    out(&pool, 0, 3 * SECOND);
+    out(&pool, 1, 30 * SECOND);
+    key(&pool, 0).mark_permanent();
+    let mut harness = Harness::new(&layer(&pool, 60));
+    let mut request = harness.send();
+    // The pool is due after a second, and its only candidate cannot be probed yet.
+    advance(SECOND).await;
+    assert!(request.is_pending());
+    assert!(harness.try_next_attempt().is_none());
+    advance(2 * SECOND).await;
+    assert!(request.is_woken() && request.is_pending());
+    assert_eq!(harness.next_attempt().key, "k0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_request_waits_for_a_probe_if_all_keys_are_marked_permanently() {
     let pool = revalidating(2 * SECOND, &["k0"]);
     assert_eq!(Harness::new(&layer(&pool, 10)).send().status(), 502);
