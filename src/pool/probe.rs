@@ -126,8 +126,12 @@ impl Probe {
         in_scope: bool,
         cause: Cause,
     ) -> (Marked, Duration) {
+        // If somebody else returned the key, the rate limit is older than that.
+        let is_current = self.key.is_current();
         self.succeed();
-        self.key.renew();
+        if is_current {
+            self.key.renew();
+        }
         match in_scope {
             true => self.key.cool_down_in_scope(wait, cause),
             false => self.key.cool_down(wait, cause),

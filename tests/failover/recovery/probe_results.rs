@@ -144,3 +144,16 @@ async fn a_rate_limit_during_a_probe_lets_the_whole_group_cool_down() {
     let out = cooling_down(7 * SECOND);
     assert_eq!(pool.states(), [out, out, KeyState::Valid]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_of_a_probe_that_began_before_a_reinstatement_has_no_effect() {
+    let pool = due().await;
+    let mut harness = Harness::new(&layer(&pool));
+    let mut request = harness.send();
+    let sent = harness.next_attempt();
+    assert_eq!(sent.key, "k0");
+    pool.reinstate(0).unwrap();
+    sent.respond(rate_limited("7"));
+    request.poll();
+    assert_eq!(pool.states(), [KeyState::Valid; 2]);
+}
