@@ -1,6 +1,7 @@
 //! The life of one request: over a mock service, with time paused.
 #![allow(unreachable_pub)]
 
+mod availability_laws;
 mod cancel;
 mod cancel_at_every_await;
 #[cfg(feature = "providers")]
