@@ -60,6 +60,8 @@ fn run(setting: &Setting, keys: usize, load: f64, served: f64, seed: u64) -> Run
         wait_for_key: setting.wait_for_key,
         max_attempts: Some(8.max(2 * keys)),
         pool: setting.cooldown,
+        weights: None,
+        has_affinity: false,
         seed,
     }
 }

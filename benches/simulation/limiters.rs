@@ -1,5 +1,7 @@
 //! How a provider limits one key. All times are in seconds since the start.
 
+use crate::random::{LogNormal, Random};
+
 /// Why a request is refused: how long to wait, if the provider says so.
 pub struct Refused {
     pub wait: Option<f64>,
@@ -40,18 +42,56 @@ impl TokenBucket {
     }
 }
 
-impl Limiter for TokenBucket {
-    fn admit(&mut self, now: f64) -> Result<(), Refused> {
+impl TokenBucket {
+    fn take(&mut self, cost: f64, now: f64) -> Result<(), Refused> {
         let added = (now - self.filled_at) * self.per_second;
         self.level = (self.level + added).min(self.capacity);
         self.filled_at = now;
-        let missing = 1.0 - self.level;
+        let missing = cost - self.level;
         if missing > 1e-9 {
             let wait = Some(missing / self.per_second);
             return Err(Refused { wait });
         }
-        self.level -= 1.0;
+        self.level -= cost;
         Ok(())
+    }
+}
+
+impl Limiter for TokenBucket {
+    fn admit(&mut self, now: f64) -> Result<(), Refused> {
+        self.take(1.0, now)
+    }
+}
+
+/// A bucket of tokens that fills continuously. Requests take different amounts.
+pub struct Tokens {
+    bucket: TokenBucket,
+    random: Random,
+}
+
+impl Tokens {
+    const COST: LogNormal = LogNormal {
+        median: 2000.0,
+        sigma: 1.3,
+        min: 100.0,
+        max: 60_000.0,
+    };
+
+    /// As many tokens as so many requests take on average.
+    pub fn new(per_minute: f64, random: Random) -> Self {
+        let mean = Self::COST.mean();
+        let capacity = 60_f64.max(per_minute) * mean;
+        Self {
+            bucket: TokenBucket::new(per_minute * mean, capacity),
+            random,
+        }
+    }
+}
+
+impl Limiter for Tokens {
+    fn admit(&mut self, now: f64) -> Result<(), Refused> {
+        let cost = self.random.log_normal(Self::COST);
+        self.bucket.take(cost, now)
     }
 }
 

@@ -17,6 +17,7 @@ mod random;
 mod reopening;
 mod run;
 mod scenarios;
+mod selection;
 mod table;
 
 use table::{Options, Table};
@@ -24,9 +25,10 @@ use table::{Options, Table};
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let options = Options::of(&args);
-    let tables: [(_, fn(&Options) -> Table); 2] = [
+    let tables: [(_, fn(&Options) -> Table); 3] = [
         ("reopening", reopening::table),
         ("cooldowns", cooldowns::table),
+        ("selection", selection::table),
     ];
     let mut is_expected = true;
     // Cargo runs every bench when it is not told which; this one has nothing to say then.

@@ -66,6 +66,8 @@ impl Scenario {
             wait_for_key,
             max_attempts: wait_for_key.map(|_| 8.max(2 * self.keys)),
             pool: |pool| pool,
+            weights: None,
+            has_affinity: false,
             seed,
         }
     }

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_key_failover::pool::{KeyPool, KeyPoolBuilder};
+use tower_key_failover::pool::{KeyChoice, KeyPool, KeyPoolBuilder};
 use tower_key_failover::{KeyFailoverLayer, RequestBody, ResponseBody};
 
 use crate::arrivals::Arrival;
@@ -29,6 +29,10 @@ pub struct Run {
     pub wait_for_key: Option<Duration>,
     pub max_attempts: Option<usize>,
     pub pool: fn(KeyPoolBuilder) -> KeyPoolBuilder,
+    /// One for each key, unless all keys have the same.
+    pub weights: Option<fn(usize) -> u32>,
+    /// Whether the requests of a session use the same key.
+    pub has_affinity: bool,
     pub seed: u64,
 }
 
@@ -112,8 +116,13 @@ impl Run {
     }
 
     async fn send_all(self) -> Outcome {
-        let keys = (0..self.limiters.len()).map(|at| format!("key-{at}"));
-        let pool = keys.fold(KeyPool::builder(), KeyPoolBuilder::key);
+        let pool = (0..self.limiters.len()).fold(KeyPool::builder(), |pool, at| {
+            let pool = pool.key(format!("key-{at}"));
+            match self.weights {
+                Some(weight) => pool.weight(weight(at)),
+                None => pool,
+            }
+        });
         let pool = (self.pool)(pool.max_waiters(usize::MAX)).build().unwrap();
 
         let records = Arc::new(Mutex::new(Records::default()));
@@ -144,7 +153,13 @@ impl Run {
         for arrival in self.arrivals {
             sleep_until(start + seconds(arrival.at)).await;
             let counts = arrival.at >= self.warm_up;
-            requests.spawn(send(service.clone(), arrival, counts, Arc::clone(&records)));
+            let mut request = Request::new(Empty::new());
+            if self.has_affinity {
+                let choice = KeyChoice::new().affinity(arrival.session);
+                request.extensions_mut().insert(choice);
+            }
+            let records = Arc::clone(&records);
+            requests.spawn(send(service.clone(), request, arrival, counts, records));
             while requests.try_join_next().is_some() {}
         }
         requests.join_all().await;
@@ -153,15 +168,19 @@ impl Run {
     }
 }
 
-async fn send<S>(service: S, arrival: Arrival, counts: bool, records: Arc<Mutex<Records>>)
-where
+async fn send<S>(
+    service: S,
+    mut request: Request<Empty<Bytes>>,
+    arrival: Arrival,
+    counts: bool,
+    records: Arc<Mutex<Records>>,
+) where
     S: Service<
             Request<Empty<Bytes>>,
             Response = Response<ResponseBody<UntilEnd>>,
             Error: std::fmt::Debug,
         >,
 {
-    let mut request = Request::new(Empty::new());
     request.extensions_mut().insert(arrival);
     request.extensions_mut().insert(Counts(counts));
     let response = service.oneshot(request).await.unwrap();
