@@ -7,12 +7,13 @@ use tower_key_failover::policy::Provider;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let paths = Requests::ALL.map(|kind| {
-        (
-            kind.name(),
-            paths::all(kind, Provider::anthropic(), Provider::openai()),
-        )
+    let kinds = Requests::ALL.into_iter().map(|kind| {
+        let paths = paths::all(kind, Provider::anthropic(), Provider::openai());
+        (kind.name().to_owned(), paths)
     });
+    let lengths = [3, 10, 1000].into_iter();
+    let selections = lengths.map(|len| (format!("of {len}"), paths::selections(len)));
+    let paths: Vec<_> = kinds.chain(selections).collect();
     let paths = paths.iter().flat_map(|(kind, paths)| {
         paths
             .iter()

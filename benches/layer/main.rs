@@ -7,6 +7,7 @@ mod chunks;
 mod locked;
 mod picking;
 mod requests;
+mod selection;
 mod threads;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ fn benches() {
     requests::bench(&mut criterion);
     bodies::bench(&mut criterion);
     picking::bench(&mut criterion);
+    selection::bench(&mut criterion);
     criterion.final_summary();
 }
 

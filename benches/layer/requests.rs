@@ -29,7 +29,7 @@ fn all_paths(requests: Requests) -> Vec<Path> {
     paths::all(requests, Provider::anthropic(), Provider::openai())
 }
 
-fn time(bencher: &mut Bencher<'_>, path: &Path) {
+pub fn time(bencher: &mut Bencher<'_>, path: &Path) {
     let prepare = || path.prepare();
     bencher.iter_batched_ref(prepare, |request| request.send(), BatchSize::SmallInput);
 }

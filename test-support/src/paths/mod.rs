@@ -4,6 +4,7 @@
 mod peers;
 mod provider;
 mod requests;
+mod selections;
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -20,6 +21,7 @@ use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy};
 pub use self::peers::cloning;
 pub use self::provider::{Plain, Provider, X_KEY};
 pub use self::requests::Requests;
+pub use self::selections::selections;
 
 /// One way through, by name.
 pub struct Path {
