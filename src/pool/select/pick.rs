@@ -175,6 +175,15 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let mut walk = Walk::new(start, self.list.keys.len());
         while let Some(at) = self.next(&mut walk, probes.sweep()) {
             let key = &self.list.keys[at];
+            // It can only come after the best one, so nothing else matters.
+            if let Some(best) = best
+                && key.is_open()
+                && !(self.tried)(key)
+                && best.rank <= self.rank(at, session)
+            {
+                available += 1;
+                continue;
+            }
             let limits = key.limits_for(self.scope());
             let availability = limits.availability(&mut self.now);
             if availability >= Availability::ProbeDue {
