@@ -74,7 +74,8 @@
 //!
 //! What a policy can tell apart depends on the provider. The [`policy`] module lists what each of them does.
 //!
-//! A request tries the keys in the order of the pool, suspected keys last, and each usable key at most once. If
+//! A request tries the keys in the order of the pool or of another [strategy](guides::selection), suspected keys
+//! last, and each usable key at most once. If
 //! no key is left, the caller receives an error in the provider's own format. Its status is 429, with a
 //! `retry-after` header, if a key will return by itself. Otherwise, it is 502. If the last refusal leaves its
 //! key unchanged or suspected, the caller receives that refusal instead, unless it is a 401 that made the key

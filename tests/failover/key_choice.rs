@@ -210,3 +210,38 @@ async fn a_report_says_why_each_key_was_picked() {
     tokio::time::advance(std::time::Duration::from_secs(91)).await;
     assert_eq!(picked_by(request("one")), ("first".into(), PickedBy::Probe));
 }
+
+fn only_capped() -> Arc<KeyPool> {
+    let pool = KeyPool::builder().key("k0").max_in_flight(1);
+    Arc::new(pool.build().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_waiting_keys_at_their_caps_lead_to_a_429_without_retry_after() {
+    let pool = only_capped();
+    let mut harness = Harness::new(&layer(&pool));
+    let first = harness.send();
+    let mut second = harness.send();
+    let response = second.response();
+    assert_eq!(response.status(), 429);
+    assert!(!response.headers().contains_key("retry-after"));
+    drop(first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_until_another_one_ends_if_all_keys_are_at_their_caps() {
+    let pool = only_capped();
+    let layer = layer(&pool).wait_for_key(test_support::harness::SECOND);
+    let mut harness = Harness::new(&layer);
+    let first = harness.send();
+    assert_eq!(harness.next_attempt().key, "k0");
+    let mut second = harness.send();
+    let mut third = harness.send();
+    assert!(second.is_pending() && third.is_pending());
+    drop(first);
+    assert!(second.is_woken());
+    assert!(second.is_pending());
+    assert_eq!(harness.next_attempt().key, "k0");
+    assert!(third.is_pending());
+    assert_eq!(in_flight(&pool), 1);
+}
