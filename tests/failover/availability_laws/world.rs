@@ -23,6 +23,7 @@ const REQUESTS: usize = 6;
 /// Deadlines are rounded.
 const ROUNDING: u64 = 3;
 /// A restart takes some time by the wall clock, which goes on while tokio's clock is paused.
+#[cfg(feature = "serde")]
 const RESTART: u64 = 1000;
 
 pub struct World {
