@@ -22,10 +22,12 @@ mod table;
 
 use table::{Options, Table};
 
+type Measure = fn(&Options) -> Table;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let options = Options::of(&args);
-    let tables: [(_, fn(&Options) -> Table); 3] = [
+    let tables: [(_, Measure); 3] = [
         ("reopening", reopening::table),
         ("cooldowns", cooldowns::table),
         ("selection", selection::table),
