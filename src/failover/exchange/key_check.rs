@@ -27,7 +27,7 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         let has_more = self
             .pool()
-            .has_more(self.key(), self.pick_request(true), self.tried());
+            .has_more(self.key(), self.pick_request(false), self.tried());
         // A key that gave way has not been tried, and can return.
         self.current.as_mut()?.has_more = has_more || gave_way;
         Some(())

@@ -196,6 +196,7 @@ impl<S, P, B> Exchange<S, P, B> {
 
     /// Whether `more` attempts can still be made. By default, that is one for each key, or two if the
     /// request may wait.
+    #[inline]
     fn has_attempts(&self, more: usize) -> bool {
         let attempts = self.attempts as usize + more;
         if let Some(max) = self.config.max_attempts {
@@ -205,6 +206,7 @@ impl<S, P, B> Exchange<S, P, B> {
         attempts <= 2 || attempts <= self.default_attempts()
     }
 
+    #[cold]
     fn default_attempts(&self) -> usize {
         let passes = if self.config.wait_for_key.is_some() {
             2

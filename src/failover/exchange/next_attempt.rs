@@ -29,7 +29,7 @@ impl<S, P, B> Exchange<S, P, B> {
             .current
             .as_ref()
             .is_some_and(|current| current.has_more);
-        self.is_replayable_so_far() && self.has_attempts(2) && (has_more || self.may_still_wait())
+        self.is_replayable_so_far() && (has_more || self.may_still_wait()) && self.has_attempts(2)
     }
 
     /// Whether nothing is known that prevents a replay.
@@ -47,7 +47,6 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         if let Some(pick) = self.pick(true) {
             self.supersede()?;
-            // Used even if another request marks it meanwhile.
             self.use_key(pick);
             return Some(Next::Key);
         }
