@@ -15,7 +15,8 @@ use crate::replay::ReplayBudget;
 /// Layer that applies the [`KeyFailover`] middleware, which sends a refused request again with the
 /// next key of a pool.
 ///
-/// See the [crate docs](crate) for what each response does.
+/// See the [crate docs](crate) for what each response does, and the [stacks guide](crate::guides::stacks) for
+/// its place among other layers.
 ///
 /// # Examples
 ///
@@ -84,7 +85,7 @@ impl<P> KeyFailoverLayer<P> {
     /// Sets the size of the largest request body that can be sent again, in bytes. The default is
     /// 32 MiB.
     ///
-    /// A larger body is streamed once. If its key is refused, no other key is tried. A body of exactly
+    /// A larger body is sent once. If its key is refused, no other key is tried. A body of exactly
     /// this size can be sent again.
     #[must_use]
     pub fn max_replay_bytes(mut self, bytes: usize) -> Self {
@@ -191,8 +192,8 @@ impl<P> KeyFailoverLayer<P> {
     /// Lets a request wait for a key if none is usable, for at most `time` in total. By default, the
     /// caller gets a response at once.
     ///
-    /// A request waits only if a key returns within that time. Requests are served in order of
-    /// arrival, and new requests never jump ahead of waiting ones. A key that has just returned
+    /// A request waits only if a key returns within that time, or if keys are at their
+    /// [caps](crate::pool::NewKey::max_in_flight). Requests are served in order of arrival, and new requests never jump ahead of waiting ones. A key that has just returned
     /// [admits](crate::guides::recovery) few requests at first. A key that refused a request without
     /// being marked is not offered to that request again, and stays usable for the others.
     /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) limits how many requests wait.

@@ -26,7 +26,7 @@ use super::state::{CooldownRules, LimitConfig, PoolProbes, ProbeRules};
 /// # fn main() -> Result<(), tower_key_failover::pool::BuildError> {
 /// let pool = KeyPool::builder()
 ///     .name("anthropic")
-///     // Two keys of one organisation, which limits their rate together.
+///     // Two keys of one organization, which limits their rate together.
 ///     .labeled_key("team-a", "sk-ant-api03-abcdefgh").group("acme")
 ///     .labeled_key("team-b", "sk-ant-api03-ijklmnop").group("acme")
 ///     .labeled_key("spare", "sk-ant-api03-qrstuvwx")
@@ -92,11 +92,11 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Puts the last added key into a group. The keys of a group belong to one organisation or
+    /// Puts the last added key into a group. The keys of a group belong to one organization or
     /// project and share its rate limit.
     ///
-    /// If one key of a group is rate-limited, the whole group cools down, so that no request wastes an
-    /// attempt on another key of the group. A permanent mark applies to one key only.
+    /// If one key of a group is rate-limited, the whole group cools down, because the provider would refuse
+    /// the other keys of the group as well. A permanent mark applies to one key only.
     #[must_use]
     pub fn group(self, group: impl Into<String>) -> Self {
         self.set_last("group", |key| key.group(group))

@@ -34,7 +34,7 @@ enum Pin {
 }
 
 impl KeyChoice {
-    /// Creates a choice that leaves everything open.
+    /// Creates a choice without a scope, a session and a pin.
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,6 +47,8 @@ impl KeyChoice {
     }
 
     /// Sets the session. Requests of one session use the same key as long as it is usable.
+    /// [`session_id`](crate::pool::session_id) turns a string into such a number. See
+    /// [affinity](crate::guides::selection#affinity).
     #[must_use]
     pub fn affinity(mut self, session: u64) -> Self {
         self.affinity = Some(session);
@@ -54,13 +56,18 @@ impl KeyChoice {
     }
 
     /// Allows only the key with this label. Replaces another pin.
+    ///
+    /// If the key is unusable, the request [waits](crate::KeyFailoverLayer::wait_for_key) or fails. If the
+    /// pool has no key with this label, the request fails with
+    /// [`ExhaustedKind::UnknownPin`](crate::ExhaustedKind::UnknownPin).
     #[must_use]
     pub fn pin_key(mut self, label: &str) -> Self {
         self.pin = Some(Pin::Key(label.into()));
         self
     }
 
-    /// Allows only the keys of this group. Replaces another pin.
+    /// Allows only the keys of this group. Replaces another pin. Otherwise like
+    /// [`pin_key`](Self::pin_key).
     #[must_use]
     pub fn pin_group(mut self, name: &str) -> Self {
         self.pin = Some(Pin::Group(name.into()));

@@ -54,7 +54,7 @@ impl NewKey {
         self
     }
 
-    /// Sets the group: the organisation or project whose rate limit the key shares with other keys.
+    /// Sets the group: the organization or project whose rate limit the key shares with other keys.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.settings.group = Some(group.into().into());
@@ -72,8 +72,8 @@ impl NewKey {
         self
     }
 
-    /// Sets the tier, from 1. Default: 1, which comes first. Keys of a tier are used only if no key of
-    /// a lower tier is usable.
+    /// Sets the tier, from 1. Default: 1, which comes first. Keys of a tier are used only if every key of
+    /// a lower tier is unusable or has more [suspicions](crate::guides::recovery#suspicion).
     #[must_use]
     pub fn tier(mut self, tier: u32) -> Self {
         self.settings.tier = tier;

@@ -49,7 +49,7 @@ pub(super) struct KeyCore {
     secret_version: AtomicU32,
 }
 
-/// Keys of one organisation or project, which share a limit.
+/// Keys of one organization or project, which share a limit.
 pub(super) struct Group {
     pub(super) name: Arc<str>,
     pub(super) limit: Limit,
