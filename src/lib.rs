@@ -3,8 +3,8 @@
 //! A service that calls a provider (Anthropic, OpenAI, Gemini, or any other HTTP or gRPC API) often
 //! has several API keys. When the provider refuses a request *because of its key*, for example with
 //! 429 or 401, [`KeyFailoverLayer`] marks the key in a shared [`KeyPool`] and sends the request again
-//! with the next key. Requests use other keys until a marked key returns to service. The caller receives a single
-//! response.
+//! with the next key. Requests use other keys until a marked key returns to service. The caller receives a
+//! single response.
 //!
 //! ```
 //! # #[cfg(not(feature = "providers"))] fn main() {}
@@ -74,12 +74,14 @@
 //!
 //! What a policy can tell apart depends on the provider. The [`policy`] module lists what each of them does.
 //!
+//! If the layer knows the model that a request addresses, most 429s and all refusals of a model concern only
+//! requests for that model. See [`guides::scopes`].
+//!
 //! A request tries the keys in the order of the pool or of another [strategy](guides::selection), suspected keys
-//! last, and each usable key at most once. If
-//! no key is left, the caller receives an error in the provider's own format. Its status is 429, with a
-//! `retry-after` header, if a key will return by itself. Otherwise, it is 502. If the last refusal leaves its
-//! key unchanged or suspected, the caller receives that refusal instead, unless it is a 401 that made the key
-//! suspected.
+//! last. It tries a key again only if the key was rate-limited and its cooldown has ended. If no key is left, the
+//! caller receives an error in the provider's own format. Its status is 429 if a key will return by itself, with a
+//! `retry-after` header if the time is known. Otherwise, it is 502. If the last refusal leaves its key unchanged or
+//! suspected, the caller receives that refusal instead, unless it is a 401 that made the key suspected.
 //!
 //! A request that brings its own credential ("bring your own key", BYOK) is sent once and unchanged, and
 //! marks no key. By default, this is any request with a credential in a place where the provider accepts one;
