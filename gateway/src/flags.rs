@@ -25,13 +25,13 @@ SDKs always send a key, and by default such a request is forwarded with the clie
 clients use the gateway's keys, set a client token and use it as the SDK's key, or use `--byok never`.
 
 Keys file:
-  Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order. Keys
-  below a line `[group]` share a rate limit: if one of them is rate-limited, the others are not tried
-  either. `[]` ends a group. `#` starts a comment. Options can follow a key: `weight=N` (1 to 1000),
-  `tier=N` (2 is used only if no key of tier 1 is usable, and so on), `max-in-flight=N` (requests at a
-  time) and `domain=NAME` (keys that share a prompt cache). The file is reloaded when it changes, and on
-  SIGHUP. Keys that stay keep their state. Keys and labels must be unique. On a reload, a file
-  with an error changes nothing.
+  Each line of --keys-file is a key, or a label, ` = ` and a key. Keys are tried in this order, unless
+  --selection says otherwise. Keys below a line `[group]` share a rate limit: if one of them is
+  rate-limited, the others are not tried either. `[]` ends a group. `#` starts a comment. Options can
+  follow a key: `weight=N` (1 to 1000), `tier=N` (2 is used only if no key of tier 1 is usable and
+  unsuspected, and so on), `max-in-flight=N` (requests at a time) and `domain=NAME` (keys that share a
+  prompt cache). The file is reloaded when it changes, and on SIGHUP. Keys that stay keep their state.
+  Keys and labels must be unique. On a reload, a file with an error changes nothing.
 
 Configuration file:
   --config takes a TOML file. Its fields are the flags with underscores, and its routes are tables:

@@ -153,8 +153,8 @@ pub struct RouteSettings {
     #[serde(deserialize_with = "some_text")]
     pub affinity: Option<Affinity>,
 
-    /// What part of the provider a request addresses, to which limits can apply: auto (the path, or else the
-    /// model in a JSON body), off, or header:NAME
+    /// Which requests a rate limit applies to: auto (those for the same model, which is taken from the path,
+    /// or else from the JSON body), header:NAME (those with the same value of this header), or off (all)
     #[arg(
         long,
         value_name = "SCOPE",
@@ -164,7 +164,8 @@ pub struct RouteSettings {
     #[serde(deserialize_with = "text")]
     pub scope: ScopeSource,
 
-    /// Maximum number of attempts per request [default: each usable key once]
+    /// Maximum number of attempts per request [default: the number of keys, or twice as many with
+    /// --wait-for-key]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_attempts: Option<NonZeroUsize>,
 
@@ -183,7 +184,7 @@ pub struct RouteSettings {
     #[serde(deserialize_with = "text")]
     pub upstream_timeout: Time,
 
-    /// How long a request may wait for a key, if all keys are marked and one of them returns in time; 0
+    /// How long a request may wait for a key, if no key is usable and one of them returns in time; 0
     /// does not wait
     #[arg(
         long,
