@@ -1,8 +1,8 @@
 //! Shares the rate limits of API keys between the replicas of a service, over Redis 6, Valkey, or later.
 //!
 //! Each replica of a service that uses [`tower_key_failover`] has a pool of its own. Without this crate,
-//! each replica pays for every refusal itself. With it, the first replica that is refused tells the
-//! others, within milliseconds.
+//! each replica has to be refused itself before it leaves a key out. With it, the first replica that is
+//! refused tells the others, within milliseconds.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -30,7 +30,7 @@
 //! | On one replica | On the others |
 //! |---|---|
 //! | A key or a group cools down | It cools down for the same time, up to the pool's [`max_cooldown`] |
-//! | A key is permanently marked | The key gets a suspicion: other keys come first, until a request succeeds with it or convicts it |
+//! | A key is permanently marked | The key gets a suspicion: other keys come first, until a request succeeds with it or marks it permanently |
 //! | A probe returns a key to service | A permanently marked key is probed by the next request that can |
 //! | An operator disables or reinstates a key | The same |
 //! | A key or a group cools down in one scope, such as a model | Nothing: each replica finds out itself |
