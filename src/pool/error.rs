@@ -60,8 +60,8 @@ pub enum BuildError {
 pub struct Exhausted {
     /// Whether any key will return by itself.
     pub kind: ExhaustedKind,
-    /// The time until the first key returns. `None` if a key is valid already, or if no key will
-    /// return by itself.
+    /// The time until the first key returns. `None` if a key is valid already, such as one at its
+    /// [cap](crate::pool::NewKey::max_in_flight), or if no key will return by itself.
     pub retry_after: Option<Duration>,
 }
 

@@ -1,11 +1,13 @@
 //! What a crate needs to share the marks of a pool with other processes.
 //!
-//! A [`PeerPool`] shows the limits of a pool: one for each key, and one for each group. Marks of this
-//! process are read with [`PeerLimit::state`], after [`PeerPool::changed`]. Marks of other processes are
-//! applied with [`PeerLimit::hear`]. Requests do not notice any of it.
+//! A [`PeerPool`] shows the limits of a pool: one for each key, and one for each group. It does not show
+//! marks of [scopes](crate::guides::scopes). Marks of this process are read with [`PeerLimit::state`],
+//! after [`PeerPool::changed`]. Marks of other processes are applied with [`PeerLimit::hear`]. Requests do
+//! not notice any of it.
 //!
 //! A permanent mark of another process is no proof, because that process may be misconfigured. It
-//! [raises a suspicion](Heard::Refused), and the requests of this process convict or clear the key.
+//! [raises a suspicion](Heard::Refused). The requests of this process clear the suspicion or mark the key
+//! permanently.
 //!
 //! ```
 //! use std::sync::Arc;
