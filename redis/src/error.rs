@@ -15,7 +15,7 @@ pub enum Error {
     InvalidName,
     /// The secret is missing or shorter than 16 bytes.
     ShortSecret,
-    /// What answers at the URL is not Redis 6 or later, nor compatible with it.
+    /// The server at the URL is neither Redis 6 or later nor compatible with it.
     NotRedis,
 }
 

@@ -36,8 +36,8 @@
 //! | A key or a group cools down in one scope, such as a model | Nothing: each replica finds out itself |
 //! | A key is suspected, or a request succeeds | Nothing |
 //!
-//! A replica that is misconfigured, for example with a wrong egress address, therefore takes no key away
-//! from the others.
+//! A replica that is misconfigured, for example with a wrong egress address, therefore makes no key
+//! unusable for the others.
 //!
 //! Keys are identified by their text, so the order, the labels and the groups of the lists may differ.
 //!

@@ -46,8 +46,8 @@ impl RedisSharing {
 
     /// Sets the secret of all replicas, of at least 16 bytes. The server never sees it.
     ///
-    /// Keys, groups and scopes are identified by HMACs with this secret, so that those who can read
-    /// the server learn nothing about them.
+    /// Keys and groups are identified by HMACs with this secret, so that those who can read the server
+    /// learn nothing about them.
     #[must_use]
     pub fn secret(mut self, secret: impl Into<SecretString>) -> Self {
         self.secret = secret.into();
@@ -135,7 +135,7 @@ impl Sharing {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NotRedis`] if something else answers.
+    /// Returns [`Error::NotRedis`] if the server at the URL is another one.
     ///
     /// # Cancel safety
     ///
