@@ -57,7 +57,7 @@ Admin endpoints:
 
 Times are written as 500ms, 30s, 10m, 2h or 1d.";
 
-/// A reverse proxy that retries a request with the next API key when a provider refuses one.
+/// A reverse proxy that sends a request again with the next API key when a provider refuses one.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "key-failover-gateway", version, after_help = NOTES)]
 pub struct Flags {
