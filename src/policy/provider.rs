@@ -96,13 +96,13 @@ impl Provider {
     /// use http::Response;
     /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
     ///
-    /// // A 403 for a model keeps the key.
+    /// // A 403 for a model concerns only requests with this scope.
     /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
     /// let body = BodyEvidence::complete(
     ///     br#"{"error":{"code":"model_not_found"}}"#,
     /// );
     /// let verdict = Provider::openai().classify_body(&head, &body);
-    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep().in_scope()));
     /// ```
     pub fn openai() -> Self {
         Self::new(providers::OPENAI)
@@ -286,13 +286,13 @@ impl Provider {
     /// use http::Response;
     /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
     ///
-    /// // A 403 for a model keeps the key.
+    /// // A 403 for a model concerns only requests with this scope.
     /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
     /// let body = BodyEvidence::complete(
     ///     br#"{"message":"You have no access to this model"}"#,
     /// );
     /// let verdict = Provider::cohere().classify_body(&head, &body);
-    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep().in_scope()));
     /// ```
     pub fn cohere() -> Self {
         Self::new(providers::COHERE)
@@ -307,13 +307,13 @@ impl Provider {
     /// use http::Response;
     /// use tower_key_failover::policy::{BodyEvidence, Mark, Provider, ProviderPolicy, Verdict};
     ///
-    /// // A 403 for a model keeps the key.
+    /// // A 403 for a model concerns only requests with this scope.
     /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
     /// let body = BodyEvidence::complete(
     ///     br#"{"error":"Your team has no access to the model grok-x."}"#,
     /// );
     /// let verdict = Provider::xai().classify_body(&head, &body);
-    /// assert_eq!(verdict, Verdict::Failover(Mark::keep()));
+    /// assert_eq!(verdict, Verdict::Failover(Mark::keep().in_scope()));
     /// ```
     pub fn xai() -> Self {
         Self::new(providers::XAI)
