@@ -245,3 +245,18 @@ async fn a_request_waits_until_another_one_ends_if_all_keys_are_at_their_caps() 
     assert!(third.is_pending());
     assert_eq!(in_flight(&pool), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_at_its_cap_is_not_probed() {
+    let pool = only_capped();
+    let mut harness = Harness::new(&layer(&pool));
+    key(&pool, 0).mark_permanent();
+    tokio::time::advance(2 * test_support::harness::SECOND).await;
+    let probing = harness.send();
+    assert_eq!(harness.next_attempt().key, "k0");
+    // The pool could be probed again, but the attempt in flight uses up the cap.
+    tokio::time::advance(6 * test_support::harness::SECOND).await;
+    let mut second = harness.send();
+    assert_eq!(second.response().status(), 502);
+    drop(probing);
+}

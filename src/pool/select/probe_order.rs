@@ -138,6 +138,7 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     candidates.retain(|(_, key)| {
         let is_permanent = key.core.limit.is_permanent();
         !tried(key)
+            && !key.is_at_cap()
             && match is_permanent {
                 true => is_pool_due && is_group_usable(key, now),
                 false => is_cooldown_due && key.availability(now) == Availability::ProbeDue,
