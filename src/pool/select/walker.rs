@@ -14,6 +14,9 @@ use crate::pool::state::Availability;
 /// that moment, and never goes back. It writes nothing, so walkers do not disturb each other. A
 /// walker sees marks made through the keys of another walker at once.
 ///
+/// It follows the order of the pool. [Strategies, tiers](crate::guides::selection), caps and
+/// [scopes](crate::guides::scopes) apply only to requests of the layer.
+///
 /// A walker uses the list of keys as of its creation. A key that was removed since then is unusable.
 pub struct Walker {
     list: Arc<KeyList>,
