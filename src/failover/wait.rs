@@ -69,8 +69,7 @@ impl Wait {
                     Found::Key => return Poll::Ready((true, waited)),
                     Found::Nothing(outlook) => match look_again(outlook, now, deadline) {
                         Some(until) => {
-                            let due = Some(until).filter(|until| *until < deadline);
-                            this.waiter.pass(round, due);
+                            this.waiter.pass(round, until);
                             until
                         }
                         None => return Poll::Ready((false, waited)),

@@ -34,7 +34,7 @@ fn wait(waiter: &Waiter, is_back: impl Fn() -> bool) {
     block_on(poll_fn(|cx| match waiter.poll_turn(cx, now() + HOUR) {
         Turn::Look { .. } if is_back() => Poll::Ready(()),
         Turn::Look { round } => {
-            waiter.pass(round, None);
+            waiter.pass(round, now() + HOUR);
             Poll::Pending
         }
         Turn::Later(_) => Poll::Pending,
@@ -181,7 +181,7 @@ fn join_and_leave(queue: &Arc<WaitQueue>, _waiter: Waiter) {
 fn look(waiter: &Waiter) {
     block_on(poll_fn(|cx| {
         if let Turn::Look { round } = waiter.poll_turn(cx, now() + HOUR) {
-            waiter.pass(round, None);
+            waiter.pass(round, now() + HOUR);
         }
         Poll::Ready(())
     }));

@@ -139,13 +139,13 @@ impl Line {
         &mut self,
         number: u64,
         round: u64,
-        due: Option<Instant>,
+        due: Instant,
         now: Instant,
     ) -> Option<Waker> {
         let at = self.find(number);
         let place = &mut self.places[at];
         place.is_looking = false;
-        place.due = due;
+        place.due = Some(due);
         if round != self.round {
             // It looked before the present round, which begins with the first waiter.
             return None;

@@ -58,8 +58,9 @@ impl Waiter {
     }
 
     /// Gives the turn to the next waiter, after looking in vain. This waiter looks again when it is
-    /// woken, and when a key is `due` for it.
-    pub(crate) fn pass(&self, round: u64, due: Option<Instant>) {
+    /// woken, and when a key is `due` for it. That may be after its deadline: if it leaves before, a
+    /// waiter behind it, which relies on it, looks instead.
+    pub(crate) fn pass(&self, round: u64, due: Instant) {
         let woken = self.queue.lock().pass(self.number, round, due, now());
         woken.inspect(Waker::wake_by_ref);
     }

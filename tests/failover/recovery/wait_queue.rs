@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use test_support::harness::{Harness, InFlight, SECOND, keep, key, rate_limited};
-use test_support::mock::{layer, pool, response};
+use test_support::harness::{Harness, InFlight, MILLI, SECOND, keep, key, rate_limited};
+use test_support::mock::{layer, pool, request, response};
 use tokio::time::advance;
-use tower_key_failover::pool::KeyPool;
+use tower_key_failover::pool::{KeyChoice, KeyPool};
 
 /// Polls those that were woken, except the first `ignored`, until there are none.
 fn settle(requests: &mut [InFlight], ignored: usize) {
@@ -90,6 +90,30 @@ async fn a_waiter_that_has_tried_the_key_passes_it_to_the_next_one() {
     advance(28 * SECOND).await;
     picky.poll();
     assert_eq!(harness.next_attempt().key, "k1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_time_is_up_leaves_the_next_key_to_those_behind_it() {
+    let pool = KeyPool::builder()
+        .labeled_key("busy", "k0")
+        .max_in_flight(1);
+    let pool = Arc::new(pool.key("k1").build().unwrap());
+    key(&pool, 1).mark_temporary(Some(8 * SECOND));
+    let mut short = Harness::new(&layer(&pool).wait_for_key(5 * SECOND));
+    let mut long = Harness::new(&layer(&pool).wait_for_key(20 * SECOND));
+    let _busy = long.send();
+    let _attempt = long.next_attempt();
+    let mut pinned = request("body");
+    let choice = KeyChoice::new().pin_key("busy");
+    pinned.extensions_mut().insert(choice);
+    let mut requests = [long.send_request(pinned), short.send(), long.send()];
+    settle(&mut requests, 0);
+    advance(5 * SECOND + 2 * MILLI).await;
+    settle(&mut requests, 0);
+    assert_eq!(requests[1].status(), 429);
+    advance(3 * SECOND).await;
+    settle(&mut requests, 0);
+    assert_eq!(long.next_attempt().key, "k1");
 }
 
 #[tokio::test(start_paused = true)]
