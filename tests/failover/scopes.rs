@@ -1,12 +1,16 @@
 //! Limits that apply to one scope of a key, such as a model.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
+use test_support::body::{Source, chunked};
 use test_support::harness::{Harness, MockResponse, SECOND, cooling_down, key};
-use test_support::mock::{Body, layer, pool, request, response, response_with};
+use test_support::mock::{Body, layer, pool, request, response, response_with, stack};
 use tokio::time::advance;
+use tokio_test::task;
+use tower::ServiceExt;
 use tower_key_failover::pool::{KeyChoice, KeyPool, KeyState, Scope};
 
 fn of(scope: &str) -> Request<Body> {
@@ -294,6 +298,37 @@ async fn places_of_a_capped_key_are_not_left_to_requests_that_wait_for_another_s
         assert_eq!(other.status(), 200);
     }
     assert!(hot.is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_learns_when_its_scope_opens_if_an_abandoned_response_closes_it() {
+    let pool = KeyPool::builder().key("k0").max_in_flight(1).build();
+    let pool = Arc::new(pool.unwrap());
+    let layer = layer(&pool).wait_for_key(20 * SECOND);
+    let (service, mut refusing) = stack::<_, Body, Source>(&layer);
+    let mut abandoned = task::spawn(service.into_inner().oneshot(of("hot")));
+    assert!(abandoned.poll().is_pending());
+    let Poll::Ready(Some((_, reply))) = refusing.poll_request() else {
+        panic!("the provider is sent an attempt");
+    };
+    let mut provider = Harness::new(&layer);
+    let mut waiting = provider.send_request(of("hot"));
+    let (body, _remote) = chunked();
+    let headers = [
+        ("retry-after", "1"),
+        ("x-in-scope", ""),
+        ("x-say", "inspect, status"),
+    ];
+    reply.send_response(response_with(429, &headers, "").map(|_| body));
+    assert!(abandoned.poll().is_pending());
+    drop(abandoned);
+    assert_eq!(scopes(&pool), 1);
+    assert!(waiting.is_woken());
+    assert!(waiting.is_pending());
+    advance(SECOND).await;
+    assert!(waiting.is_woken());
+    assert!(waiting.is_pending());
+    assert_eq!(provider.next_attempt().key, "k0");
 }
 
 #[tokio::test(start_paused = true)]

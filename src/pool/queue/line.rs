@@ -82,7 +82,8 @@ impl Line {
     /// The same if only one key has changed. Waiters that cannot use it do not have to look.
     #[must_use]
     pub(super) fn begin_round_for(&mut self, key: &PooledKey, now: Instant) -> Option<Waker> {
-        let can_use = |place: &Place| place.wants.allows(key);
+        // Those whose scope is closed have to learn when it opens.
+        let can_use = |place: &Place| place.wants.include(key);
         let first = self.places.iter().position(can_use)?;
         let mut before = self.places.range(..first);
         // A round that is in progress may be about something else.

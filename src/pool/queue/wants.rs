@@ -13,13 +13,16 @@ pub(in crate::pool) struct Wants {
 }
 
 impl Wants {
+    /// Whether the waiter can use a key, if the key and its scope are open.
+    pub(super) fn include(&self, key: &PooledKey) -> bool {
+        let choice = self.choice.as_ref();
+        !self.excluded.contains(&key.id()) && choice.is_none_or(|choice| choice.allows(key))
+    }
+
     /// Whether the waiter can use a key, if the key itself is open.
     pub(super) fn allows(&self, key: &PooledKey) -> bool {
-        !self.excluded.contains(&key.id())
-            && self.choice.as_ref().is_none_or(|choice| {
-                let scope = choice.scope_ref();
-                choice.allows(key) && !key.in_scope(scope).is_closed(key.limit_config())
-            })
+        let scope = self.choice.as_ref().and_then(KeyChoice::scope_ref);
+        self.include(key) && !key.in_scope(scope).is_closed(key.limit_config())
     }
 
     /// Whether it finds nothing where a waiter with `other` wants finds nothing.
