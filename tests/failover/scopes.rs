@@ -141,6 +141,19 @@ async fn a_second_scope_that_is_limited_within_a_second_cools_the_key_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_with_two_limited_scopes_cools_down_for_the_shorter_of_the_two_waits() {
+    for [first, second] in [["2", "86400"], ["86400", "2"]] {
+        let pool = pool(["k0", "k1"]);
+        let mut provider = Harness::new(&layer(&pool));
+        keys(&mut provider, "a", [limited(first), ok()]);
+        keys(&mut provider, "b", [limited(second), ok()]);
+        assert_eq!(pool.states(), [cooling_down(2 * SECOND), KeyState::Valid]);
+        advance(2 * SECOND).await;
+        assert_eq!(keys(&mut provider, "c", [ok()]), ["k0"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_scope_that_is_limited_later_leaves_the_key_valid() {
     let pool = pool(["k0", "k1"]);
     let mut provider = Harness::new(&layer(&pool));

@@ -20,7 +20,8 @@ impl PooledKey {
     }
 
     /// Lets the key and its group cool down in a scope. If another scope was rate-limited just before,
-    /// the limit is that of the whole key. Also returns for how long.
+    /// the limit is that of the whole key, for the shorter of the two waits. Also returns for how long
+    /// the scope cools down.
     pub(in crate::pool) fn cool_down_in(
         &self,
         scope: &Scope,
@@ -38,19 +39,20 @@ impl PooledKey {
         if !seen.is_current(self) {
             return (Marked::Unchanged, wait);
         }
-        let (mut marked, mut is_of_key) = (Marked::Transitioned, false);
+        let (mut marked, mut wait_of_key) = (Marked::Transitioned, None);
         for scopes in self.scopes() {
             let of_table = scopes.change(scope, Purpose::RateLimit, config, now, |entry, now| {
                 let limit = &entry.limit;
                 limit.cool_down(config, limit.value(), wait, hint.is_none(), cause, now)
             });
             marked = least(marked, of_table.unwrap_or(Marked::Unchanged));
-            is_of_key |= scopes.is_limit_of_key(scope, config, now);
+            let shared = scopes.limit_of_key(scope, wait, config, now);
+            wait_of_key = wait_of_key.into_iter().chain(shared).min();
         }
         let state = KeyState::Temporary { retry_after: wait };
         self.after_mark(marked, Some(scope), state, cause);
-        if is_of_key {
-            self.cool_down(seen, Some(wait), cause);
+        if wait_of_key.is_some() {
+            self.cool_down(seen, wait_of_key, cause);
         }
         (marked, wait)
     }

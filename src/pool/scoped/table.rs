@@ -33,6 +33,7 @@ struct RateLimited {
     scope: Scope,
     /// Milliseconds since the pool's epoch.
     at: u64,
+    wait: Duration,
 }
 
 /// The limit of one scope.
@@ -109,20 +110,24 @@ impl Scopes {
         is_listed.then(change)
     }
 
-    /// Records that a scope was rate-limited. Returns whether another one was just before.
-    pub(in crate::pool) fn is_limit_of_key(
+    /// Records that a scope was rate-limited. If another one was just before, returns the shorter of the
+    /// two waits: the longer one may be that of a limit of its scope alone.
+    pub(in crate::pool) fn limit_of_key(
         &self,
         scope: &Scope,
+        wait: Duration,
         config: &LimitConfig,
         now: &mut LazyNow,
-    ) -> bool {
+    ) -> Option<Duration> {
         let at = now.millis(config.clock);
         let mut last = self.0.get_or_init(Box::default).lock();
         let last = last.replace(RateLimited {
             scope: scope.clone(),
             at,
-        });
-        last.is_some_and(|last| last.scope != *scope && at.saturating_sub(last.at) < SAME_LIMIT)
+            wait,
+        })?;
+        let is_same_limit = last.scope != *scope && at.saturating_sub(last.at) < SAME_LIMIT;
+        is_same_limit.then(|| last.wait.min(wait))
     }
 
     /// Removes an entry that is no longer needed.
