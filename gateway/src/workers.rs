@@ -81,9 +81,11 @@ impl Workers {
 
     /// Waits until all connections are closed.
     pub async fn finish(self) {
-        for worker in self.workers {
-            drop(worker.queue);
-            let _ = worker.ended.await;
+        // Each worker closes its connections when its queue is dropped, so drop all before waiting for one.
+        let close = |worker: Worker| worker.ended;
+        let ended: Vec<_> = self.workers.into_iter().map(close).collect();
+        for ended in ended {
+            let _ = ended.await;
         }
     }
 }

@@ -5,6 +5,7 @@
 use axum::body::{Body, Bytes};
 use axum::http::Response;
 use http_body_util::Channel;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -47,6 +48,35 @@ async fn a_signal_lets_a_response_finish() {
     drop(sender);
 
     assert_eq!(next_data(&mut body).await, None);
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_closes_idle_connections_while_a_response_of_another_connection_continues() {
+    let (upstream, mut responses) = slow_upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    // The gateway deals connections in turn, so the two are on different workers if there are several.
+    let response = soon(client().request(post(&gateway.url("/"))))
+        .await
+        .unwrap();
+    let mut sender = responses.recv().await.unwrap();
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let request = format!("POST / HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\n\r\n");
+    idle.write_all(request.as_bytes()).await.unwrap();
+    drop(soon(responses.recv()).await.unwrap());
+    let mut received = Vec::new();
+    while !received.ends_with(b"0\r\n\r\n") {
+        soon(idle.read_buf(&mut received)).await.unwrap();
+    }
+
+    gateway.signal("TERM").await;
+
+    assert_eq!(soon(idle.read_buf(&mut received)).await.unwrap(), 0);
+    sender.send_data("rest".into()).await.unwrap();
+    drop(sender);
+    let mut body = response.into_body();
+    assert_eq!(next_data(&mut body).await.as_deref(), Some("rest"));
     assert_eq!(gateway.ended().await.status.code(), Some(0));
 }
 
