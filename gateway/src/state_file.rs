@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower_key_failover::KeyPool;
-use tower_key_failover::policy::Reason;
+use tower_key_failover::policy::{Reason, Scope};
 use tower_key_failover::pool::{KeyState, SavedPool};
 use tracing::{error, info, warn};
 
@@ -25,6 +25,9 @@ use crate::bad_input::BadInput;
 use crate::gateway::Gateway;
 
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What messages start with. They do not contain the path, because anything could be in its place.
+const SOURCE: &str = "--state-file";
 
 /// A task that keeps the file up to date.
 pub struct StateFile {
@@ -38,7 +41,7 @@ impl StateFile {
     /// The gateway must not serve requests yet, because they would use keys before their state is
     /// restored.
     pub fn start(path: PathBuf, gateway: Arc<Gateway>) -> Result<Self, BadInput> {
-        let failed = |error: io::Error| BadInput(format!("{}: {error}", source(&path)));
+        let failed = |error: io::Error| BadInput(format!("{SOURCE}: {error}"));
         match fs::read(&path) {
             Ok(bytes) => restore(&path, &bytes, &gateway).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -60,10 +63,6 @@ impl StateFile {
     }
 }
 
-fn source(path: &Path) -> String {
-    format!("--state-file {}", path.display())
-}
-
 /// What the file contains: the pools by the name of their route.
 #[derive(Deserialize, Serialize)]
 struct Saved {
@@ -80,20 +79,21 @@ fn restore(path: &Path, bytes: &[u8], gateway: &Gateway) -> io::Result<()> {
             };
             let keys: usize = pools.iter().map(of_pool).sum();
             if keys > 0 {
-                let from = source(path);
-                info!(target: "gateway", "{from}: restored the state of {keys} keys");
+                info!(target: "gateway", "{SOURCE}: restored the state of {keys} keys");
             }
         }
         Err(error) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let mut aside = path.as_os_str().to_owned();
-            aside.push(format!(".damaged-{}", now.unwrap_or_default().as_millis()));
-            let aside = PathBuf::from(aside);
-            fs::rename(path, &aside)?;
-            let (from, to) = (source(path), aside.display());
+            let suffix = format!(".damaged-{}", now.unwrap_or_default().as_millis());
+            aside.push(&suffix);
+            fs::rename(path, aside)?;
+            // The text of the error could contain a part of the file.
+            let (line, column) = (error.line(), error.column());
             warn!(
                 target: "gateway",
-                "{from}: ignored and renamed to {to}, because it is damaged: {error}"
+                "{SOURCE}: ignored and renamed with the suffix {suffix}, because it is damaged at line \
+                 {line}, column {column}"
             );
         }
     }
@@ -125,7 +125,7 @@ async fn keep(
             Ok(()) => (written, is_failing) = (outline, false),
             Err(error) => {
                 if !is_failing {
-                    error!(target: "gateway", "{}: not written: {error}", source(&path));
+                    error!(target: "gateway", "{SOURCE}: not written: {error}");
                 }
                 is_failing = true;
             }
@@ -177,6 +177,7 @@ struct OutlinedKey {
     group: Option<Arc<str>>,
     reason: Option<Reason>,
     state: OutlinedState,
+    scopes: Vec<(Scope, Option<Reason>, OutlinedState)>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -185,6 +186,18 @@ enum OutlinedState {
     /// In seconds since the task started, rounded.
     CoolingDown(u64),
     Permanent,
+}
+
+impl OutlinedState {
+    fn of(state: KeyState, since: Duration) -> Self {
+        match state {
+            KeyState::Valid => Self::Valid,
+            KeyState::Temporary { retry_after } => {
+                Self::CoolingDown((since + retry_after).as_secs())
+            }
+            _ => Self::Permanent,
+        }
+    }
 }
 
 impl Outline {
@@ -197,13 +210,12 @@ impl Outline {
             let keys = pool.keys.into_iter();
             keys.map(move |key| OutlinedKey {
                 pool: Arc::clone(&name),
-                state: match key.state {
-                    KeyState::Valid => OutlinedState::Valid,
-                    KeyState::Temporary { retry_after } => {
-                        OutlinedState::CoolingDown((since + retry_after).as_secs())
-                    }
-                    _ => OutlinedState::Permanent,
-                },
+                state: OutlinedState::of(key.state, since),
+                scopes: key
+                    .scopes
+                    .into_iter()
+                    .map(|it| (it.scope, it.reason, OutlinedState::of(it.state, since)))
+                    .collect(),
                 hint: key.hint,
                 group: key.group,
                 reason: key.reason,

@@ -7,6 +7,7 @@ mod kept {
 
     use crate::support::{
         Directory, GOOD, Gateway, LIMITED, REVOKED, Upstream, gateway, post, send, until, upstream,
+        with,
     };
 
     async fn start(upstream: &Upstream, state: &Path) -> Gateway {
@@ -73,6 +74,32 @@ mod kept {
         assert_eq!(directory.names(), ["state"]);
     }
 
+    #[tokio::test]
+    async fn a_mark_of_a_scope_is_written_while_the_gateway_runs() {
+        let (upstream, directory) = (upstream().await, Directory::new());
+        let state = directory.path("state");
+        let start = async || {
+            let gateway = gateway("openai", &upstream.url).keys([LIMITED]).admin();
+            let state = state.to_str().unwrap();
+            let gateway = gateway.args(["--state-file", state, "--scope", "header:x-model"]);
+            gateway.listen().await
+        };
+        let first = start().await;
+        send(with(post(&first.url("/")), "x-model", "slow")).await;
+        assert_eq!(first.states().await, ["valid"]);
+
+        until(async || fs::read_to_string(&state).unwrap().contains("slow")).await;
+
+        first.signal("KILL").await;
+        first.ended().await;
+        let second = start().await;
+        let scope = &second.keys().await[0]["scopes"][0];
+        assert_eq!(
+            (&scope["scope"], &scope["state"]),
+            (&"slow".into(), &"temporary".into())
+        );
+    }
+
     #[cfg(unix)]
     #[tokio::test]
     async fn only_the_owner_can_read_the_state_file() {
@@ -90,7 +117,13 @@ mod kept {
 
     #[tokio::test]
     async fn a_damaged_state_file_is_renamed_and_reported() {
-        for text in ["", "{\"version\":", "{\"version\":99}", "\u{1f}"] {
+        for text in [
+            "",
+            "{\"version\":",
+            "{\"version\":99}",
+            "\u{1f}",
+            "\"sk-canary\"",
+        ] {
             let (upstream, directory) = (upstream().await, Directory::new());
             let state = directory.path("state");
             fs::write(&state, text).unwrap();
@@ -98,6 +131,7 @@ mod kept {
             let gateway = start(&upstream, &state).await;
 
             gateway.prints("because it is damaged").await;
+            assert!(!gateway.stderr().contains("canary"), "{}", gateway.stderr());
             assert_eq!(gateway.states().await, ["valid"; 3]);
             let names = directory.names();
             assert!(
@@ -115,7 +149,7 @@ mod kept {
             .args(["--state-file", "/nowhere/state"])
             .refused()
             .await;
-        assert!(line.contains("--state-file /nowhere/state"), "{line}");
+        assert!(line.contains("--state-file: No such file"), "{line}");
     }
 }
 
