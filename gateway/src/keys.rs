@@ -72,10 +72,10 @@ pub fn separated_by_commas(text: &SecretString) -> Vec<KeyEntry> {
     keys.collect()
 }
 
-/// Reads the text of a keys file. The error names the file and never its content.
+/// Reads the text of a keys file. The error does not contain the path, because a key could be in its place.
 pub fn read(file: &Path) -> Result<SecretString, BadInput> {
     let text = std::fs::read_to_string(file).map(SecretString::from);
-    text.map_err(|error| BadInput(format!("{}: {error}", file.display())))
+    text.map_err(|error| BadInput(format!("cannot be read: {error}")))
 }
 
 /// Parses the text of a keys file. Errors name the line.

@@ -13,7 +13,7 @@ pub struct Addresses {
     operators: Option<Address>,
 }
 
-/// An address as it was configured, with what it resolves to.
+/// An address with its name in messages, and what it resolves to.
 struct Address {
     name: String,
     resolved: Vec<SocketAddr>,
@@ -52,13 +52,13 @@ impl Addresses {
 
 impl Address {
     async fn resolve(setting: &str, address: &str) -> Result<Self, BadInput> {
-        let name = format!("{setting} {address}");
         match lookup_host(address).await {
             Ok(resolved) => Ok(Self {
-                name,
+                name: format!("{setting} {address}"),
                 resolved: resolved.collect(),
             }),
-            Err(error) => bad(format!("{name}: {error}")),
+            // What is no address may be a key.
+            Err(error) => bad(format!("{setting}: {error}")),
         }
     }
 

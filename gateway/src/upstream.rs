@@ -15,13 +15,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The error is a message that contains no user name and no password.
+    /// The error is a message without the text, which may contain a key or a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = match text.parse() {
-            Ok(uri) => uri,
-            Err(_) if text.contains('@') => return Err("is not a URL".to_owned()),
-            Err(_) => return Err(format!("{text}: not a URL")),
-        };
+        let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
         let parts = uri.into_parts();
         let has_credentials = |it: &Authority| it.as_str().contains('@');
         if parts.authority.as_ref().is_some_and(has_credentials) {
@@ -32,10 +28,10 @@ impl Upstream {
         let (Some(scheme), Some(authority), Some(path)) =
             (scheme, parts.authority, parts.path_and_query)
         else {
-            return Err(format!("{text}: not a URL with http:// or https://"));
+            return Err("is not a URL with http:// or https://".to_owned());
         };
         if path.query().is_some() {
-            return Err(format!("{text}: must not have a query"));
+            return Err("must not have a query".to_owned());
         }
         let base = path.path().trim_end_matches('/').to_owned();
         Ok(Self {

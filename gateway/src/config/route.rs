@@ -135,9 +135,11 @@ fn read_keys(
         return Ok((field, Some((source, keys?)), Some((file, text))));
     }
     let keys = match (&settings.keys_env, &settings.keys) {
-        (Some(name), _) => match environment::variable(name).map_err(failed)? {
-            Some(keys) => keys::separated_by_commas(&keys),
-            None => return Err(at(field, format!("the variable {name} is not set"))),
+        // No message contains the name, because a key could be in its place.
+        (Some(name), _) => match environment::variable(name) {
+            Ok(Some(keys)) => keys::separated_by_commas(&keys),
+            Ok(None) => return Err(at(field, "the variable is not set".to_owned())),
+            Err(_) => return Err(at(field, "the variable is not valid UTF-8".to_owned())),
         },
         (None, entries) => {
             keys::parse_entries(entries.as_deref().unwrap_or_default()).map_err(failed)?

@@ -38,7 +38,10 @@ async fn a_repeated_key_is_reported_by_its_position() {
 async fn a_missing_keys_file_is_reported() {
     let gateway = gateway("openai", UPSTREAM).args(["--keys-file", "/nowhere/keys"]);
     let line = gateway.refused().await;
-    assert!(line.contains("/nowhere/keys"), "{line}");
+    assert!(
+        line.contains("--keys-file cannot be read: No such file"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -68,10 +71,11 @@ async fn an_invalid_upstream_url_is_rejected() {
         "/path",
         "http://h h",
         "https://h/?q=1",
+        GOOD,
     ] {
         let line = gateway("openai", upstream).keys([GOOD]).refused().await;
         assert!(
-            line.contains("--upstream") && line.contains(upstream),
+            line.contains("--upstream") && !line.contains(upstream),
             "{line}"
         );
     }

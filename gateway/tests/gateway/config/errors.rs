@@ -119,7 +119,7 @@ async fn an_error_in_the_keys_names_the_entry_and_no_key() {
         (keys("keys = []"), "line 5: routes.a.keys: a key pool"),
         (
             keys("keys_env = \"NO_SUCH_VARIABLE\""),
-            "line 5: routes.a.keys_env: the variable NO_SUCH_VARIABLE is not set",
+            "line 5: routes.a.keys_env: the variable is not set",
         ),
         (keys("keys_file = \"none\""), "line 5: routes.a.keys_file: "),
         (keys("keys_file = \".\""), "line 5: routes.a.keys_file: "),
@@ -132,6 +132,74 @@ async fn an_error_in_the_keys_names_the_entry_and_no_key() {
     ] {
         let message = message(&keys).await;
         assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_in_the_place_of_another_value_is_not_reported() {
+    let whole = |field: &str| format!("{field} = \"{GOOD}\"\n") + &route("a", "", UPSTREAM, GOOD);
+    let of_route = |field: &str, upstream: &str| {
+        format!(
+            "[routes.a]\nprovider = \"openai\"\nupstream = \"{upstream}\"\n{field} = \"{GOOD}\"\n"
+        )
+    };
+    for (text, expected) in [
+        (
+            of_route("keys_env", UPSTREAM),
+            "line 4: routes.a.keys_env: the variable is not set",
+        ),
+        (
+            of_route("keys_file", UPSTREAM),
+            "line 4: routes.a.keys_file: cannot be read: No such file",
+        ),
+        (
+            of_route("byok", UPSTREAM),
+            "line 4: routes.a.byok: expected detect",
+        ),
+        (
+            of_route("selection", UPSTREAM),
+            "line 4: routes.a.selection: expected in-order",
+        ),
+        (
+            of_route("scope", UPSTREAM),
+            "line 4: routes.a.scope: expected auto",
+        ),
+        (
+            of_route("affinity", UPSTREAM),
+            "line 4: routes.a.affinity: expected header:NAME",
+        ),
+        (
+            of_route("prefix", UPSTREAM),
+            "line 4: routes.a.prefix: expected a path",
+        ),
+        (
+            route("a", "", GOOD, GOOD),
+            "line 4: routes.a.upstream: is not a URL",
+        ),
+        (
+            route("a", "", &format!("{GOOD} "), GOOD),
+            "line 4: routes.a.upstream: is not a URL",
+        ),
+        (
+            route("a", "", &format!("https://host?key={GOOD}"), GOOD),
+            "line 4: routes.a.upstream: must not have a query",
+        ),
+        (whole("admin"), "--admin: "),
+        (whole("listen"), "--listen: "),
+        (whole("log"), "line 1: log: expected one of"),
+        (whole("open"), "line 1: open: expected a boolean"),
+        (format!("{GOOD} = 1\n{GOOD} = 2\n"), "line 2: duplicate key"),
+    ] {
+        let file = ConfigFile::new("");
+        file.write(&text);
+        for args in [&[][..], &["--check"]] {
+            let gateway = args
+                .iter()
+                .fold(configured(&file.path), |it, arg| it.args([arg]));
+            let line = gateway.refused().await;
+            assert!(line.contains(expected), "{line}");
+            assert!(!line.contains("canary"), "{line}");
+        }
     }
 }
 
