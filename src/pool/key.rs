@@ -9,7 +9,7 @@ use super::clock::LazyNow;
 use super::pooled_key::{Permits, PooledKey, Seen};
 use super::reason::{Cause, Reason};
 use super::scope::Scope;
-use super::scoped::{InScope, ScopeDoubt, ScopedPermits};
+use super::scoped::{ScopeDoubt, ScopedPermits, SeenInScope};
 use super::state::{KeyState, Marked, Suspicion};
 use crate::key_search::KeySearch;
 
@@ -28,7 +28,7 @@ pub struct Key {
     key: Arc<PooledKey>,
     seen: Seen,
     /// The scope of the request that uses the handle, and its limits.
-    in_scope: Option<InScope>,
+    in_scope: Option<Arc<SeenInScope>>,
     position: u32,
 }
 
@@ -59,7 +59,7 @@ impl Key {
     #[inline]
     pub(super) fn for_scope(mut self, scope: Option<&Scope>) -> Self {
         if let Some(scope) = scope {
-            self.in_scope = Some(self.key.seen_in(scope));
+            self.in_scope = Some(Arc::new(self.key.seen_in(scope)));
         }
         self
     }
@@ -173,7 +173,7 @@ impl Key {
     }
 
     pub(super) fn scope(&self) -> Option<&Scope> {
-        self.in_scope.as_ref().map(|seen| &seen.scope)
+        self.in_scope.as_deref().map(|seen| &seen.scope)
     }
 
     /// Whether no limit of the key was returned to service since the handle was created.
@@ -219,7 +219,7 @@ impl Key {
     pub(crate) fn renew(&mut self) {
         self.seen = self.key.seen();
         if let Some(seen) = &self.in_scope {
-            self.in_scope = Some(self.key.seen_in(&seen.scope));
+            self.in_scope = Some(Arc::new(self.key.seen_in(&seen.scope)));
         }
     }
 

@@ -16,22 +16,10 @@ use crate::pool::state::{
 #[derive(Clone, Default)]
 pub(in crate::pool) struct ScopedLimits([Option<Arc<ScopedLimit>>; 2]);
 
-/// The scope of a handle to a key, and the limits in it when the handle was created.
-#[derive(Clone)]
-pub(in crate::pool) struct InScope {
+/// The limits of a key in one scope when a handle to the key was created, and their states.
+pub(in crate::pool) struct SeenInScope {
     pub(in crate::pool) scope: Scope,
-    /// `None` if there was no limit, which is the usual case and allocates nothing.
-    seen: Option<Arc<SeenLimits>>,
-}
-
-/// The limits of a key and of its group in one scope, and their states.
-pub(super) type SeenLimits = [Option<(Arc<ScopedLimit>, StateValue)>; 2];
-
-impl InScope {
-    /// The limit of the key (0) or of its group (1), and its state.
-    pub(super) fn seen(&self, at: usize) -> Option<&(Arc<ScopedLimit>, StateValue)> {
-        self.seen.as_deref()?[at].as_ref()
-    }
+    pub(super) limits: [Option<(Arc<ScopedLimit>, StateValue)>; 2],
 }
 
 /// What an attempt holds of the limits in its scope.
@@ -107,20 +95,16 @@ impl PooledKey {
         ])
     }
 
-    /// A scope, and the current states of the limits in it.
-    pub(in crate::pool) fn seen_in(&self, scope: &Scope) -> InScope {
+    /// The limits in a scope, with their current states.
+    pub(in crate::pool) fn seen_in(&self, scope: &Scope) -> SeenInScope {
         let ScopedLimits(limits) = self.in_scope(Some(scope));
-        let is_limited = limits.iter().any(Option::is_some);
-        let seen = is_limited.then(|| {
-            Arc::new(limits.map(|entry| {
+        SeenInScope {
+            scope: scope.clone(),
+            limits: limits.map(|entry| {
                 let entry = entry?;
                 let value = entry.limit.value();
                 Some((entry, value))
-            }))
-        });
-        InScope {
-            scope: scope.clone(),
-            seen,
+            }),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::limits::{InScope, ScopedPermits};
+use super::limits::{ScopedPermits, SeenInScope};
 use super::table::{Purpose, Scopes};
 use crate::pool::clock::LazyNow;
 use crate::pool::observe::ScopeSnapshot;
@@ -58,14 +58,14 @@ impl PooledKey {
     }
 
     /// Records that a request succeeded in a scope.
-    pub(in crate::pool) fn succeed_in(&self, in_scope: &InScope, mut permits: ScopedPermits) {
+    pub(in crate::pool) fn succeed_in(&self, seen: &SeenInScope, mut permits: ScopedPermits) {
         let config = self.limit_config();
         for (at, scopes) in self.scopes().enumerate() {
             // The entry may have been made after the request got the key.
-            let Some(entry) = scopes.find(&in_scope.scope) else {
+            let Some(entry) = scopes.find(&seen.scope) else {
                 continue;
             };
-            let seen = in_scope.seen(at);
+            let seen = seen.limits[at].as_ref();
             let seen = seen.filter(|(other, _)| Arc::ptr_eq(other, &entry));
             let seen = seen.map_or(StateValue::ZERO, |(_, seen)| *seen);
             let permit = permits[at].take_if(|(other, _)| Arc::ptr_eq(other, &entry));

@@ -11,7 +11,7 @@ mod table;
 mod tests;
 
 pub(crate) use self::doubt::ScopeDoubt;
-pub(super) use self::limits::{InScope, ScopedPermits};
+pub(super) use self::limits::{ScopedPermits, SeenInScope};
 #[cfg(feature = "serde")]
 pub(super) use self::table::Purpose;
 pub(super) use self::table::Scopes;
