@@ -12,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use secrecy::SecretString;
 use tower::ServiceExt;
 use tower_key_failover::model_scope::{self, ModelScope};
+use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
 use tracing::warn;
 
@@ -131,8 +132,9 @@ impl Gateway {
         if let Some(choice) = route.choice(&head.headers) {
             head.extensions.insert(choice);
         }
+        let reads_model = route.reads_model && !is_byok && route.policy.scope(&head).is_none();
         let request = Request::from_parts(head, body);
-        let responded = match route.reads_model && !is_byok {
+        let responded = match reads_model {
             true => ModelScope::new(service.clone()).oneshot(request).await,
             false => {
                 let request = request.map(model_scope::RequestBody::unread);

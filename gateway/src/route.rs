@@ -26,7 +26,7 @@ pub struct Route {
     pub pool_settings: PoolSettings,
     affinity: Option<Affinity>,
     scope: ScopeSource,
-    /// Whether the scope may be the model in the body.
+    /// Whether the scope is the model in the body if the path names none.
     pub reads_model: bool,
     pub service: KeyFailover<UpstreamClient, Policy>,
     /// Uses HTTP/1.1 only, for WebSocket.

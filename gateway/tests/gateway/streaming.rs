@@ -8,7 +8,8 @@ use hyper_util::rt::TokioExecutor;
 use tokio::sync::mpsc;
 
 use crate::support::{
-    GOOD, LIMITED, REVOKED, Upstream, client, gateway, next_data, post, soon, upstream_with,
+    GOOD, LIMITED, REVOKED, Upstream, client, gateway, next_data, post, soon, upstream,
+    upstream_with,
 };
 
 type Sender = http_body_util::channel::Sender<Bytes, std::io::Error>;
@@ -143,4 +144,18 @@ async fn trailers_are_forwarded() {
     let body = soon(response).await.unwrap().unwrap().into_body();
     let body = soon(body.collect()).await.unwrap();
     assert_eq!(body.trailers().unwrap()["x-checksum"], "17");
+}
+
+#[tokio::test]
+async fn a_request_whose_path_names_the_model_is_sent_before_its_body_arrives() {
+    let upstream = upstream().await;
+    let gateway = gateway("gemini", &upstream.url).keys([GOOD]);
+    let gateway = gateway.listen().await;
+    let (_sender, body) = Channel::<Bytes, std::io::Error>::new(1);
+    let request = Request::post(gateway.url("/v1beta/models/gemini-pro:generateContent"));
+    let request = request.header("content-type", "application/json");
+
+    let response = client().request(request.body(Body::new(body)).unwrap());
+
+    assert_eq!(soon(response).await.unwrap().status(), 200);
 }
