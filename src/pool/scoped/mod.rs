@@ -1,6 +1,7 @@
 //! Limits of a key, or of a group of keys, that apply to one scope, such as a model.
 //!
-//! An entry exists only as long as it is needed, so a pool without marks of scopes pays nothing for them.
+//! An entry exists only as long as it is needed, so a pool without marks of scopes stores nothing for them. A handle
+//! to a key allocates once for the scope of its request.
 
 mod doubt;
 mod limits;
