@@ -22,6 +22,7 @@ impl<S, P, B> Exchange<S, P, B> {
             KeyCheck::Withdrawn => {
                 // What the request holds of it ends before it takes another key.
                 self.current = None;
+                self.end_in_flight();
                 self.take_key(can_continue).then_some(())?;
             }
         }

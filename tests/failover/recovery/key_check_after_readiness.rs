@@ -85,3 +85,19 @@ async fn a_key_that_gave_way_can_be_used_after_its_cooldown() {
     request.poll();
     assert_eq!(harness.next_attempt().key, "k1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_key_gives_way_to_another_one_of_a_group_that_it_fills() {
+    let builder = KeyPool::builder().key("k0");
+    let builder = builder.key("k1").group("org").key("k2").group("org");
+    let pool = Arc::new(builder.group_max_in_flight("org", 1).build().unwrap());
+    let mut harness = Harness::new(&layer(&pool));
+    harness.provider.allow(1);
+    let mut request = harness.send();
+    harness.next_attempt().respond(rate_limited("60"));
+    assert!(request.is_pending());
+    pool.disable(1).unwrap();
+    harness.provider.allow(1);
+    request.poll();
+    assert_eq!(harness.next_attempt().key, "k2");
+}
