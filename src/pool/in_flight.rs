@@ -145,9 +145,8 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(capacities) = self.key.capacities.as_deref() {
             capacities.remove();
-            if capacities.is_capped() {
-                self.key.shared.queue.wake_for(&self.key);
-            }
+            // Even if there was no cap: a reload may have set one.
+            self.key.shared.queue.wake_for(&self.key);
         }
     }
 }

@@ -9,7 +9,7 @@ use test_support::harness::{Harness, key, rate_limited};
 use test_support::mock::{Body, Stack, layer, pool, request, response, stack};
 use test_support::policy::TestPolicy;
 use tokio_test::{assert_ready_ok, task};
-use tower_key_failover::pool::{KeyChoice, session_id};
+use tower_key_failover::pool::{KeyChoice, NewKey, Selection, session_id};
 use tower_key_failover::{KeyFailoverLayer, KeyPool, PickedBy};
 
 fn capped() -> Arc<KeyPool> {
@@ -259,4 +259,22 @@ async fn a_key_at_its_cap_is_not_probed() {
     let mut second = harness.send();
     assert_eq!(second.response().status(), 502);
     drop(probing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_learns_of_a_request_that_ends_with_a_key_that_got_its_cap_meanwhile() {
+    let pool = KeyPool::builder().selection(Selection::least_in_flight());
+    let pool = Arc::new(pool.key("k0").build().unwrap());
+    let layer = layer(&pool).wait_for_key(test_support::harness::SECOND);
+    let mut harness = Harness::new(&layer);
+    let first = harness.send();
+    assert_eq!(harness.next_attempt().key, "k0");
+    let capped = NewKey::new("k0").max_in_flight(1);
+    pool.replace_keys([capped]).unwrap();
+    let mut second = harness.send();
+    assert!(second.is_pending() && harness.try_next_attempt().is_none());
+    drop(first);
+    assert!(second.is_woken());
+    assert!(second.is_pending());
+    assert_eq!(harness.next_attempt().key, "k0");
 }
