@@ -167,6 +167,22 @@ async fn a_second_scope_that_is_limited_later_leaves_the_key_valid() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_rate_limit_of_a_scope_that_cools_down_already_does_not_concern_the_key() {
+    let pool = pool(["k0", "k1"]);
+    let mut provider = Harness::new(&layer(&pool));
+    let mut late = provider.send_request(of("a"));
+    let attempt = provider.next_attempt();
+    keys(&mut provider, "a", [limited("30"), ok()]);
+    advance(Duration::from_millis(600)).await;
+    attempt.respond(limited("20"));
+    assert!(late.is_pending());
+    provider.next_attempt().respond(ok());
+    advance(Duration::from_millis(500)).await;
+    keys(&mut provider, "b", [limited("30"), ok()]);
+    assert!(all_valid(&pool));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_scope_that_is_limited_twice_leaves_the_key_valid() {
     let pool = pool(["k0", "k1"]);
     let mut provider = Harness::new(&layer(&pool));

@@ -45,9 +45,13 @@ impl PooledKey {
                 let limit = &entry.limit;
                 limit.cool_down(config, limit.value(), wait, hint.is_none(), cause, now)
             });
-            marked = least(marked, of_table.unwrap_or(Marked::Unchanged));
-            let shared = scopes.limit_of_key(scope, wait, config, now);
-            wait_of_key = wait_of_key.into_iter().chain(shared).min();
+            let of_table = of_table.unwrap_or(Marked::Unchanged);
+            marked = least(marked, of_table);
+            // A late refusal says nothing new if the scope cools down already.
+            if of_table != Marked::Unchanged {
+                let shared = scopes.limit_of_key(scope, wait, config, now);
+                wait_of_key = wait_of_key.into_iter().chain(shared).min();
+            }
         }
         let state = KeyState::Temporary { retry_after: wait };
         self.after_mark(marked, Some(scope), state, cause);
