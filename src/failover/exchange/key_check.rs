@@ -15,8 +15,11 @@ impl<S, P, B> Exchange<S, P, B> {
             KeyCheck::Marked => {
                 gave_way = self.take_key(can_continue);
                 if !gave_way {
-                    // If it succeeds after all, that counts.
-                    self.current.as_mut()?.key.renew();
+                    // If it succeeds after all, that counts. Its place among the attempts with a
+                    // reopening key is older than the mark.
+                    let current = self.current.as_mut()?;
+                    current.probe = None;
+                    current.key.renew();
                 }
             }
             KeyCheck::Withdrawn => {

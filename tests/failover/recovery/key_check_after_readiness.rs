@@ -101,3 +101,23 @@ async fn a_disabled_key_gives_way_to_another_one_of_a_group_that_it_fills() {
     request.poll();
     assert_eq!(harness.next_attempt().key, "k2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_success_counts_with_a_key_that_reopened_and_was_marked_while_the_service_became_ready() {
+    let pool = pool(["k0", "k1"]);
+    key(&pool, 1).mark_temporary(Some(SECOND));
+    advance(SECOND).await;
+    let mut harness = Harness::new(&layer(&pool));
+    harness.provider.allow(1);
+    let mut request = harness.send();
+    harness.next_attempt().respond(rate_limited("60"));
+    assert!(request.is_pending());
+    key(&pool, 1).mark_permanent();
+    harness.provider.allow(1);
+    request.poll();
+    let sent = harness.next_attempt();
+    assert_eq!(sent.key, "k1");
+    sent.respond(response(200));
+    assert_eq!(request.status(), 200);
+    assert_eq!(pool.states()[1], KeyState::Valid);
+}
