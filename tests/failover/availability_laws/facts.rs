@@ -136,13 +136,13 @@ impl Facts {
     /// The attempt is rate-limited. That proves that the key works, if it was permanently marked before
     /// the attempt.
     ///
-    /// If the key or its group returned to service after the attempt began, it has no effect.
+    /// If the key or its group returned to service after the attempt began, it has no effect. When a
+    /// key was removed, only its group matters.
     pub fn rate_limited(&mut self, attempt: &Attempt, seconds: u64, now: u64) {
-        if attempt
-            .slot
-            .limits()
-            .any(|id| attempt.event < self.limits[&id].began_at)
-        {
+        let own = attempt.slot.own;
+        let is_listed = self.list.iter().any(|slot| slot.own == own);
+        let mut limits = attempt.slot.limits().filter(|id| is_listed || *id != own);
+        if limits.any(|id| attempt.event < self.limits[&id].began_at) {
             return;
         }
         for id in attempt.slot.limits() {

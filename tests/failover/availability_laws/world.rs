@@ -109,6 +109,10 @@ impl World {
 
     pub async fn apply(&mut self, operation: &Operation) {
         self.facts.event += 1;
+        if matches!(operation, Operation::Reinstate(_) | Operation::Replace(..)) {
+            // Later than every request that began before: such a request may not know the key.
+            advance(Duration::from_millis(1)).await;
+        }
         let now = self.now();
         match operation {
             Operation::Send => self.send(),
