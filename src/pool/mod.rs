@@ -467,6 +467,14 @@ impl KeyPool {
         exhausted(shards.own(), choice, excludes, &mut LazyNow::default())
     }
 
+    /// How many of the `tried` keys are no longer in the list.
+    pub(crate) fn count_replaced<'a>(&self, tried: impl Iterator<Item = &'a Key>) -> usize {
+        let shards = self.shards.load();
+        let keys = &shards.own().keys;
+        let is_replaced = |tried: &&Key| !keys.iter().any(|key| tried.is_handle_of(key));
+        tried.filter(is_replaced).count()
+    }
+
     /// What a request with this choice can wait for. The `excluded` keys do not count.
     pub(crate) fn outlook<'a>(
         &self,

@@ -30,7 +30,7 @@ use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{InFlight, Key, KeyCheck, KeyChoice, KeyPool, Pick, PickRequest, Probe};
+use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -203,20 +203,20 @@ impl<S, P, B> Exchange<S, P, B> {
             return attempts <= max.get();
         }
         // Two attempts are possible, or there is no second key.
-        attempts <= 2 || attempts <= self.default_attempts()
+        attempts <= 2 || self.has_default_attempts(attempts)
     }
 
     #[cold]
-    fn default_attempts(&self) -> usize {
+    fn has_default_attempts(&self, attempts: usize) -> bool {
         let passes = if self.config.wait_for_key.is_some() {
             2
         } else {
             1
         };
+        let max = self.pool().len().saturating_mul(passes);
         // A reload can replace keys that the request has tried.
-        let withdrawn = |attempt: &&AttemptRecord| attempt.key().check() == KeyCheck::Withdrawn;
-        let replaced = self.refused().iter().filter(withdrawn).count();
-        self.pool().len().saturating_mul(passes) + replaced
+        let tried = self.refused().iter().map(AttemptRecord::key);
+        attempts <= max || attempts <= max + self.pool().count_replaced(tried)
     }
 }
 

@@ -479,12 +479,9 @@ impl Reference {
 
     /// Whether another attempt can be made.
     fn has_attempts(&self, request: &Request) -> bool {
-        let withdrawn = |(slot, _): &&(Slot, Verdict)| {
-            let gate = &self.gates[slot.own];
-            gate.is_removed || gate.is_disabled
-        };
-        let withdrawn = request.refused.iter().filter(withdrawn).count();
-        let keys = (self.list.len() + withdrawn).max(2);
+        let is_replaced = |(slot, _): &&(Slot, Verdict)| self.gates[slot.own].is_removed;
+        let replaced = request.refused.iter().filter(is_replaced).count();
+        let keys = (self.list.len() + replaced).max(2);
         request.attempts < self.rules.max_attempts.unwrap_or(keys)
     }
 
