@@ -67,7 +67,8 @@ where
         .collect();
     for request in requests {
         let answer = timeout(Duration::from_secs(30), request).await.unwrap();
-        assert_eq!(answer.unwrap().unwrap().status(), 200);
+        let answer = answer.unwrap().unwrap();
+        assert_eq!(answer.status(), 200, "{:?}", answer.body().failover());
     }
 }
 
