@@ -16,6 +16,7 @@ const COUNTS: &[(&str, u64, u64)] = &[
     ("first of 1000", 2, 4),
     ("last of 10", 0, 2),
     ("last of 1000", 0, 2),
+    ("last of 1000, no probes", 0, 2),
     ("one key, extensions", 6, 8),
     ("first of 3, extensions", 8, 10),
     ("one key, Anthropic", 0, 2),

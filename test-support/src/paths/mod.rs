@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service};
-use tower_key_failover::{KeyFailoverLayer, KeyPool, ProviderPolicy};
+use tower_key_failover::{KeyFailoverLayer, KeyPool, KeyPoolBuilder, ProviderPolicy};
 
 pub use self::peers::cloning;
 pub use self::provider::{Plain, Provider, X_KEY};
@@ -89,8 +89,18 @@ where
 
 /// A pool of which the last `usable` keys are usable; the provider likes the last one.
 pub fn pool(len: usize, usable: usize) -> Arc<KeyPool> {
+    marked(KeyPool::builder(), len, usable)
+}
+
+/// The same, whose marked keys are never probed.
+fn pool_without_probes(len: usize, usable: usize) -> Arc<KeyPool> {
+    marked(KeyPool::builder().probe_after(None), len, usable)
+}
+
+fn marked(builder: KeyPoolBuilder, len: usize, usable: usize) -> Arc<KeyPool> {
     let others = (1..len).map(|n| format!("key-{n}-0123456789"));
-    let pool = KeyPool::new(others.chain(["good".to_owned()])).unwrap();
+    let keys = others.chain(["good".to_owned()]);
+    let pool = keys.fold(builder, KeyPoolBuilder::key).build().unwrap();
     for key in pool.keys().take(len - usable) {
         key.mark_permanent();
     }
@@ -142,6 +152,7 @@ where
         accepted("first of 1000", good_first(1000)),
         accepted("last of 10", pool(10, 1)),
         accepted("last of 1000", pool(1000, 1)),
+        accepted("last of 1000, no probes", pool_without_probes(1000, 1)),
         with_extensions("one key, extensions", good_first(1)),
         with_extensions("first of 3, extensions", good_first(3)),
         with(
