@@ -215,6 +215,14 @@ impl KeyPoolBuilder {
         self
     }
 
+    /// Makes the intervals between probes the same in every run, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_probe_jitter_of(mut self, seed: u64) -> Self {
+        self.config.limits.probes.random = seed.into();
+        self
+    }
+
     /// Sets whether the pool counts how often each key is used and refused, and records when it was
     /// last used. The [snapshot](KeyPool::snapshot) shows the result. Default: `false`, because each
     /// response then reads the clock and increments a counter.

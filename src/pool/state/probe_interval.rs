@@ -17,7 +17,7 @@ pub(in crate::pool) struct ProbeRules {
     /// Whether intervals vary.
     pub(in crate::pool) jitter: bool,
     /// The state of the random numbers.
-    random: AtomicU64,
+    pub(in crate::pool) random: AtomicU64,
 }
 
 impl ProbeRules {

@@ -187,13 +187,13 @@ impl Facts {
             if attempt.event < limit.began_at || limit.marked_at >= attempt.event {
                 continue;
             }
+            if !limit.is_open(now) {
+                limit.open_since = now;
+            }
             if limit.is_permanent {
                 limit.is_permanent = false;
                 limit.began_at = event;
                 limit.never_cooled = true;
-            }
-            if !limit.is_open(now) {
-                limit.open_since = now;
             }
             limit.until = limit.until.min(now);
         }

@@ -1,8 +1,7 @@
 //! Laws of availability, which hold whatever happens to a pool: requests with any result, time, operators,
 //! other lists of keys and groups, and restarts. They say what people may rely on, and not how the pool does it.
-//!
-//! `LAW_CASES` sets how many cases are run; 300 by default.
 
+mod cases;
 mod facts;
 mod operation;
 mod world;
@@ -14,11 +13,8 @@ use operation::{Operation, Settings, operations, settings};
 use world::World;
 
 fn config() -> Config {
-    let cases = std::env::var("LAW_CASES").map(|cases| cases.parse().expect("a number"));
     Config {
-        cases: cases.unwrap_or(300),
         max_shrink_iters: 20_000,
-        failure_persistence: None,
         ..Config::default()
     }
 }

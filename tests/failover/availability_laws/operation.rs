@@ -19,6 +19,8 @@ pub struct Settings {
     pub groups: Groups,
     pub wait_for_key: Option<Duration>,
     pub has_probes: bool,
+    /// The intervals between probes vary with it.
+    pub jitter: u64,
 }
 
 fn groups() -> impl Strategy<Value = Groups> {
@@ -30,12 +32,13 @@ pub fn settings() -> impl Strategy<Value = Settings> {
         2 => Just(None),
         2 => (1..60_u64).prop_map(|seconds| Some(Duration::from_secs(seconds))),
     ];
-    (1..=KEYS, groups(), wait, any::<bool>()).prop_map(
-        |(keys, groups, wait_for_key, has_probes)| Settings {
+    (1..=KEYS, groups(), wait, any::<bool>(), any::<u64>()).prop_map(
+        |(keys, groups, wait_for_key, has_probes, jitter)| Settings {
             keys,
             groups,
             wait_for_key,
             has_probes,
+            jitter,
         },
     )
 }

@@ -68,7 +68,9 @@ fn new_key(key: usize, groups: &Groups) -> NewKey {
 }
 
 fn build(settings: &Settings, keys: &[usize], groups: &Groups) -> (Arc<KeyPool>, Harness) {
-    let mut builder = KeyPool::builder().key("placeholder");
+    let mut builder = KeyPool::builder()
+        .with_probe_jitter_of(settings.jitter)
+        .key("placeholder");
     if !settings.has_probes {
         builder = builder.probe_after(None);
     }

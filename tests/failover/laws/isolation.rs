@@ -12,16 +12,17 @@ use super::world::{World, run};
 use tower_key_failover::pool::KeyState;
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(4))]
 
     #[test]
     fn one_odd_request_never_makes_a_key_unusable_for_another_request(
         keys in 1..6_usize,
+        jitter: u64,
         odd in odd(),
         patience in option::of((0..1_500_u64).prop_map(Duration::from_millis)),
     ) {
         run(async {
-            let world = World::new(&vec![Health::Good; keys]);
+            let world = World::new(&vec![Health::Good; keys], jitter);
             world.warm_up().await;
             world.send(Kind::Odd(odd), Duration::from_millis(10), patience).await;
             for key in 0..keys {
@@ -33,10 +34,11 @@ proptest! {
     #[test]
     fn one_request_never_keeps_another_from_being_served(
         keys in 1..6_usize,
+        jitter: u64,
         kinds in proptest::collection::vec(kind(), 1..4),
     ) {
         run(async {
-            let world = World::new(&vec![Health::Good; keys]);
+            let world = World::new(&vec![Health::Good; keys], jitter);
             world.warm_up().await;
             for kind in kinds {
                 world.send(kind, Duration::from_millis(10), None).await;

@@ -26,15 +26,16 @@ fn is_suspicious(attempt: &Attempt) -> bool {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(4))]
 
     #[test]
     fn a_key_that_any_request_succeeds_with_is_never_permanently_marked_by_suspicion(
         keys in keys(6),
+        jitter: u64,
         events in events(1..120),
     ) {
         run(async {
-            let world = World::new(&keys);
+            let world = World::new(&keys, jitter);
             world.warm_up().await;
             play(&world, &events).await;
             let attempts = world.attempts();
@@ -74,10 +75,11 @@ proptest! {
     #[test]
     fn a_request_makes_at_most_one_probe_and_at_most_three_suspicions(
         keys in keys(8),
+        jitter: u64,
         events in events(1..120),
     ) {
         run(async {
-            let world = World::new(&keys);
+            let world = World::new(&keys, jitter);
             play(&world, &events).await;
             let mut requests: BTreeMap<usize, Vec<Attempt>> = BTreeMap::new();
             for attempt in world.attempts() {
@@ -98,10 +100,11 @@ proptest! {
     #[test]
     fn a_success_never_leaves_its_key_suspected(
         keys in keys(6),
+        jitter: u64,
         kinds in vec(kind(), 1..40),
     ) {
         run(async {
-            let world = World::new(&keys);
+            let world = World::new(&keys, jitter);
             for kind in kinds {
                 world.send(kind, Duration::from_millis(10), None).await;
                 if let Some(last) = world.attempts().last().filter(|last| last.served) {

@@ -85,8 +85,10 @@ pub fn run<F: Future>(future: F) -> F::Output {
 }
 
 impl World {
-    pub fn new(health: &[Health]) -> Self {
-        let pool = (0..health.len()).fold(KeyPool::builder(), |pool, key| {
+    /// The intervals between probes vary with `jitter`.
+    pub fn new(health: &[Health], jitter: u64) -> Self {
+        let builder = KeyPool::builder().with_probe_jitter_of(jitter);
+        let pool = (0..health.len()).fold(builder, |pool, key| {
             pool.labeled_key(key.to_string(), text(key))
         });
         let pool = Arc::new(pool.build().unwrap());

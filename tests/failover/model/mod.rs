@@ -1,7 +1,5 @@
 //! The pool, the walk over it and the service, against a plain model of what they are to do: any
 //! interleaving of up to eight requests with time, cancellations, operators and other lists of keys.
-//!
-//! `MODEL_CASES` sets how many cases are run; 10,000 by default.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -17,12 +15,11 @@ use reference::Reference;
 use world::World;
 
 fn config() -> Config {
-    let cases = std::env::var("MODEL_CASES").map(|cases| cases.parse().expect("a number"));
+    let default = Config::default();
     Config {
-        cases: cases.unwrap_or(10_000),
+        cases: default.cases * 40,
         max_shrink_iters: 20_000,
-        failure_persistence: None,
-        ..Config::default()
+        ..default
     }
 }
 

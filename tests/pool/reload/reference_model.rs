@@ -139,8 +139,6 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn random_marks_returns_and_reloads_match_the_reference_model(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread()
