@@ -309,8 +309,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn replicas_agree_after_lost_repeated_and_reordered_messages(steps in steps()) {
         let mut world = World::new();
