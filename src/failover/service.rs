@@ -44,9 +44,12 @@ use crate::pool::KeyChoice;
 /// Marks that were made stay. If the future is dropped while it reads the body of a response, the
 /// response is judged by the part that was read. If that is only the head, the key is not marked
 /// permanently, because the body might say to keep the key. Such a response makes no key suspected.
-// If the service cannot be called, the compiler quotes the next line, with its comment.
+// If the service cannot be called, the compiler quotes the next lines, with their comments.
 #[rustfmt::skip]
-pub struct KeyFailover<S, P> { // Not a `Service`? `service.check::<Body>()` names the cause.
+pub struct KeyFailover<
+    S, // `Clone`, and a `Service<Request<RequestBody<B>>>` if requests to this service have the body `B`
+    P, // a `ProviderPolicy`
+> {    // `service.check::<B>()` says which of these is missing, and why.
     inner: S,
     config: Arc<Config<P>>,
 }

@@ -20,7 +20,7 @@ http-body-util = "0.1"
 hyper-util = { version = "0.1", features = ["client-legacy", "tokio"] }
 reqwest = { version = "0.13", default-features = false }
 tonic = { version = "0.14", default-features = false, features = ["channel"] }
-tower = { version = "0.5", features = ["retry", "util"] }
+tower = { version = "0.5", features = ["limit", "retry", "util"] }
 tower-http = { version = "0.7", features = ["timeout"] }
 "#;
 

@@ -1,6 +1,8 @@
 //! `tower::retry` below the layer, with a policy that clones requests.
 //!
 //! Expected: the trait bound `RequestBody<Full<Bytes>>: Clone` is not satisfied
+//! Expected: the method `oneshot` exists for struct `KeyFailover<
+//! Expected: `Clone`, and a `Service<Request<RequestBody<B>>>` if requests
 
 use std::future::{Ready, ready};
 
@@ -8,8 +10,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use tower::ServiceBuilder;
 use tower::retry::{Policy, RetryLayer};
+use tower::{ServiceBuilder, ServiceExt};
 use tower_key_failover::policy::Provider;
 use tower_key_failover::{KeyFailoverLayer, RequestBody};
 
@@ -34,7 +36,7 @@ impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for Twice {
     }
 }
 
-pub fn stack(
+pub fn checked(
     failover: KeyFailoverLayer<Provider>,
     client: Client<HttpConnector, RequestBody<Body>>,
 ) {
@@ -43,6 +45,17 @@ pub fn stack(
         .layer(RetryLayer::new(Twice))
         .service(client);
     service.check::<Body>();
+}
+
+pub async fn called(
+    failover: KeyFailoverLayer<Provider>,
+    client: Client<HttpConnector, RequestBody<Body>>,
+) {
+    let service = ServiceBuilder::new()
+        .layer(failover)
+        .layer(RetryLayer::new(Twice))
+        .service(client);
+    let _ = service.oneshot(Request::new(Body::default())).await;
 }
 
 fn main() {}
