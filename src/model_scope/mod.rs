@@ -54,17 +54,20 @@
 //! The inner service is called when the first top-level field `model` is complete, when the body ends or turns out not
 //! to be a JSON object, or after 64 KiB. Until then, the request holds what was read, at most 64 KiB and one frame, and
 //! the readiness of the inner service. Clients write the model first, so in practice this delays a request by its
-//! first frame. If a client stalls, its request waits; use a timeout for request bodies around this layer if you serve
-//! clients that you do not trust.
+//! first frame. If a client stalls before the field is complete, its request waits; use a timeout for request bodies around
+//! this layer if you serve clients that you do not trust. The time for parsing is linear in the number of bytes read,
+//! however small the frames are.
 //!
 //! A client with `expect: 100-continue` is told to continue before the upstream has responded.
 //!
 //! # What counts as the model
 //!
-//! If the object has several fields `model`, the first one counts. A model that is not a string, or is not a valid
-//! [`Scope`](crate::pool::Scope), is ignored: the request then has no scope.
+//! If the object has several fields `model`, the first one counts, because the layer does not wait for the others. Many
+//! providers use the last one. The guide says [what a client can do with that](crate::guides::scopes#bounds). A model that
+//! is not a string, or is not a valid [`Scope`](crate::pool::Scope), is ignored: the request then has no scope.
 
 mod body;
+mod field_end;
 mod future;
 mod layer;
 mod model_field;

@@ -40,6 +40,12 @@ pub(super) fn find(start: &[u8]) -> Model {
     }
 }
 
+/// Whether this is the string `"model"`, with or without escapes.
+pub(super) fn is_model(string: &[u8]) -> bool {
+    let mut json = serde_json::Deserializer::from_slice(string);
+    IsModel.deserialize(&mut json).unwrap_or(false)
+}
+
 /// Whether a number may be cut off, which the parser takes for an invalid one.
 fn ends_in_number(start: &[u8]) -> bool {
     let last = start.last();

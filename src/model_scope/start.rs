@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::RequestBody;
+use super::field_end::FieldEnd;
 use super::model_field::{self, Model};
 use crate::pool::Scope;
 
@@ -23,6 +24,7 @@ pub(super) struct Start<B: Body> {
     pub(super) read: Vec<u8>,
     /// How much of it was parsed.
     pub(super) parsed: usize,
+    field_end: FieldEnd,
     /// The frame or the error that was read last.
     next: Option<Result<Frame<Bytes>, B::Error>>,
     has_ended: bool,
@@ -34,6 +36,7 @@ impl<B: Body> Start<B> {
             body,
             read: Vec::new(),
             parsed: 0,
+            field_end: FieldEnd::default(),
             next: None,
             has_ended: false,
         }
@@ -88,17 +91,22 @@ impl<B: Body<Data = Bytes> + Unpin> Start<B> {
             }
             self.parsed = data.len();
             self.append(&data);
+            // What it contains was just parsed.
+            self.field_end.find(&self.read);
             return model;
         }
         let part = data.split_to(data.len().min(LIMIT - self.read.len()));
         self.append(&part);
         let is_full = self.read.len() == LIMIT;
-        // Parsing starts over each time, so it has to wait until there is twice as much.
-        if !is_full && self.read.len() < 2 * self.parsed {
-            return Model::Incomplete;
-        }
+        // Parsing starts over each time. The field is complete once, and everything is parsed again when there is
+        // twice as much, to find errors. All parses together take linear time.
+        let end = match self.field_end.find(&self.read) {
+            Some(end) if !is_full => end,
+            _ if is_full || self.read.len() >= 2 * self.parsed => self.read.len(),
+            _ => return Model::Incomplete,
+        };
         self.parsed = self.read.len();
-        let model = model_field::find(&self.read);
+        let model = model_field::find(&self.read[..end]);
         if !data.is_empty() {
             self.next = Some(Ok(Frame::data(data)));
         }

@@ -120,6 +120,28 @@ proptest! {
         prop_assert_eq!(Model::Known(scope), find(start).or_none());
         prop_assert_eq!(collect(body, len), expected);
     }
+
+    #[test]
+    fn a_scope_is_known_as_soon_as_the_field_is_complete(text in request(), sizes in frame_sizes()) {
+        let text = text.as_bytes();
+        let whole = find(text);
+        let complete = match whole {
+            Model::Known(Some(_)) => (0..text.len()).find(|end| find(&text[..*end]) == whole),
+            _ => None,
+        };
+        let start = &text[..complete.unwrap_or(text.len())];
+        let mut rest = start;
+        let frames = sizes.iter().cycle().map_while(|size| {
+            let frame = rest.split_off(..rest.len().min(*size))?;
+            (!frame.is_empty()).then_some(frame)
+        });
+        let scope = scope_before_stall(frames);
+        prop_assert_eq!(scope.map(Model::Known), Some(whole));
+    }
+}
+
+fn frame_sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(1_usize..20, 1..4)
 }
 
 #[test]
@@ -203,6 +225,73 @@ fn frames_of_one_byte_are_parsed_a_bounded_number_of_times() {
     while task.poll().is_pending() {}
     drop(task);
     assert!(parses <= 17, "{parses}");
+}
+
+/// The scope of a caller who sends these frames and stalls. `None` if it is still awaited.
+fn scope_before_stall<'a>(frames: impl Iterator<Item = &'a [u8]>) -> Option<Option<Scope>> {
+    let frames = frames.map(|frame| Step::Data(frame.to_vec()));
+    let mut start = Start::new(Script::new(frames.chain([Step::Stall])));
+    let mut task = spawn(poll_fn(|cx| start.poll_scope(cx)));
+    loop {
+        match task.poll() {
+            Poll::Ready(scope) => return Some(scope),
+            Poll::Pending if task.is_woken() => {}
+            Poll::Pending => return None,
+        }
+    }
+}
+
+#[test]
+fn a_caller_who_stalls_after_the_model_does_not_delay_the_request() {
+    let long = format!(r#"{{"messages":"{}","model":"#, "x".repeat(40_000));
+    for (before, model) in [
+        (r#"{"model":"#, r#""m""#),
+        (
+            r#"{"a":{"model":"no"},"b":["model",{"c":"\\"}],"model":"#,
+            r#""m""#,
+        ),
+        (
+            r#"{"a":"model","b":"\"model\":\"no\"","\u006dodel" : "#,
+            r#""m""#,
+        ),
+        (&long, r#""m""#),
+        (&long, r#""\\\"m""#),
+        (&long, "42,"),
+        (&long, "null}"),
+        (&long, r#"["a",{"b":"c"}],"#),
+    ] {
+        let text = format!("{before}{model}");
+        let expected = find(text.as_bytes()).or_none();
+        for size in [1, 3, before.len(), before.len() - 1] {
+            let (first, rest) = text.as_bytes().split_at(size);
+            let frames = [first].into_iter().chain(rest.chunks(size.min(5)));
+            let scope = scope_before_stall(frames).expect(&format!("{size}: {before:.60}"));
+            assert_eq!(Model::Known(scope), expected, "{size}: {model}");
+        }
+    }
+}
+
+#[test]
+fn fields_that_look_like_the_model_are_not_parsed_one_by_one() {
+    let fields = r#""a":"model","models":"","model "#.repeat(LIMIT / 30);
+    for text in [
+        format!(r#"{{"a":"{fields}"#),
+        format!(r#"{{"a":1,{}"#, r#""a":"model","b":"","#.repeat(LIMIT / 20)),
+        // After an error that looks like a number which is cut off, until the next parse.
+        format!(r#"{{"a":1e,{}"#, r#""model":"","b":1"#.repeat(LIMIT / 15)),
+    ] {
+        let mut start = Start::new(Script::in_frames(text.as_bytes(), 1));
+        let (mut parses, mut parsed) = (0, 0);
+        let mut task = spawn(poll_fn(|cx| {
+            let poll = start.poll_scope(cx);
+            parses += usize::from(start.parsed != parsed);
+            parsed = start.parsed;
+            poll
+        }));
+        while task.poll().is_pending() {}
+        drop(task);
+        assert!(parses <= 18, "{parses}");
+    }
 }
 
 #[test]
