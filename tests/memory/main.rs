@@ -9,6 +9,8 @@ mod allocations;
 mod first_frame;
 mod freed_keys;
 mod reloads;
+#[cfg(feature = "providers")]
+mod scopes;
 mod sizes;
 mod small_frames;
 #[cfg(feature = "providers")]
