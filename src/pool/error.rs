@@ -88,7 +88,10 @@ impl fmt::Display for Exhausted {
             }
             (ExhaustedKind::Disabled, _) => f.write_str("all configured keys are disabled"),
             (ExhaustedKind::UnknownPin, _) => {
-                f.write_str("no configured key has the required label or group")
+                f.write_str(
+                    "no configured key has the label or group that the request requires: add such a key, or \
+                     correct the pin",
+                )
             }
             (ExhaustedKind::RateLimited, None) => {
                 f.write_str("all configured keys are rate-limited")
@@ -109,11 +112,12 @@ impl fmt::Display for BuildError {
             Self::NoKeys => f.write_str("a key pool needs at least one key"),
             Self::DuplicateKey { first, position } => write!(
                 f,
-                "the key at position {position} repeats the one at position {first}"
+                "the key at position {position} repeats the one at position {first}: remove one of them"
             ),
             Self::DuplicateLabel { first, position } => write!(
                 f,
-                "the key at position {position} has the same label as the one at position {first}"
+                "the key at position {position} has the same label as the one at position {first}: rename one of \
+                 them"
             ),
             Self::InvalidKey { position } => write!(
                 f,

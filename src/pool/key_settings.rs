@@ -36,7 +36,10 @@ impl KeySettings {
 
     /// Checks the settings of the key at `position`.
     pub(super) fn check(&self, position: usize) -> Result<(), BuildError> {
+        let is_empty = |name: &Option<Arc<str>>| name.as_deref() == Some("");
         let problem = match self {
+            Self { label, .. } if is_empty(label) => "its label is empty: name it, or leave it out",
+            Self { group, .. } if is_empty(group) => "its group is empty: name it, or leave it out",
             Self { weight: 0, .. } => {
                 "its weight is 0: set it to 1 or more, and disable or remove a key that no request should use"
             }
@@ -50,10 +53,7 @@ impl KeySettings {
             } => {
                 "its max_in_flight is 0: set it to 1 or more, and disable or remove a key that no request should use"
             }
-            Self {
-                cache_domain: Some(name),
-                ..
-            } if name.is_empty() => {
+            Self { cache_domain, .. } if is_empty(cache_domain) => {
                 "its cache_domain is empty: name it, or leave it out to use the group or the label"
             }
             _ => return Ok(()),

@@ -54,7 +54,20 @@ impl fmt::Display for Scope {
 
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_other_name_is_no_scope(name in ".{0,140}|[ -~]{0,140}") {
+            let is_valid = !name.is_empty()
+                && name.len() <= 128
+                && name.chars().all(|letter| letter.is_ascii_graphic() || letter == ' ');
+            let scope = Scope::new(&name);
+            prop_assert_eq!(scope.as_ref().map(Scope::as_str), is_valid.then_some(&*name));
+        }
+    }
 
     #[test]
     fn a_scope_has_1_to_128_printable_ascii_bytes() {

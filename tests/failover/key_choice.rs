@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use test_support::body::{Source, Step, chunked};
 use test_support::harness::{Harness, key, rate_limited};
 use test_support::mock::{Body, Stack, layer, pool, request, response, stack};
@@ -209,6 +210,26 @@ async fn a_report_says_why_each_key_was_picked() {
     key(&pool, 0).mark_permanent();
     tokio::time::advance(std::time::Duration::from_secs(91)).await;
     assert_eq!(picked_by(request("one")), ("first".into(), PickedBy::Probe));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_key_that_the_pool_lacks_gets_a_502_that_says_what_to_do() {
+    let pool = pool(["k0", "k1"]);
+    let mut harness = Harness::new(&layer(&pool).wait_for_key(test_support::harness::SECOND));
+    for choice in [
+        KeyChoice::new().pin_key("k0"),
+        KeyChoice::new().pin_group("acme"),
+    ] {
+        let mut pinned = request("one");
+        pinned.extensions_mut().insert(choice);
+        let (keys, response) = harness.run_request(pinned, []);
+        assert!(keys.is_empty());
+        assert_eq!(response.status(), 502);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let message = "no configured key has the label or group that the request requires: add such a key, or \
+                       correct the pin";
+        assert!(String::from_utf8_lossy(&body).contains(message), "{body:?}");
+    }
 }
 
 fn only_capped() -> Arc<KeyPool> {

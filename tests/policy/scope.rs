@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, request};
+use proptest::prelude::*;
 use serde_json::json;
 use test_support::verdict::{head, judge, judge_evidence, judge_json};
 use tower_key_failover::policy::{BodyEvidence, Mark, MarkKind, Provider, ProviderPolicy, Verdict};
@@ -58,6 +59,79 @@ fn the_path_names_the_scope_for_providers_with_the_model_in_the_path() {
         let absolute = format!("https://upstream.test{path}");
         assert_eq!(scope_of(&policy, &absolute, None), expected, "{provider}");
     }
+}
+
+/// A path of each kind, around the name of a model.
+const PATHS: [(&str, &str, &str); 4] = [
+    ("gemini", "/v1beta/models/", ":generateContent"),
+    ("vertex", "/v1/projects/", "/models/m:generateContent"),
+    ("azure_openai", "/openai/deployments/", "/chat/completions"),
+    ("bedrock", "/model/", "/converse"),
+];
+
+proptest! {
+    #[test]
+    fn any_bytes_of_a_name_in_the_path_are_decoded_once_and_are_a_scope_if_they_are_a_valid_one(
+        name in prop::collection::vec(any::<u8>(), 0..140), encodes_all: bool,
+    ) {
+        let encoded: String = name.iter().map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() && !encodes_all => char::from(*byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        }).collect();
+        for (provider, start, end) in PATHS {
+            let policy = Provider::named(provider).unwrap();
+            let path = format!("{start}{encoded}{end}");
+            let scope = scope_of(&policy, &path, None);
+            let expected = match provider {
+                "vertex" => [&b"projects/"[..], &name, b"/models/m"].concat(),
+                _ => name.clone(),
+            };
+            let expected = std::str::from_utf8(&expected).ok().and_then(Scope::new);
+            // A name of which every byte is encoded can be too long even if the scope is not.
+            if scope.is_some() || path.len() < 300 {
+                prop_assert_eq!(scope, expected.map(|scope| scope.as_str().to_owned()), "{}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn any_path_and_extension_lead_to_a_valid_scope_or_none(
+        parts in prop::collection::vec(part(), 0..12), extension in "[ -~]{1,128}",
+    ) {
+        let path = format!("/{}", parts.concat());
+        for name in Provider::names() {
+            let policy = Provider::named(name).unwrap();
+            let found = scope_of(&policy, &path, None);
+            prop_assert!(found.as_deref().is_none_or(|scope| Scope::new(scope).is_some()), "{}", path);
+            let with_extension = scope_of(&policy, &path, Some(&extension));
+            prop_assert_eq!(with_extension, found.or(Some(extension.clone())));
+        }
+    }
+}
+
+fn part() -> impl Strategy<Value = String> {
+    const KNOWN: &[&str] = &[
+        "/",
+        "//",
+        ":",
+        "%",
+        "%2F",
+        "%00",
+        "%ff",
+        "models",
+        "tunedModels",
+        "model",
+        "deployments",
+        "projects",
+        "publishers",
+        "endpoints",
+        "openai",
+        "?a=/models/b",
+    ];
+    prop_oneof![
+        prop::sample::select(KNOWN).prop_map(str::to_owned),
+        "[a-zA-Z0-9._~!$&'()*+,;=@-]{0,40}",
+    ]
 }
 
 #[test]

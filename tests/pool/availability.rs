@@ -85,7 +85,7 @@ fn two_keys_with_the_same_label_are_rejected_when_the_pool_is_built() {
         .labeled_key("team", "k2");
     assert_eq!(
         pool.build().unwrap_err().to_string(),
-        "the key at position 2 has the same label as the one at position 1"
+        "the key at position 2 has the same label as the one at position 1: rename one of them"
     );
 }
 
@@ -94,7 +94,7 @@ fn an_error_names_positions_and_no_key() {
     let error = KeyPool::new(["sk-canary", "sk-other", "sk-canary"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the key at position 2 repeats the one at position 0"
+        "the key at position 2 repeats the one at position 0: remove one of them"
     );
     assert!(!format!("{error:?}").contains("canary"));
 }

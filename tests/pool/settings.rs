@@ -23,6 +23,14 @@ fn settings_out_of_range_are_rejected_with_what_to_do() {
             "its weight is above 1000",
         ),
         (
+            rejected(|pool| pool.labeled_key("", "k2")),
+            "position 2 is set up wrong: its label is empty: name it, or leave it out",
+        ),
+        (
+            rejected(|pool| pool.group("")),
+            "its group is empty: name it, or leave it out",
+        ),
+        (
             rejected(|pool| pool.tier(0)),
             "its tier is 0: the first tier is 1",
         ),

@@ -174,6 +174,12 @@ proptest! {
     }
 
     #[test]
+    fn any_name_of_a_model_is_the_scope_if_it_is_a_valid_one(name in ".{0,140}|[ -~]{0,140}|.{300,2000}") {
+        let text = format!(r#"{{"model":{}}}"#, Value::from(&*name));
+        prop_assert_eq!(find(text.as_bytes()), Model::Known(Scope::new(&name)));
+    }
+
+    #[test]
     fn any_bytes_can_be_parsed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         find(&bytes);
     }
