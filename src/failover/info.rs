@@ -13,6 +13,21 @@ use super::history::History;
 /// response's extensions carry it, too, if the request made more than one attempt or waited for a key,
 /// or if the layer responded itself. With
 /// [`KeyFailoverLayer::extensions`](crate::KeyFailoverLayer::extensions), they always carry it.
+///
+/// ```
+/// use tower_key_failover::{FailoverInfo, Outcome};
+///
+/// fn describe(info: &FailoverInfo) -> String {
+///     let attempts: Vec<_> = info
+///         .history()
+///         .map(|attempt| format!("{} with key {}", attempt.status(), attempt.hint()))
+///         .collect();
+///     match info.outcome() {
+///         Outcome::Exhausted => format!("no key is left after {attempts:?}"),
+///         _ => format!("{attempts:?}"),
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct FailoverInfo {
     history: Option<Arc<History>>,

@@ -11,7 +11,17 @@ pin_project! {
     /// A request body whose start may have been read.
     ///
     /// It yields the same data, trailers and errors as the original body, and has the same length. Frames that were
-    /// read may be merged.
+    /// read may be merged. Name the type if the inner service needs it:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use hyper_util::client::legacy::{Client, connect::HttpConnector};
+    /// use tower_key_failover::{RequestBody, model_scope};
+    ///
+    /// /// A client below `ModelScopeLayer` and `KeyFailoverLayer`.
+    /// type Attempts = Client<HttpConnector, RequestBody<model_scope::RequestBody<Full<Bytes>>>>;
+    /// ```
     pub struct RequestBody<B>
     where
         B: Body,

@@ -24,12 +24,14 @@ pub enum BuildError {
         /// The position of the second key with the label.
         position: usize,
     },
-    /// The key cannot be sent: it is empty, has white space around it, or contains a control character.
-    /// Trim keys that come from a file or a variable.
+    /// The key cannot be sent.
     #[non_exhaustive]
     InvalidKey {
         /// The position of the key.
         position: usize,
+        /// Whether the key is empty, has white space around it, or contains a control character, and
+        /// what to do.
+        problem: &'static str,
     },
     /// A setting of a key is out of range.
     #[non_exhaustive]
@@ -119,11 +121,9 @@ impl fmt::Display for BuildError {
                 "the key at position {position} has the same label as the one at position {first}: rename one of \
                  them"
             ),
-            Self::InvalidKey { position } => write!(
-                f,
-                "the key at position {position} cannot be sent: it is empty, has white space around it, \
-                 or contains a control character; trim keys that come from a file or a variable"
-            ),
+            Self::InvalidKey { position, problem } => {
+                write!(f, "the key at position {position} {problem}")
+            }
             Self::InvalidSetting { position, problem } => {
                 write!(
                     f,

@@ -273,7 +273,8 @@ impl KeyPool {
         let edit = |old: &KeyList| {
             let mut kept = old.keys.to_vec();
             let position = key.find(old)?;
-            let secret = Secret::new(secret).ok_or(BuildError::InvalidKey { position })?;
+            let secret = Secret::new(secret)
+                .map_err(|problem| BuildError::InvalidKey { position, problem })?;
             kept[position] = Arc::new(kept[position].with_secret(secret));
             Ok::<_, ChangeError>((kept, Vec::new()))
         };

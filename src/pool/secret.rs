@@ -20,17 +20,21 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    /// Returns `None` if the text is empty, has white space around it, or is not a legal header value.
-    pub(super) fn new(text: SecretString) -> Option<Self> {
+    /// Returns what is wrong with the text if it cannot be sent as a key.
+    pub(super) fn new(text: SecretString) -> Result<Self, &'static str> {
+        const CONTROL: &str = "contains a control character, which no header can carry";
         let exposed = text.expose_secret();
-        // HTTP trims header values, so the provider would receive a different key.
-        if exposed.is_empty() || exposed.trim() != exposed {
-            return None;
+        if exposed.trim().is_empty() {
+            return Err("is empty");
         }
-        Some(Self {
+        // HTTP trims header values, so the provider would receive a different key.
+        if exposed.trim() != exposed {
+            return Err("has white space around it: trim keys that come from a file or a variable");
+        }
+        Ok(Self {
             hint: hint(exposed).into(),
-            header_value: sensitive(&["", exposed])?,
-            bearer: sensitive(&["Bearer ", exposed])?,
+            header_value: sensitive(&["", exposed]).ok_or(CONTROL)?,
+            bearer: sensitive(&["Bearer ", exposed]).ok_or(CONTROL)?,
             text,
             pairs: OnceLock::new(),
         })

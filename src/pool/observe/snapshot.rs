@@ -8,6 +8,20 @@ use crate::pool::state::KeyState;
 /// The state of a pool at one moment, for status pages and alerts. It contains no key.
 ///
 /// [`KeyPool::snapshot`](crate::KeyPool::snapshot) returns it.
+///
+/// ```
+/// use tower_key_failover::{KeyPool, KeyState};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = KeyPool::new(["sk-first-0123456789ab", "sk-second-0123456789"])?;
+/// let snapshot = pool.snapshot();
+///
+/// assert!(snapshot.has_trusted_key());
+/// assert_eq!(&*snapshot.keys[0].hint, "sk-f...89ab");
+/// assert_eq!(snapshot.keys[0].state, KeyState::Valid);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolSnapshot {

@@ -40,7 +40,8 @@ impl KeyList {
     ) -> Result<Self, BuildError> {
         let mut parts = Vec::with_capacity(new.len());
         for (position, key) in (kept.len()..).zip(new) {
-            let secret = Secret::new(key.text).ok_or(BuildError::InvalidKey { position })?;
+            let secret = Secret::new(key.text)
+                .map_err(|problem| BuildError::InvalidKey { position, problem })?;
             parts.push((Arc::new(secret), Arc::new(key.settings)));
         }
         let all = kept.iter().map(|key| (&key.secret, &key.settings));

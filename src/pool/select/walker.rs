@@ -18,6 +18,24 @@ use crate::pool::state::Availability;
 /// [scopes](crate::guides::scopes) apply only to requests of the layer.
 ///
 /// A walker uses the list of keys as of its creation. A key that was removed since then is unusable.
+///
+/// ```
+/// use tower_key_failover::{ExhaustedKind, KeyPool};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = KeyPool::new(["first-key", "second-key"])?;
+/// let mut walker = pool.walker();
+///
+/// let key = walker.next_key()?;
+/// assert_eq!(key.expose_secret(), "first-key");
+/// // The provider refuses it.
+/// key.mark_permanent();
+///
+/// assert_eq!(walker.next_key()?.expose_secret(), "second-key");
+/// assert_eq!(walker.next_key().unwrap_err().kind, ExhaustedKind::RateLimited);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Walker {
     list: Arc<KeyList>,
     next: usize,
