@@ -71,6 +71,7 @@ fn expected_of(vector: &Value) -> Does {
     match vector["verdict"].as_str().unwrap() {
         "forward" => Does::Forward,
         "rotate" => Does::Keep,
+        "suspect" => Does::Suspect,
         "permanent" => Does::Permanent,
         "temporary" => match &vector["cooldown_ms"] {
             Value::Number(millis) => Does::millis(millis.as_u64().unwrap()),
@@ -232,8 +233,9 @@ async fn every_provider_vector_of_the_conformance_suite_passes_through_the_layer
                 through_the_layer(&vector.provider, &head, sent.clone()).await;
             let (rotates, expected) = match vector.expected {
                 Does::Forward => (false, KeyState::Valid),
-                Does::Keep | Does::Suspect => (true, KeyState::Valid),
-                Does::Permanent => (true, KeyState::Permanent),
+                Does::Keep => (true, KeyState::Valid),
+                // A suspected key is marked here, because the same request succeeds with another one.
+                Does::Suspect | Does::Permanent => (true, KeyState::Permanent),
                 Does::Temporary(wait) => {
                     let retry_after = wait.unwrap_or(DEFAULT);
                     (true, KeyState::Temporary { retry_after })
