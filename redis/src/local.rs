@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::Reason;
-use tower_key_failover::pool::peer::{Heard, LimitMark, LimitOwner, LimitState, PeerPool};
+use tower_key_failover::pool::peer::{
+    Heard, LimitMark, LimitOwner, LimitState, LimitedScope, PeerPool,
+};
 
 use crate::names::{Name, Names, Subject};
-use crate::replica::{Action, LocalMark, LocalState};
+use crate::replica::{Action, LocalMark, LocalScope, LocalState};
 
 pub(crate) struct LocalPool(PeerPool);
 
@@ -31,17 +33,23 @@ impl LocalPool {
         let limits = self.0.limits();
         let limits = limits.map(|limit| match limit.owner() {
             LimitOwner::Key(key) => {
-                let health = names.name(Subject::Health(key), None);
-                (names.name(Subject::Key(key), None), Some(health))
+                let health = names.name(Subject::Health(key));
+                (names.name(Subject::Key(key)), Some(health))
             }
-            LimitOwner::Group(group) => (names.name(Subject::Group(group), None), None),
+            LimitOwner::Group(group) => (names.name(Subject::Group(group)), None),
             _ => unreachable!("the limits of a pool belong to keys and groups"),
         });
         limits.collect()
     }
 
-    pub(crate) fn states(&self) -> impl Iterator<Item = LocalState> {
-        self.0.limits().map(|limit| local_state(limit.state()))
+    /// The state of each limit, and the scopes in which it is rate-limited.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (LocalState, Vec<LocalScope>)> {
+        self.0.limits().map(|limit| {
+            // Scopes are read last, so they are not from before an operator's act that was noticed.
+            let state = local_state(limit.state());
+            let scopes = limit.limited_scopes().into_iter();
+            (state, scopes.map(local_scope).collect())
+        })
     }
 
     pub(crate) fn state(&self, index: usize) -> LocalState {
@@ -52,12 +60,23 @@ impl LocalPool {
     pub(crate) fn apply(&self, index: usize, mut generation: u32, actions: &[Action]) {
         let limit = self.0.limit(index);
         for action in actions {
-            let heard = match *action {
+            let heard = match action {
                 Action::CoolDown { left, reason } => Heard::CoolingDown {
-                    remaining: left,
-                    reason,
+                    remaining: *left,
+                    reason: *reason,
                 },
-                Action::Suspect { reason } => Heard::Refused { reason },
+                Action::CoolDownInScope {
+                    scope,
+                    left,
+                    age,
+                    reason,
+                } => Heard::ScopeCoolingDown {
+                    scope: scope.clone(),
+                    remaining: *left,
+                    age: *age,
+                    reason: *reason,
+                },
+                Action::Suspect { reason } => Heard::Refused { reason: *reason },
                 Action::Probe => Heard::Works,
                 Action::Disable => Heard::Disabled,
                 Action::Reinstate => Heard::Reinstated,
@@ -67,6 +86,14 @@ impl LocalPool {
                 generation = limit.state().generation;
             }
         }
+    }
+}
+
+fn local_scope(limited: LimitedScope) -> LocalScope {
+    LocalScope {
+        scope: limited.scope,
+        left: limited.remaining,
+        reason: limited.reason,
     }
 }
 

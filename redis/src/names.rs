@@ -1,10 +1,14 @@
 //! What limits are called on the server: names that reveal nothing to those who lack the secret.
 
+mod sealed;
+
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+
+pub(crate) use self::sealed::Sealed;
 
 /// The name of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,22 +37,22 @@ impl Names {
         Self(mac)
     }
 
-    /// The name of `subject`, or of its part `scope`.
-    pub(crate) fn name(&self, subject: Subject<'_>, scope: Option<&str>) -> Name {
+    pub(crate) fn name(&self, subject: Subject<'_>) -> Name {
         let (kind, text) = match subject {
             Subject::Key(key) => ("key", key),
             Subject::Group(group) => ("group", group),
             Subject::Health(key) => ("health", key),
         };
+        let mut mac = self.start(kind);
+        add(&mut mac, text);
+        Name::of(mac)
+    }
+
+    /// An HMAC of something of this kind, which the caller adds.
+    fn start(&self, kind: &str) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         add(&mut mac, kind);
-        add(&mut mac, text);
-        if let Some(scope) = scope {
-            add(&mut mac, scope);
-        }
-        let mut name = [0; 16];
-        name.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        Name(name)
+        mac
     }
 }
 
@@ -59,6 +63,12 @@ fn add(mac: &mut Hmac<Sha256>, text: &str) {
 }
 
 impl Name {
+    fn of(mac: Hmac<Sha256>) -> Self {
+        let mut name = [0; 16];
+        name.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        Self(name)
+    }
+
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -88,29 +98,27 @@ mod tests {
     }
 
     #[test]
-    fn names_depend_on_secret_pool_kind_text_and_scope() {
+    fn names_depend_on_secret_pool_kind_and_text() {
         let (secret, other) = ("0123456789abcdef", "0123456789abcdeX");
         let all = [
-            names(secret, "a").name(Subject::Key("k"), None),
-            names(other, "a").name(Subject::Key("k"), None),
-            names(secret, "b").name(Subject::Key("k"), None),
-            names(secret, "a").name(Subject::Group("k"), None),
-            names(secret, "a").name(Subject::Health("k"), None),
-            names(secret, "a").name(Subject::Key("l"), None),
-            names(secret, "a").name(Subject::Key("k"), Some("s")),
-            names(secret, "a").name(Subject::Key("k"), Some("")),
-            names(secret, "a").name(Subject::Key("ks"), None),
+            names(secret, "a").name(Subject::Key("k")),
+            names(other, "a").name(Subject::Key("k")),
+            names(secret, "b").name(Subject::Key("k")),
+            names(secret, "a").name(Subject::Group("k")),
+            names(secret, "a").name(Subject::Health("k")),
+            names(secret, "a").name(Subject::Key("l")),
+            names(secret, "a").name(Subject::Key("ks")),
         ];
         for (at, name) in all.iter().enumerate() {
             assert!(!all[..at].contains(name), "{at}");
         }
-        let again = names(secret, "a").name(Subject::Key("k"), None);
+        let again = names(secret, "a").name(Subject::Key("k"));
         assert_eq!(all[0], again);
     }
 
     #[test]
     fn a_name_is_read_as_it_was_written() {
-        let name = names("0123456789abcdef", "a").name(Subject::Key("k"), None);
+        let name = names("0123456789abcdef", "a").name(Subject::Key("k"));
         assert_eq!(Name::parse(name.to_string().as_bytes()), Some(name));
         for text in ["", "nonce", "+123456789abcdef0123456789abcdef"] {
             assert_eq!(Name::parse(text.as_bytes()), None, "{text}");

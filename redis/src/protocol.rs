@@ -2,8 +2,8 @@
 
 use redis::Value;
 
-use crate::names::Name;
-use crate::record::Record;
+use crate::names::Sealed;
+use crate::record::{Record, Told};
 use crate::replica::Push;
 
 /// Which data set of the server, and how often it had changed. Both are empty if there is none.
@@ -18,7 +18,7 @@ pub(crate) struct Pulled {
     pub(crate) now: u64,
     pub(crate) version: Version,
     /// `None` if nothing changed.
-    pub(crate) records: Option<Vec<(Name, Record)>>,
+    pub(crate) records: Option<Vec<Told>>,
 }
 
 /// What the server returned to a push.
@@ -33,7 +33,7 @@ pub(crate) struct Merged {
 pub(crate) struct Message {
     pub(crate) now: u64,
     pub(crate) version: Version,
-    pub(crate) records: Vec<(Name, Record)>,
+    pub(crate) records: Vec<Told>,
 }
 
 /// A reply that no script of this crate returns.
@@ -69,7 +69,7 @@ impl Pulled {
         let (now, version, rest) = head(reply)?;
         let records = rest.map(|fields| {
             let pairs = fields.chunks_exact(2);
-            let pairs = pairs.filter_map(|pair| record(bytes(&pair[0])?, bytes(&pair[1])?));
+            let pairs = pairs.filter_map(|pair| Told::parse(bytes(&pair[0])?, bytes(&pair[1])?));
             pairs.collect()
         });
         Ok(Self {
@@ -102,7 +102,7 @@ impl Message {
         let now = self::number(words.next()?)?;
         let records = lines.filter_map(|line| {
             let space = line.iter().position(|byte| *byte == b' ')?;
-            record(&line[..space], &line[space + 1..])
+            Told::parse(&line[..space], &line[space + 1..])
         });
         Some(Self {
             now,
@@ -120,7 +120,12 @@ pub(crate) fn add_push(script: &mut redis::ScriptInvocation<'_>, push: &Push) {
         .arg(push.left)
         .arg(push.age)
         .arg(push.kind)
-        .arg(push.reason.as_str());
+        .arg(push.reason.as_str())
+        .arg(
+            push.sealed
+                .as_ref()
+                .map_or_else(String::new, Sealed::to_string),
+        );
 }
 
 fn head(reply: Value) -> Result<(u64, Version, Option<Vec<Value>>), BadReply> {
@@ -150,10 +155,6 @@ fn head(reply: Value) -> Result<(u64, Version, Option<Vec<Value>>), BadReply> {
         Some(_) => return Err(BadReply::Malformed),
     };
     Ok((now, version, rest))
-}
-
-fn record(name: &[u8], value: &[u8]) -> Option<(Name, Record)> {
-    Some((Name::parse(name)?, Record::parse(value)?))
 }
 
 fn bytes(value: &Value) -> Option<&[u8]> {

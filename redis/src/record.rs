@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_key_failover::pool::Reason;
 
+use crate::names::{Name, Sealed};
+
 /// `until` of a record without an end. The largest whole number that a Lua script can count to.
 const FOREVER: u64 = (1 << 53) - 1;
 
@@ -42,6 +44,30 @@ pub(crate) enum End {
     At(Instant),
     /// Not until an operator or a probe returns it.
     Never,
+}
+
+/// A record, and what it is about, as the server tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) name: Name,
+    /// The owner and the scope, if the record is about a scope.
+    pub(crate) sealed: Option<Sealed>,
+    pub(crate) record: Record,
+}
+
+impl Told {
+    /// Reads a name, and `epoch until at kind reason`, which the sealed scope may follow.
+    pub(crate) fn parse(name: &[u8], value: &[u8]) -> Option<Self> {
+        let sealed = std::str::from_utf8(value).ok()?.split(' ').nth(5);
+        Some(Self {
+            name: Name::parse(name)?,
+            sealed: match sealed {
+                Some(sealed) => Some(Sealed::parse(sealed)?),
+                None => None,
+            },
+            record: Record::parse(value)?,
+        })
+    }
 }
 
 impl Record {

@@ -54,11 +54,14 @@ impl Register {
     }
 
     /// Gives an act its epoch: when it happened on the server's clock, but later than what was known.
-    pub(crate) fn assign_epoch(&mut self, server_time: impl Fn(Instant) -> u64) {
-        if let Some(act) = self.act.take() {
-            let known = self.mine.epoch.max(self.server.epoch);
-            self.mine.epoch = server_time(act).max(known + 1);
-        }
+    /// Returns whether there was one without an epoch.
+    pub(crate) fn assign_epoch(&mut self, server_time: impl Fn(Instant) -> u64) -> bool {
+        let Some(act) = self.act.take() else {
+            return false;
+        };
+        let known = self.mine.epoch.max(self.server.epoch);
+        self.mine.epoch = server_time(act).max(known + 1);
+        true
     }
 
     /// Whether the server should have what this replica knows.

@@ -74,8 +74,8 @@ impl Runner {
             self.adopt_limits();
         }
         let now = Instant::now();
-        for (index, state) in self.pool.states().enumerate() {
-            self.replica.observe(index, state, now);
+        for (index, (state, scopes)) in self.pool.states().enumerate() {
+            self.replica.observe(index, state, scopes, now);
         }
         self.shared.waiting(&self.replica, now);
         is_new_list
@@ -92,7 +92,7 @@ impl Runner {
         for (index, actions) in actions {
             let generation = self.replica.generation(index);
             self.pool.apply(index, generation, &actions);
-            self.replica.acted(index, self.pool.state(index));
+            self.replica.adopted(index, self.pool.state(index));
             self.shared.applied();
         }
     }

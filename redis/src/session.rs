@@ -197,7 +197,7 @@ impl Runner {
         self.replica.set_clock(merged.now, now);
         for (push, winner) in pushes.iter().zip(merged.winners) {
             self.replica.settle(push);
-            let actions = winner.and_then(|winner| self.replica.hear(push.name, winner, now));
+            let actions = winner.and_then(|winner| self.replica.hear_winner(push, winner, now));
             self.apply(actions);
         }
         agenda.is_push_refused = false;
@@ -220,8 +220,8 @@ impl Runner {
     fn receive(&mut self, message: Message, agenda: &mut Agenda) {
         let now = Instant::now();
         self.replica.set_clock(message.now, now);
-        for (name, record) in message.records {
-            let actions = self.replica.hear(name, record, now);
+        for told in message.records {
+            let actions = self.replica.hear(told, now);
             self.apply(actions);
         }
         self.advance(message.version, agenda, now);

@@ -96,11 +96,12 @@ impl RedisSharing {
     ) -> Result<(Sharing, impl Future<Output = ()> + Send + 'static), Error> {
         let server = self.check()?;
         let shared = Arc::new(Shared::new(self.name.clone()));
+        let names = Names::new(&self.secret, &self.name);
         let runner = Runner {
             server: Arc::new(server),
             pool: LocalPool::new(pool.into()),
-            names: Names::new(&self.secret, &self.name),
-            replica: Replica::default(),
+            replica: Replica::new(names.clone()),
+            names,
             version: Version::default(),
             shared: Arc::clone(&shared),
             timing: self.timing,

@@ -219,11 +219,11 @@ fn restore_scope(key: &PooledKey, scopes: &Scopes, saved: &SavedScope, wall: Dur
         return;
     }
     let cause = Cause::of(saved.reason.0);
-    let purpose = match cause.reason {
-        Reason::Forbidden => Purpose::Access,
-        _ => Purpose::RateLimit,
-    };
     let retry_after = config.cooldown.first(Some(left));
+    let purpose = match cause.reason {
+        Reason::RateLimited | Reason::Quota => Purpose::RateLimit(retry_after),
+        _ => Purpose::Access,
+    };
     let marked = scopes.change(&scope, purpose, config, now, |entry, now| {
         let limit = &entry.limit;
         limit.cool_down(config, limit.value(), retry_after, false, cause, now)

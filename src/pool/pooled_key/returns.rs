@@ -2,6 +2,7 @@
 
 use super::{Group, Permits, PooledKey, Seen};
 use crate::pool::observe::{PoolEvent, ReturnedBy};
+use crate::pool::state::Limit;
 
 impl PooledKey {
     /// Records that a request succeeded with the key.
@@ -44,10 +45,11 @@ impl PooledKey {
         let mut was_closed = false;
         for limit in self.limits() {
             was_closed |= limit.reinstate(self.limit_config());
-            limit.record_operator_act();
         }
         // After the new generation has begun, in which late marks have no effect.
         was_closed |= self.clear_scopes();
+        // Who notices the act reads no mark from before it.
+        self.limits().for_each(Limit::record_operator_act);
         self.shared.changes.notify();
         was_closed
     }

@@ -41,7 +41,8 @@ impl PooledKey {
         }
         let (mut marked, mut wait_of_key) = (Marked::Transitioned, None);
         for scopes in self.scopes() {
-            let of_table = scopes.change(scope, Purpose::RateLimit, config, now, |entry, now| {
+            let purpose = Purpose::RateLimit(wait);
+            let of_table = scopes.change(scope, purpose, config, now, |entry, now| {
                 let limit = &entry.limit;
                 limit.cool_down(config, limit.value(), wait, hint.is_none(), cause, now)
             });

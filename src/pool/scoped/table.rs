@@ -3,15 +3,16 @@
 //! Callers choose scopes, so a table is bounded. Requests read it without a lock. Whoever adds, marks or
 //! removes an entry holds the lock, so that no mark is lost with an entry that is removed.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::pool::clock::LazyNow;
+use crate::pool::reason::Cause;
 use crate::pool::scope::Scope;
-use crate::pool::state::{KeyState, Limit, LimitConfig};
+use crate::pool::state::{KeyState, Limit, LimitConfig, Marked};
 
 /// How many scopes of a key can be marked at a time.
 const MAX_ENTRIES: usize = 64;
@@ -40,7 +41,9 @@ struct RateLimited {
 pub(in crate::pool) struct ScopedLimit {
     pub(in crate::pool) scope: Scope,
     pub(in crate::pool) limit: Limit,
-    is_rate_limited: AtomicBool,
+    /// When its rate limit ends, in milliseconds since the pool's epoch. A refusal of access can keep it
+    /// closed for longer.
+    rate_limited_until: AtomicU64,
     /// The requests that were refused access and have not ended yet.
     doubts: AtomicU32,
 }
@@ -48,7 +51,8 @@ pub(in crate::pool) struct ScopedLimit {
 /// What an entry is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pool) enum Purpose {
-    RateLimit,
+    /// For so long.
+    RateLimit(Duration),
     /// A refusal of access. It never takes the place of a rate limit.
     Access,
 }
@@ -92,8 +96,9 @@ impl Scopes {
             Some(entry) => entry,
             None => table.add(scope, purpose, config, now)?,
         };
-        if purpose == Purpose::RateLimit {
-            entry.is_rate_limited.store(true, Ordering::Relaxed);
+        if let Purpose::RateLimit(wait) = purpose {
+            let until = config.clock.deadline(now.get(), wait);
+            entry.rate_limited_until.fetch_max(until, Ordering::Relaxed);
         }
         Some(change(&entry, now))
     }
@@ -128,6 +133,32 @@ impl Scopes {
         })?;
         let is_same_limit = last.scope != *scope && at.saturating_sub(last.at) < SAME_LIMIT;
         is_same_limit.then(|| last.wait.min(wait))
+    }
+
+    /// Marks a scope for which another process was rate-limited `age` ago. If a request of this process
+    /// is refused in another scope just after, the limit is that of the key.
+    pub(in crate::pool) fn hear(
+        &self,
+        scope: &Scope,
+        wait: Duration,
+        age: Duration,
+        cause: Cause,
+        config: &LimitConfig,
+        now: &mut LazyNow,
+    ) -> Marked {
+        let purpose = Purpose::RateLimit(wait);
+        let marked = self.change(scope, purpose, config, now, |entry, now| {
+            let limit = &entry.limit;
+            limit.cool_down(config, limit.value(), wait, false, cause, now)
+        });
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let at = now.millis(config.clock).saturating_sub(age);
+        let mut last = self.0.get_or_init(Box::default).lock();
+        if last.as_ref().is_none_or(|last| last.at < at) {
+            let scope = scope.clone();
+            *last = Some(RateLimited { scope, at, wait });
+        }
+        marked.unwrap_or(Marked::Unchanged)
     }
 
     /// Removes an entry that is no longer needed.
@@ -210,7 +241,7 @@ impl ScopedLimit {
         Self {
             scope,
             limit: Limit::new(),
-            is_rate_limited: AtomicBool::new(false),
+            rate_limited_until: AtomicU64::new(0),
             doubts: AtomicU32::new(0),
         }
     }
@@ -229,10 +260,25 @@ impl ScopedLimit {
         self.limit.value().is_unmarked() && self.doubts.load(Ordering::Relaxed) == 0
     }
 
+    /// How long until its rate limit ends, if it has one.
+    pub(in crate::pool) fn rate_limited_for(
+        &self,
+        config: &LimitConfig,
+        now: &mut LazyNow,
+    ) -> Option<Duration> {
+        let KeyState::Temporary { retry_after } = self.limit.state(config, now) else {
+            return None;
+        };
+        let until = self.rate_limited_until.load(Ordering::Relaxed);
+        let left = config.clock.remaining(until, now)?;
+        Some(left.min(retry_after))
+    }
+
     fn worth(&self, config: &LimitConfig, now: &mut LazyNow) -> Worth {
-        let is_rate_limited = self.is_rate_limited.load(Ordering::Relaxed);
+        if let Some(left) = self.rate_limited_for(config, now) {
+            return Worth::RateLimit(left);
+        }
         match self.limit.state(config, now) {
-            KeyState::Temporary { retry_after } if is_rate_limited => Worth::RateLimit(retry_after),
             KeyState::Temporary { retry_after } => Worth::Access(retry_after),
             _ if self.doubts.load(Ordering::Relaxed) > 0 => Worth::Access(Duration::ZERO),
             _ => Worth::Ended,
