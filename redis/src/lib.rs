@@ -33,7 +33,8 @@
 //! | A key is permanently marked | The key gets a suspicion: other keys come first, until a request succeeds with it or marks it permanently |
 //! | A probe returns a key to service | A permanently marked key is probed by the next request that can |
 //! | An operator disables or reinstates a key | The same |
-//! | A key or a group cools down in one scope, such as a model | Nothing: each replica finds out itself |
+//! | A key or a group is rate-limited in one scope, such as a model | It cools down in this scope. If another scope is refused there within a second, the key cools down |
+//! | A key may not use a scope | Nothing: the reason may be the configuration of one replica |
 //! | A key is suspected, or a request succeeds | Nothing |
 //!
 //! A replica that is misconfigured, for example with a wrong egress address, therefore makes no key

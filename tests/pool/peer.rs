@@ -89,7 +89,7 @@ fn a_refusal_that_is_heard_raises_a_suspicion_and_marks_nothing() {
     let refused = Heard::Refused {
         reason: Reason::Unauthorized,
     };
-    assert!(hear(&peer, 0, refused));
+    assert!(hear(&peer, 0, refused.clone()));
     let key = &pool.snapshot().keys[0];
     assert_eq!((key.state, key.suspicions), (KeyState::Valid, 1));
     assert!(!hear(&peer, 3, refused), "a group cannot be refused");

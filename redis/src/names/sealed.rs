@@ -69,7 +69,7 @@ impl Sealed {
     /// Reads hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_legal = text.len() <= 2 * LONGEST && text.bytes().all(|it| it.is_ascii_hexdigit());
-        if !is_legal || text.len() % (2 * BLOCK) != 0 {
+        if !is_legal || !text.len().is_multiple_of(2 * BLOCK) {
             return None;
         }
         let bytes = (0..text.len()).step_by(2);

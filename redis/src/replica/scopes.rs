@@ -98,3 +98,35 @@ impl Scoped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use secrecy::SecretString;
+    use tower_key_failover::pool::Reason;
+
+    use super::*;
+    use crate::names::Subject;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_scopes_those_that_are_limited_for_longest_are_kept() {
+        let names = Names::new(&SecretString::from("0123456789abcdef"), "pool");
+        let (owner, now) = (names.name(Subject::Key("key")), Instant::now());
+        let scope = |n: u64| Scope::new(&format!("m{n}")).unwrap();
+        let mut scopes = Scopes::default();
+        for n in (0..100).rev().chain(100..200) {
+            let end = now + Duration::from_secs(60 + n);
+            if let Some(register) = scopes.find_or_add(&scope(n), end, owner, &names) {
+                register.mark(End::At(end), Reason::RateLimited, now);
+            }
+        }
+        let mut kept: Vec<_> = scopes.iter().map(|(scope, _)| scope.clone()).collect();
+        let mut expected: Vec<_> = (136..200).map(scope).collect();
+        kept.sort();
+        expected.sort();
+        assert_eq!(kept, expected);
+        scopes.remove_over(now + Duration::from_secs(60 + 150));
+        assert_eq!(scopes.iter().count(), 49);
+    }
+}

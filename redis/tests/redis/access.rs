@@ -4,17 +4,14 @@ use std::process::Command;
 
 use tower_key_failover_redis::SharingState;
 
-use crate::replica::{Replica, builder, fast};
+use crate::replica::{Replica, builder, fast, two_fast_replicas};
 use crate::server;
 use crate::server::{PASSWORD, Server};
 
 #[tokio::test]
 async fn a_server_with_a_password_serves_replicas() {
     let server = server!("--requirepass", PASSWORD);
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
 }

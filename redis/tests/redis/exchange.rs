@@ -5,16 +5,13 @@ use std::time::Duration;
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::KeyState;
 
-use crate::replica::{LABELS, Replica, fast, until};
+use crate::replica::{LABELS, Replica, fast, two_fast_replicas, two_replicas, until};
 use crate::server;
 
 #[tokio::test]
 async fn a_cooldown_reaches_the_other_replicas() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     assert_eq!(other.state(1), KeyState::Valid);
@@ -23,10 +20,7 @@ async fn a_cooldown_reaches_the_other_replicas() {
 #[tokio::test]
 async fn an_extended_cooldown_reaches_the_other_replicas() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.cool_down(0, 10);
     other.cools_down(0, 10).await;
     other.cool_down(0, 40);
@@ -48,10 +42,7 @@ async fn a_new_replica_learns_what_the_others_know() {
 #[tokio::test]
 async fn a_permanent_mark_of_another_replica_raises_one_suspicion() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.key(0).mark_permanent();
     until(|| other.suspicions(0) == 1).await;
     assert_eq!(other.state(0), KeyState::Valid);
@@ -64,10 +55,7 @@ async fn a_permanent_mark_of_another_replica_raises_one_suspicion() {
 #[tokio::test]
 async fn a_permanent_mark_does_not_hide_a_cooldown() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     let third = Replica::start(&server.url()).await;
     one.key(0).mark_permanent();
     until(|| other.suspicions(0) == 1).await;
@@ -78,10 +66,7 @@ async fn a_permanent_mark_does_not_hide_a_cooldown() {
 #[tokio::test]
 async fn an_operator_disables_and_reinstates_keys_of_all_replicas() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.pool.disable(LABELS[0]).unwrap();
     until(|| other.state(0) == KeyState::Permanent).await;
     other.pool.reinstate(LABELS[0]).unwrap();
@@ -93,10 +78,7 @@ async fn an_operator_disables_and_reinstates_keys_of_all_replicas() {
 #[tokio::test]
 async fn an_operator_reinstates_a_key_that_another_replica_marked_permanently() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.key(0).mark_permanent();
     until(|| other.suspicions(0) == 1).await;
     other.pool.reinstate(LABELS[0]).unwrap();
@@ -123,10 +105,7 @@ async fn a_cooldown_of_a_group_reaches_keys_that_only_another_replica_has() {
 #[tokio::test]
 async fn a_cooldown_that_ended_early_here_is_not_heard_again() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     other.key(0).mark_permanent();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_key_failover::pool::KeyState;
 use tower_key_failover_redis::SharingState;
 
-use crate::replica::{LABELS, Replica, builder, fast, until};
+use crate::replica::{LABELS, Replica, builder, fast, two_fast_replicas, two_replicas, until};
 use crate::server;
 use crate::server::PASSWORD;
 
@@ -14,10 +14,7 @@ const KEY: &str = "tower-key-failover:{pool}";
 #[tokio::test]
 async fn a_server_that_is_stopped_delays_nobody_and_catches_up_later() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     server.signal("STOP");
     let start = tokio::time::Instant::now();
     one.cool_down(0, 30);
@@ -33,10 +30,7 @@ async fn a_server_that_is_stopped_delays_nobody_and_catches_up_later() {
 #[tokio::test]
 async fn a_server_that_sleeps_catches_up_later() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     let sleeping = server.start_command(&["DEBUG", "SLEEP", "1"]);
     one.reaches(SharingState::Disconnected).await;
     one.cool_down(0, 30);
@@ -47,10 +41,7 @@ async fn a_server_that_sleeps_catches_up_later() {
 #[tokio::test]
 async fn a_server_that_is_killed_and_restarts_empty_learns_everything_again() {
     let mut server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     server.kill();
@@ -125,10 +116,7 @@ async fn a_hash_of_another_program_is_left_alone() {
 #[tokio::test]
 async fn a_server_without_memory_refuses_records_but_is_no_outage() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     server.run(&["CONFIG", "SET", "maxmemory", "1"]);
     one.cool_down(0, 30);
     until(|| one.sharing.status().rejected > 0).await;
@@ -142,10 +130,7 @@ async fn a_server_without_memory_refuses_records_but_is_no_outage() {
 #[tokio::test]
 async fn a_read_only_server_refuses_records_but_is_no_outage() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     server.run(&["REPLICAOF", "127.0.0.1", "1"]);
     one.cool_down(0, 30);
     until(|| one.sharing.status().rejected > 0).await;
@@ -157,10 +142,7 @@ async fn a_read_only_server_refuses_records_but_is_no_outage() {
 #[tokio::test]
 async fn scripts_that_the_server_forgot_are_loaded_again() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     server.run(&["SCRIPT", "FLUSH"]);
@@ -173,10 +155,7 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
 async fn replicas_without_the_right_to_subscribe_poll() {
     let server = server!();
     server.run(&["ACL", "SETUSER", "default", "resetchannels"]);
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     assert!(!other.sharing.status().is_subscribed);
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
@@ -187,10 +166,7 @@ async fn replicas_without_the_right_to_subscribe_poll() {
 async fn replicas_without_the_right_to_choose_the_protocol_use_the_older_one() {
     let server = server!();
     server.run(&["ACL", "SETUSER", "default", "-hello"]);
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     assert!(other.sharing.status().is_subscribed);
@@ -213,10 +189,7 @@ async fn replicas_with_both_protocols_understand_each_other() {
 #[tokio::test]
 async fn connections_that_are_killed_during_scripts_lose_nothing() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     for round in 1..=10 {
         one.cool_down(0, 20 * round);
         server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -281,10 +254,7 @@ async fn a_single_node_of_a_cluster_serves_replicas() {
             .contains("cluster_state:ok")
     })
     .await;
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
 }

@@ -7,6 +7,8 @@ mod network;
 mod proxy;
 mod replica;
 mod requests;
+mod scopes;
 mod secrecy;
 mod server;
 mod setup;
+mod upstream;

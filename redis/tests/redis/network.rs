@@ -6,17 +6,23 @@ use tower_key_failover::pool::{KeyState, NewKey};
 use tower_key_failover_redis::SharingState;
 
 use crate::proxy::{Network, Proxy};
-use crate::replica::{KEYS, LABELS, Replica, builder, fast, until};
+use crate::replica::{
+    KEYS, LABELS, Replica, builder, fast, two_fast_replicas, two_replicas, until,
+};
 use crate::server;
+use crate::server::Server;
+
+/// Two replicas. The first one is connected through a proxy.
+async fn one_behind_a_proxy(server: &Server) -> (Proxy, Replica, Replica) {
+    let proxy = Proxy::start(server.addr()).await;
+    let one = Replica::fast(&proxy.url()).await;
+    (proxy, one, Replica::fast(&server.url()).await)
+}
 
 #[tokio::test]
 async fn a_connection_that_falls_silent_is_replaced() {
     let server = server!();
-    let proxy = Proxy::start(server.addr()).await;
-    let (one, other) = (
-        Replica::fast(&proxy.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
     proxy.set(Network::Silent);
     one.reaches(SharingState::Disconnected).await;
     proxy.set(Network::Works);
@@ -27,11 +33,7 @@ async fn a_connection_that_falls_silent_is_replaced() {
 #[tokio::test]
 async fn what_operators_do_during_an_outage_applies_afterwards() {
     let server = server!();
-    let proxy = Proxy::start(server.addr()).await;
-    let (one, other) = (
-        Replica::fast(&proxy.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
     other.pool.disable(LABELS[1]).unwrap();
     until(|| one.state(1) == KeyState::Permanent).await;
     proxy.set(Network::Closed);
@@ -54,11 +56,7 @@ async fn what_operators_do_during_an_outage_applies_afterwards() {
 #[tokio::test]
 async fn keys_that_were_added_during_an_outage_learn_and_tell_afterwards() {
     let server = server!();
-    let proxy = Proxy::start(server.addr()).await;
-    let (one, other) = (
-        Replica::fast(&proxy.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
     proxy.set(Network::Closed);
     one.reaches(SharingState::Disconnected).await;
     let new = ["sk-canary-fourth-4", KEYS[2], KEYS[0]].map(NewKey::new);
@@ -76,10 +74,7 @@ async fn keys_that_were_added_during_an_outage_learn_and_tell_afterwards() {
 #[tokio::test]
 async fn a_key_that_is_added_learns_what_is_known_of_it() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     other.pool.add_key("sk-canary-fourth-4").unwrap();
     other.cool_down(3, 30);
     other.flushed().await;
@@ -90,11 +85,7 @@ async fn a_key_that_is_added_learns_what_is_known_of_it() {
 #[tokio::test]
 async fn a_replica_that_was_away_for_longer_than_records_are_kept_brings_nothing_back() {
     let server = server!();
-    let proxy = Proxy::start(server.addr()).await;
-    let (one, other) = (
-        Replica::fast(&proxy.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
     one.pool.disable(LABELS[0]).unwrap();
     until(|| other.state(0) == KeyState::Permanent).await;
     proxy.set(Network::Closed);
@@ -127,10 +118,7 @@ async fn a_replica_starts_without_a_server_and_connects_later() {
 #[tokio::test]
 async fn a_replica_that_stops_sharing_continues_alone() {
     let server = server!();
-    let (one, other) = (
-        Replica::start(&server.url()).await,
-        Replica::start(&server.url()).await,
-    );
+    let (one, other) = two_replicas(&server).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
     other.stop();

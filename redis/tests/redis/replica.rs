@@ -9,6 +9,8 @@ use tower_key_failover::KeyPool;
 use tower_key_failover::pool::{Key, KeyPoolBuilder, KeyState};
 use tower_key_failover_redis::{RedisSharing, Sharing, SharingState};
 
+use crate::server::Server;
+
 pub(crate) const SECRET: &str = "of-all-replicas-0123456789";
 pub(crate) const KEYS: [&str; 3] = [
     "sk-canary-first-1",
@@ -34,6 +36,18 @@ pub(crate) fn builder() -> KeyPoolBuilder {
 /// A sharing with short timeouts and intervals.
 pub(crate) fn fast(url: &str) -> RedisSharing {
     RedisSharing::new(url, "pool").secret(SECRET).faster(10)
+}
+
+/// Two replicas of a pool, which are connected.
+pub(crate) async fn two_replicas(server: &Server) -> (Replica, Replica) {
+    let url = server.url();
+    (Replica::start(&url).await, Replica::start(&url).await)
+}
+
+/// The same with short timeouts and intervals.
+pub(crate) async fn two_fast_replicas(server: &Server) -> (Replica, Replica) {
+    let url = server.url();
+    (Replica::fast(&url).await, Replica::fast(&url).await)
 }
 
 impl Replica {
@@ -89,6 +103,18 @@ impl Replica {
 
     pub(crate) fn suspicions(&self, at: usize) -> u32 {
         self.pool.snapshot().keys[at].suspicions
+    }
+
+    /// The scopes in which a key is marked, and for how many seconds.
+    pub(crate) fn scopes(&self, at: usize) -> Vec<(String, u64)> {
+        let marked = self.pool.snapshot().keys[at].scopes.clone().into_iter();
+        let each = marked.map(|marked| match marked.state {
+            KeyState::Temporary { retry_after } => {
+                (marked.scope.to_string(), retry_after.as_secs())
+            }
+            state => panic!("{state:?}"),
+        });
+        each.collect()
     }
 
     /// How long a key cools down. Zero if it does not.

@@ -1,75 +1,18 @@
 //! What sharing means for requests.
 
-use std::collections::HashSet;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_key_failover::policy::Provider;
+use http::StatusCode;
 use tower_key_failover::pool::KeyState;
-use tower_key_failover::{KeyFailoverLayer, RequestBody};
 
-use crate::replica::{KEYS, Replica, builder, fast, until};
+use crate::replica::{KEYS, Replica, builder, fast, two_fast_replicas, until};
 use crate::server;
-
-/// The provider as one replica sees it.
-#[derive(Clone, Default)]
-struct Upstream(Arc<Mutex<Seen>>);
-
-#[derive(Default)]
-struct Seen {
-    refuses: HashSet<&'static str>,
-    attempts: Vec<String>,
-}
-
-impl Upstream {
-    fn refusing(keys: impl IntoIterator<Item = &'static str>) -> Self {
-        let upstream = Self::default();
-        upstream.0.lock().unwrap().refuses.extend(keys);
-        upstream
-    }
-
-    fn accept_all(&self) {
-        self.0.lock().unwrap().refuses.clear();
-    }
-
-    fn attempts_with(&self, key: &str) -> usize {
-        let seen = self.0.lock().unwrap();
-        seen.attempts.iter().filter(|used| *used == key).count()
-    }
-
-    /// Sends a request through the layer of `replica`.
-    async fn request(&self, replica: &Replica) -> StatusCode {
-        let this = self.clone();
-        let client = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
-            let key = request.headers()["authorization"].to_str().unwrap();
-            let key = key.trim_start_matches("Bearer ").to_owned();
-            let mut seen = this.0.lock().unwrap();
-            let is_refused = seen.refuses.contains(&*key);
-            seen.attempts.push(key);
-            let status = if is_refused { 401 } else { 200 };
-            let response = Response::builder().status(status);
-            std::future::ready(Ok::<_, Infallible>(response.body(Full::default()).unwrap()))
-        });
-        let layer = KeyFailoverLayer::new(Provider::openai(), Arc::clone(&replica.pool));
-        let service = ServiceBuilder::new().layer(layer).service(client);
-        let request = Request::post("https://api.openai.com/v1/responses");
-        let request = request.body(Full::from("{}")).unwrap();
-        service.oneshot(request).await.unwrap().status()
-    }
-}
+use crate::upstream::Upstream;
 
 #[tokio::test]
 async fn a_dead_key_costs_other_replicas_at_most_one_attempt() {
     let server = server!();
-    let (one, other) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (one, other) = two_fast_replicas(&server).await;
     let (upstream, other_upstream) = (Upstream::refusing([KEYS[0]]), Upstream::refusing([KEYS[0]]));
     assert_eq!(upstream.request(&one).await, StatusCode::OK);
     assert_eq!(one.state(0), KeyState::Permanent);
@@ -83,10 +26,7 @@ async fn a_dead_key_costs_other_replicas_at_most_one_attempt() {
 #[tokio::test]
 async fn replicas_next_to_a_misconfigured_one_keep_serving() {
     let server = server!();
-    let (good, bad) = (
-        Replica::fast(&server.url()).await,
-        Replica::fast(&server.url()).await,
-    );
+    let (good, bad) = two_fast_replicas(&server).await;
     let (provider, refused) = (Upstream::default(), Upstream::refusing(KEYS));
     let mut served = 0;
     for _ in 0..300 {
@@ -95,7 +35,7 @@ async fn replicas_next_to_a_misconfigured_one_keep_serving() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(served, 300);
-    assert!(provider.0.lock().unwrap().attempts.len() <= 303);
+    assert!(provider.attempts() <= 303);
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 use tower_key_failover::KeyPool;
 
 use crate::proxy::Proxy;
-use crate::replica::{KEYS, LABELS, Replica, SECRET, fast};
+use crate::replica::{KEYS, LABELS, Replica, SECRET, fast, until};
 use crate::server;
+use crate::upstream::Upstream;
 
 const GROUP: &str = "group-canary";
+const MODEL: &str = "model-canary-of-a-client";
 
 #[tokio::test]
-async fn neither_the_server_nor_the_connection_contains_keys_labels_groups_or_secrets() {
+async fn neither_the_server_nor_the_connection_contains_keys_labels_groups_models_or_secrets() {
     let server = server!();
     let proxy = Proxy::start(server.addr()).await;
     let keys = LABELS.into_iter().zip(KEYS);
@@ -24,6 +26,13 @@ async fn neither_the_server_nor_the_connection_contains_keys_labels_groups_or_se
     one.flushed().await;
     one.pool.reinstate(LABELS[1]).unwrap();
     one.flushed().await;
+    let upstream = Upstream::default();
+    upstream.limit(KEYS[1], MODEL, 30);
+    upstream.request_for(&one, MODEL).await;
+    until(|| !one.scopes(1).is_empty()).await;
+    one.flushed().await;
+    let other = Replica::fast(&proxy.url()).await;
+    until(|| !other.scopes(1).is_empty()).await;
 
     server.run(&["SAVE"]);
     let dump = std::fs::read(server.folder().join("dump.rdb")).unwrap();
@@ -36,7 +45,7 @@ async fn neither_the_server_nor_the_connection_contains_keys_labels_groups_or_se
     let planted = KEYS
         .into_iter()
         .chain(LABELS)
-        .chain([GROUP, SECRET, "canary"]);
+        .chain([GROUP, SECRET, MODEL, "canary"]);
     for text in planted {
         for form in forms(text) {
             assert!(!contains(&dump, &form), "the dump contains {text}");
