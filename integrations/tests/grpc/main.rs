@@ -3,5 +3,4 @@
 
 mod messages;
 
-mod custom_policy;
 mod grpc_policy;
