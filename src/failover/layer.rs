@@ -193,9 +193,10 @@ impl<P> KeyFailoverLayer<P> {
     /// caller gets a response at once.
     ///
     /// A request waits only if a key returns within that time, or if keys are at their
-    /// [caps](crate::pool::NewKey::max_in_flight). Requests are served in order of arrival, and new requests never jump ahead of waiting ones. A key that has just returned
-    /// [admits](crate::guides::recovery) few requests at first. A key that refused a request without
-    /// being marked is not offered to that request again, and stays usable for the others.
+    /// [caps](crate::pool::NewKey::max_in_flight). Requests are served in order of arrival, and new
+    /// requests never jump ahead of waiting ones. A key that has just returned
+    /// [admits](crate::guides::recovery#reopening) few requests at first. A key that refused a request
+    /// without being marked is not offered to that request again, and stays usable for the others.
     /// [`max_waiters`](crate::pool::KeyPoolBuilder::max_waiters) limits how many requests wait.
     ///
     /// The request body is recorded even if the pool has a single key, since the same key can be tried

@@ -245,7 +245,8 @@ impl KeyPoolBuilder {
     /// # Errors
     ///
     /// Returns [`BuildError`] if there is no key, if a key or a label occurs twice, if a key cannot be
-    /// sent, or if a setting is out of range or contradicts another one. The message says what to do.
+    /// sent, if a setting of a key comes before all keys, or if a setting is out of range or contradicts
+    /// another one. The message says what to do.
     pub fn build(self) -> Result<KeyPool, BuildError> {
         if let Some(setting) = self.setting_without_key {
             return Err(BuildError::SettingWithoutKey { setting });

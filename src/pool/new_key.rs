@@ -62,6 +62,7 @@ impl NewKey {
     }
 
     /// Sets how much of the load the key gets in proportion to other keys, from 1 to 1,000. Default: 1.
+    /// A pool rejects other weights with [`BuildError::InvalidSetting`](crate::BuildError::InvalidSetting).
     ///
     /// [`Selection::weighted`](crate::pool::Selection::weighted),
     /// [`Selection::least_in_flight`](crate::pool::Selection::least_in_flight) and
@@ -72,15 +73,17 @@ impl NewKey {
         self
     }
 
-    /// Sets the tier, from 1. Default: 1, which comes first. Keys of a tier are used only if every key of
-    /// a lower tier is unusable or has more [suspicions](crate::guides::recovery#suspicion).
+    /// Sets the tier. Default: 1, which comes first. Keys of a tier are used only if every key of a lower
+    /// tier is unusable or has more [suspicions](crate::guides::recovery#suspicion). A pool rejects tier 0
+    /// with [`BuildError::InvalidSetting`](crate::BuildError::InvalidSetting).
     #[must_use]
     pub fn tier(mut self, tier: u32) -> Self {
         self.settings.tier = tier;
         self
     }
 
-    /// Sets how many requests can be in flight with the key at the same time. Default: no limit.
+    /// Sets how many requests can be in flight with the key at the same time. Default: no limit. A pool
+    /// rejects 0 with [`BuildError::InvalidSetting`](crate::BuildError::InvalidSetting).
     ///
     /// A request is in flight from its attempt until its response body has ended or been dropped. An
     /// attempt whose response is `101 Switching Protocols` ends with the head. Requests that the cap
