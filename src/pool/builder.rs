@@ -104,8 +104,8 @@ impl KeyPoolBuilder {
 
     /// Sets how many requests can be in flight with the keys of a group together. Default: no limit.
     ///
-    /// [`NewKey::max_in_flight`] describes what happens at the cap. The cap applies to the group
-    /// whenever the pool has keys of this group.
+    /// [`NewKey::max_in_flight`] describes what is counted, and what happens at the cap. The cap applies
+    /// to the group whenever the pool has keys of this group.
     #[must_use]
     pub fn group_max_in_flight(mut self, group: impl Into<String>, requests: u32) -> Self {
         self.config.group_caps.insert(group.into().into(), requests);
@@ -198,7 +198,7 @@ impl KeyPoolBuilder {
     /// is usable. Suspected keys are probed after the same intervals. A key that an operator disabled
     /// is never probed.
     ///
-    /// If you set a time, keys that cool down for longer than that are probed as well.
+    /// If you set a time, keys and scopes that cool down for longer than that are probed as well.
     #[must_use]
     pub fn probe_after(mut self, time: impl Into<Option<Duration>>) -> Self {
         let probes = &mut self.config.limits.probes;

@@ -96,7 +96,7 @@ impl fmt::Display for Exhausted {
                 )
             }
             (ExhaustedKind::RateLimited, None) => {
-                f.write_str("all configured keys are rate-limited")
+                f.write_str("all configured keys are in use or rate-limited")
             }
             (ExhaustedKind::RateLimited, Some(wait)) => write!(
                 f,

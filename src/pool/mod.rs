@@ -509,17 +509,18 @@ impl KeyPool {
         self.shared.on_event(|| PoolEvent::Exhausted { exhausted });
     }
 
-    /// Joins the wait queue for at most `time`, unless it is full. A request with this choice cannot use
-    /// the `excluded` keys.
+    /// Joins the wait queue for at most `time`, unless it is full. The request cannot use the
+    /// `excluded` keys.
     pub(crate) fn join_queue<'a>(
         &self,
-        choice: Option<&KeyChoice>,
+        request: PickRequest<'a>,
         excluded: impl Iterator<Item = &'a Key>,
         time: Duration,
     ) -> Option<Waiter> {
         let wants = Wants {
             excluded: excluded.map(|key| key.pooled().id()).collect(),
-            choice: choice.cloned(),
+            choice: request.choice.cloned(),
+            has_probed: request.has_probed,
         };
         Waiter::join(&self.shared.queue, wants, now() + time)
     }

@@ -90,6 +90,9 @@ impl NewKey {
     /// turns away use the next key. If all keys are at their caps, a request
     /// [waits](crate::KeyFailoverLayer::wait_for_key) if it may. Otherwise, it gets a 429 without
     /// `retry-after`.
+    ///
+    /// The count survives changes of the list that keep the key. It starts from zero if the key is
+    /// removed and added again, and in another pool, whatever is still in flight.
     #[must_use]
     pub fn max_in_flight(mut self, requests: u32) -> Self {
         self.settings.max_in_flight = Some(requests);

@@ -35,56 +35,47 @@ impl Probe {
         terms: Terms,
         now: &mut LazyNow,
     ) -> Option<Box<Self>> {
-        let config = key.limit_config();
-        let scoped = key.in_scope(scope).take(config, terms, now)?;
-        let mut probe = Self::take_key(key, terms, now);
-        match &mut probe {
-            Some(probe) => {
-                probe.key = Key::new(key, 0).for_scope(scope);
-                probe.scoped = scoped;
-            }
-            None => give_back(scoped, config),
-        }
-        probe
+        Self::take_limits(key, scope, terms, terms, now)
     }
 
-    /// The same for a request without a scope.
-    fn take_key(key: &Arc<PooledKey>, terms: Terms, now: &mut LazyNow) -> Option<Box<Self>> {
+    /// Takes a permit of the key's own limit, and of the other limits that apply to the scope.
+    fn take_limits(
+        key: &Arc<PooledKey>,
+        scope: Option<&Scope>,
+        own: Terms,
+        others: Terms,
+        now: &mut LazyNow,
+    ) -> Option<Box<Self>> {
         let config = key.limit_config();
-        let mut take = |limit: &Limit| match limit.take(config, terms, now) {
-            Taken::Permit(permit) => Some(Some(permit)),
-            Taken::Open => Some(None),
-            Taken::Refused => None,
-        };
-        let group = key.group.as_deref().map(|group| &group.limit);
-        let of_group = group.map_or(Some(None), &mut take)?;
-        let Some(own) = take(&key.core.limit) else {
-            // Nobody is woken: the waiters include the caller, and nothing has changed.
-            if let Some((group, permit)) = group.zip(of_group) {
-                group.give_back(permit, config);
-            }
+        let scoped = key.in_scope(scope).take(config, others, now)?;
+        let Some(permits) = take_permits(key, own, others, now) else {
+            give_back(scoped, config);
             return None;
         };
         // Boxed, because it is rare and every request would carry the space for it.
         Some(Box::new(Self {
-            key: Key::new(key, 0),
-            permits: [own, of_group],
-            scoped: ScopedPermits::default(),
+            key: Key::new(key, 0).for_scope(scope),
+            permits,
+            scoped,
             pool: None,
             is_of_pool: false,
         }))
     }
 
     /// Probes the pool with a permanently marked key, whether that key is due or not. `None` if
-    /// another request is probing the pool or the key.
-    pub(super) fn take_pool(key: &Arc<PooledKey>, now: &mut LazyNow) -> Option<Box<Self>> {
+    /// another request is probing the pool or the key, or if another limit of the key is closed.
+    pub(super) fn take_pool(
+        key: &Arc<PooledKey>,
+        scope: Option<&Scope>,
+        now: &mut LazyNow,
+    ) -> Option<Box<Self>> {
         let config = key.limit_config();
         let plan = config.pool_probes.plan();
         if !config.is_due(plan, now) {
             return None;
         }
         let token = config.pool_probes.take(plan, config.probe_expires(now))?;
-        let probe = Self::take_key(key, Terms::Forced, now);
+        let probe = Self::take_limits(key, scope, Terms::Probe, Terms::Usable, now);
         match probe {
             Some(mut probe) => {
                 probe.pool = Some((token, plan.doublings));
@@ -100,7 +91,8 @@ impl Probe {
 
     /// Whether the key is unusable or suspected. A request probes at most one such key.
     pub(crate) fn is_of_doubtful_key(&self) -> bool {
-        let mut permits = self.permits.iter().flatten();
+        let scoped = self.scoped.iter().flatten().map(|(_, permit)| permit);
+        let mut permits = self.permits.iter().flatten().chain(scoped);
         permits.any(|permit| matches!(permit, Permit::Probe(_)))
     }
 
@@ -177,6 +169,31 @@ impl Probe {
             config.pool_probes.finish(token, refused, due);
         }
     }
+}
+
+/// Takes permits of the key's own limit and of its group's. `None` if one of them refuses.
+fn take_permits(
+    key: &PooledKey,
+    own: Terms,
+    of_group: Terms,
+    now: &mut LazyNow,
+) -> Option<Permits> {
+    let config = key.limit_config();
+    let mut take = |limit: &Limit, terms| match limit.take(config, terms, now) {
+        Taken::Permit(permit) => Some(Some(permit)),
+        Taken::Open => Some(None),
+        Taken::Refused => None,
+    };
+    let group = key.group.as_deref().map(|group| &group.limit);
+    let group_permit = group.map_or(Some(None), |group| take(group, of_group))?;
+    let Some(own_permit) = take(&key.core.limit, own) else {
+        // Nobody is woken: the waiters include the caller, and nothing has changed.
+        if let Some((group, permit)) = group.zip(group_permit) {
+            group.give_back(permit, config);
+        }
+        return None;
+    };
+    Some([own_permit, group_permit])
 }
 
 fn give_back(permits: ScopedPermits, config: &LimitConfig) {

@@ -45,6 +45,9 @@ struct SavedScope {
     scope: String,
     state: SavedState,
     reason: SavedReason,
+    /// Whether the mark is a refusal of access, and not a rate limit.
+    #[serde(default)]
+    is_access: bool,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -203,6 +206,7 @@ fn saved_scopes(
             scope: entry.scope.as_str().to_owned(),
             state,
             reason,
+            is_access: entry.rate_limited_for(config, now).is_none(),
         })
     });
     saved.collect()
@@ -220,9 +224,9 @@ fn restore_scope(key: &PooledKey, scopes: &Scopes, saved: &SavedScope, wall: Dur
     }
     let cause = Cause::of(saved.reason.0);
     let retry_after = config.cooldown.first(Some(left));
-    let purpose = match cause.reason {
-        Reason::RateLimited | Reason::Quota => Purpose::RateLimit(retry_after),
-        _ => Purpose::Access,
+    let purpose = match saved.is_access {
+        true => Purpose::Access,
+        false => Purpose::RateLimit(retry_after),
     };
     let marked = scopes.change(&scope, purpose, config, now, |entry, now| {
         let limit = &entry.limit;

@@ -246,6 +246,8 @@ async fn without_waiting_keys_at_their_caps_lead_to_a_429_without_retry_after() 
     let response = second.response();
     assert_eq!(response.status(), 429);
     assert!(!response.headers().contains_key("retry-after"));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "all configured keys are in use or rate-limited");
     drop(first);
 }
 

@@ -581,6 +581,24 @@ async fn marks_of_scopes_are_saved_and_restored() {
     assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
 }
 
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn a_restored_refusal_of_a_scope_still_gives_way_to_rate_limits() {
+    let (before, mut provider) = marked(63, || limited("100")).await;
+    // Access can be refused with any status.
+    let no_such_model = response_with(404, &[("x-say", "keep"), ("x-in-scope", "")], "");
+    keys(&mut provider, "m", [no_such_model, ok()]);
+
+    let after = pool(["k0", "k1"]);
+    after.restore(&before.save());
+    assert_eq!(scopes(&after), 64);
+    let mut provider = Harness::new(&layer(&after));
+    advance(2 * SECOND).await;
+    keys(&mut provider, "another", [limited("1000"), ok()]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_scopes_leave_a_bounded_number_of_marks() {
     let pool = pool(["k0"]);

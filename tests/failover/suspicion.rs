@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use test_support::harness::{Harness, MILLI, SECOND, keep, key, rate_limited};
-use test_support::mock::{layer, pool, response};
+use test_support::mock::{layer, pool, request, response};
 use test_support::policy::TestPolicy;
 use tokio::time::advance;
 use tower_key_failover::pool::{KeyPool, KeyState};
-use tower_key_failover::{KeyFailoverLayer, Mark, ProviderPolicy, Verdict};
+use tower_key_failover::{KeyFailoverLayer, Mark, PickedBy, ProviderPolicy, Verdict};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -446,4 +447,45 @@ async fn the_plan_of_a_suspicion_does_not_probe_a_later_cooldown() {
     key(&pool, 2).mark_permanent();
     advance(100 * SECOND).await;
     assert_eq!(harness.keys([response(200)]), ["k1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_probed_a_key_does_not_probe_a_suspected_one_that_reopens() {
+    let pool = exact(&["k0", "k1"]);
+    let mut harness = proven(&pool);
+    key(&pool, 0).mark_permanent();
+    // The only usable key becomes suspected, and cools down.
+    assert_eq!(harness.keys([response(401)]), ["k1"]);
+    assert_eq!(harness.keys([rate_limited("1")]), ["k1"]);
+    assert_eq!(suspicions(&pool), [0, 1]);
+    advance(61 * SECOND).await;
+    let (keys, response) = harness.run_request(request("body"), [response(401), response(200)]);
+    assert_eq!(keys, ["k0", "k1"]);
+    let info = response.body().failover().unwrap();
+    let picked_by: Vec<_> = info.history().map(|attempt| attempt.picked_by()).collect();
+    assert_eq!(picked_by, [PickedBy::Probe, PickedBy::Selection]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspected_key_that_reopens_is_not_probed_if_no_other_key_is_trusted() {
+    let pool = exact(&["k0"]);
+    let mut harness = proven(&pool);
+    assert_eq!(harness.keys([response(401)]), ["k0"]);
+    assert_eq!(harness.keys([rate_limited("1")]), ["k0"]);
+    advance(61 * SECOND).await;
+    let (_, response) = harness.run_request(request("body"), [response(200)]);
+    let info = response.body().failover().unwrap();
+    let picked_by: Vec<_> = info.history().map(|attempt| attempt.picked_by()).collect();
+    assert_eq!(picked_by, [PickedBy::Selection]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_of_the_only_key_that_is_not_disabled_is_not_reported_as_disabled() {
+    let pool = exact(&["k0", "k1"]);
+    let mut harness = proven(&pool);
+    pool.disable(1).unwrap();
+    let (keys, response) = harness.run_request(request("body"), [response(401)]);
+    assert_eq!((keys.len(), response.status().as_u16()), (1, 502));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "all configured keys failed authentication");
 }

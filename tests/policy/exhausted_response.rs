@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower_key_failover::policy::{Provider, ProviderPolicy};
 use tower_key_failover::pool::{Exhausted, ExhaustedKind};
 
-const RATE_LIMITED: &str = "all configured keys are rate-limited";
+const RATE_LIMITED: &str = "all configured keys are in use or rate-limited";
 const PERMANENT: &str = "all configured keys failed authentication";
 
 fn rate_limited(wait: Option<Duration>) -> Exhausted {

@@ -336,7 +336,7 @@ fn exhaustion_has_a_plain_message() {
     );
     assert_eq!(
         text(ExhaustedKind::RateLimited, None),
-        "all configured keys are rate-limited"
+        "all configured keys are in use or rate-limited"
     );
     assert_eq!(
         text(ExhaustedKind::Permanent, None),

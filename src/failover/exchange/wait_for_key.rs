@@ -31,8 +31,9 @@ impl<S, P, B> Exchange<S, P, B> {
         if !self.has_attempts(1) {
             return None;
         }
+        let request = self.pick_request(self.is_replayable_so_far());
         self.pool()
-            .join_queue(self.choice(), self.tried(), left.min(LONGEST))
+            .join_queue(request, self.tried(), left.min(LONGEST))
     }
 
     /// Takes a key for a waiter that has its turn, or says what to wait for.

@@ -53,7 +53,7 @@ fn succeed(limit: &Limit, config: &LimitConfig, seen: StateValue) {
 }
 
 fn take(limit: &Limit, config: &LimitConfig) -> Option<Permit> {
-    match limit.take(config, Terms::Regular, &mut LazyNow::default()) {
+    match limit.take(config, Terms::ProbeIfDue, &mut LazyNow::default()) {
         Taken::Permit(permit) => Some(permit),
         Taken::Open | Taken::Refused => None,
     }

@@ -36,23 +36,21 @@ impl ScopedLimits {
         self.0.iter().flatten().map(|entry| &entry.limit)
     }
 
-    /// Whether an attempt can start. Limits of a scope are not probed: a cooldown ends by itself.
-    pub(in crate::pool) fn availability(
-        &self,
-        config: &LimitConfig,
-        now: &mut LazyNow,
-    ) -> Availability {
-        let each = self
-            .iter()
-            .map(|limit| match limit.availability(config, now) {
-                Availability::ProbeDue => Availability::Closed,
-                availability => availability,
-            });
+    fn availability(&self, config: &LimitConfig, now: &mut LazyNow) -> Availability {
+        let each = self.iter().map(|limit| limit.availability(config, now));
         each.max().unwrap_or(Availability::Open)
     }
 
-    pub(in crate::pool) fn is_closed(&self, config: &LimitConfig) -> bool {
-        self.availability(config, &mut LazyNow::default()) == Availability::Closed
+    /// Whether all limits that are reopening admit an attempt now.
+    fn have_room(&self, config: &LimitConfig, now: &mut LazyNow) -> bool {
+        self.iter()
+            .all(|limit| limit.admits_in(config, now).is_zero())
+    }
+
+    /// Whether an attempt that is no probe can start now.
+    pub(in crate::pool) fn admit(&self, config: &LimitConfig) -> bool {
+        let now = &mut LazyNow::default();
+        self.availability(config, now) < Availability::ProbeDue && self.have_room(config, now)
     }
 
     /// Takes what an attempt needs to use the limits. `None` if one of them is closed or its allowance
@@ -123,14 +121,29 @@ impl LimitsOfKey<'_> {
     pub(in crate::pool) fn availability(&self, now: &mut LazyNow) -> Availability {
         let config = self.key.limit_config();
         let of_key = self.key.availability(now);
-        of_key.max(self.scoped.availability(config, now))
+        match (of_key, self.scoped.availability(config, now)) {
+            // A key that does not work must not use up the probe of a scope of its group.
+            (Availability::ProbeDue, Availability::ProbeDue)
+                if self.key.core.limit.is_permanent() =>
+            {
+                Availability::Closed
+            }
+            (of_key, scoped) => of_key.max(scoped),
+        }
+    }
+
+    /// Whether the limits besides the key's own are open or reopening.
+    pub(in crate::pool) fn are_others_usable(&self, now: &mut LazyNow) -> bool {
+        let config = self.key.limit_config();
+        let group = self.key.group.as_deref().map(|group| &group.limit);
+        let mut others = group.into_iter().chain(self.scoped.iter());
+        others.all(|limit| limit.availability(config, now) < Availability::ProbeDue)
     }
 
     /// Whether all limits that are reopening admit an attempt now.
     pub(in crate::pool) fn has_room(&self, now: &mut LazyNow) -> bool {
         let config = self.key.limit_config();
-        let mut scoped = self.scoped.iter();
-        self.key.has_room(now) && scoped.all(|limit| limit.admits_in(config, now).is_zero())
+        self.key.has_room(now) && self.scoped.have_room(config, now)
     }
 
     /// The worst state of all limits.

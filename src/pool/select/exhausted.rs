@@ -1,5 +1,6 @@
 //! Why no key is left, and the `retry-after` of the exhausted response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::list::KeyList;
@@ -9,15 +10,17 @@ use crate::pool::key_choice::KeyChoice;
 use crate::pool::pooled_key::PooledKey;
 use crate::pool::state::KeyState;
 
-/// Reads each key except the `excluded` ones once. The wait is the shortest remaining cooldown, and
-/// unknown if a key is valid. `choice` tells a key that the pool lacks from one that is excluded.
+/// Reads each key once that the `choice` allows and that did not `refuse` the request. The wait is the
+/// shortest remaining cooldown, and unknown if a key is valid.
 pub(in crate::pool) fn exhausted(
     list: &KeyList,
     choice: Option<&KeyChoice>,
-    excluded: impl Fn(&PooledKey) -> bool,
+    refused: impl Fn(&PooledKey) -> bool,
     now: &mut LazyNow,
 ) -> Exhausted {
-    if choice.is_some_and(|choice| !list.keys.iter().any(|key| choice.allows(key))) {
+    let is_allowed = |key: &&Arc<PooledKey>| choice.is_none_or(|choice| choice.allows(key));
+    let mut keys = list.keys.iter().filter(is_allowed).peekable();
+    if keys.peek().is_none() {
         return Exhausted {
             kind: ExhaustedKind::UnknownPin,
             retry_after: None,
@@ -26,7 +29,11 @@ pub(in crate::pool) fn exhausted(
     let scope = choice.and_then(KeyChoice::scope_ref);
     let mut soonest: Option<Duration> = None;
     let (mut is_any_disabled, mut is_any_refused) = (false, false);
-    for key in list.keys.iter().filter(|key| !excluded(key)) {
+    for key in keys {
+        if refused(key) {
+            is_any_refused = true;
+            continue;
+        }
         match key.limits_for(scope).state(now) {
             KeyState::Valid => {
                 return Exhausted {

@@ -236,14 +236,14 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         if let Some(alternative) = best.map(|best| best.at).or(full) {
             let candidates = probes.candidates(is_trusted);
             for at in candidates.filter(|at| *at != alternative) {
-                if let Some(probe) = self.take(at, Terms::Regular) {
+                if let Some(probe) = self.take(at, Terms::ProbeIfDue) {
                     return found(at, Some(probe), true);
                 }
             }
         }
         match (best, full) {
             (Some(best), _) if !best.is_reopening => found(best.at, None, available > 1),
-            (Some(best), _) => match self.take(best.at, Terms::Regular) {
+            (Some(best), _) => match self.take(best.at, Terms::Usable) {
                 Some(probe) => found(best.at, Some(probe), available > 1),
                 None => Search::Lost,
             },
@@ -317,10 +317,12 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         while let Some(at) = self.next(&mut walk, looks_for_probes.then_some(&mut soonest)) {
             let key = &self.list.keys[at];
             let limits = key.limits_for(self.scope());
-            if limits.availability(&mut self.now) != Availability::Closed
-                && is_other(key)
-                && !(self.tried)(key)
-            {
+            let is_usable = match limits.availability(&mut self.now) {
+                Availability::Open | Availability::Reopening => true,
+                Availability::ProbeDue => may_probe,
+                Availability::Closed => false,
+            };
+            if is_usable && is_other(key) && !(self.tried)(key) {
                 return true;
             }
         }

@@ -55,9 +55,10 @@ impl ProbeSearch {
     pub(super) fn pass_closed(&mut self, at: usize, key: &PooledKey, can_probe: bool) {
         if self.sweeps {
             key.limit_config().pool_probes.is_due_at(key.probe_due_at());
-            if can_probe {
-                self.closed = self.closed.or(Some(at));
-            }
+        }
+        // No sweep looks for scopes that are due. A search passes all keys that are closed for its scope.
+        if self.is_allowed && can_probe {
+            self.closed = self.closed.or(Some(at));
         }
     }
 
@@ -104,11 +105,12 @@ impl ProbeSearch {
     }
 }
 
-/// Probes a closed key if no key of the pool is usable.
+/// Probes a closed key for a request that has no alternative: none of the keys that it may use is
+/// usable.
 pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     selector: &mut Selector<'_, F>,
 ) -> Option<(usize, Box<Probe>)> {
-    let scope = selector.scope();
+    let (choice, scope) = (selector.request.choice, selector.scope());
     let Selector {
         list, config, now, ..
     } = selector;
@@ -118,37 +120,38 @@ pub(super) fn probe_without_alternative<F: Fn(&PooledKey) -> bool>(
     }
     let is_pool_due = config.is_due(config.pool_probes.plan(), now);
     let earliest = config.pool_probes.earliest_due();
-    let is_cooldown_due = config.probes.probes_cooldowns && config.clock.has_come(earliest, now);
-    if !is_pool_due && !is_cooldown_due {
+    // No sweep looks for scopes that are due.
+    let is_any_due =
+        config.clock.has_come(earliest, now) || scope.is_some() && config.probes.probes_cooldowns;
+    if !is_pool_due && !is_any_due {
         return None;
     }
-    let is_usable = |key: &PooledKey, now: &mut LazyNow| {
-        is_valid(key.core.limit.value(), config.clock, now)
-            && key.availability(now) < Availability::ProbeDue
-    };
-    if list.keys.iter().any(|key| is_usable(key, now)) {
-        return None;
+    let mut is_any_usable = false;
+    for key in &list.keys {
+        let is_usable = is_valid(key.core.limit.value(), config.clock, now)
+            && key.limits_for(scope).availability(now) < Availability::ProbeDue;
+        if is_usable && choice.is_none_or(|choice| choice.allows(key)) {
+            return None;
+        }
+        is_any_usable |= is_usable;
     }
-    let is_group_usable = |key: &PooledKey, now: &mut LazyNow| {
-        let group = key.group.as_deref();
-        group.is_none_or(|group| group.limit.availability(config, now) < Availability::ProbeDue)
-    };
+    let probes_pool = |key: &PooledKey| !is_any_usable && key.core.limit.is_permanent();
     // Keys with the fewest failed probes come first, because one may have been marked by mistake.
     let mut candidates: Vec<_> = list.keys.iter().enumerate().collect();
     candidates.retain(|(_, key)| {
-        let is_permanent = key.core.limit.is_permanent();
+        let limits = key.limits_for(scope);
         !tried(key)
             && !key.is_at_cap()
-            && match is_permanent {
-                true => is_pool_due && is_group_usable(key, now),
-                false => is_cooldown_due && key.availability(now) == Availability::ProbeDue,
+            && match probes_pool(key) {
+                true => is_pool_due && limits.are_others_usable(now),
+                false => limits.availability(now) == Availability::ProbeDue,
             }
     });
     candidates.sort_by_key(|(at, key)| (key.core.limit.failed_probes(), *at));
     candidates.into_iter().find_map(|(at, key)| {
-        let probe = match key.core.limit.is_permanent() {
-            true => Probe::take_pool(key, now),
-            false => Probe::take(key, scope, Terms::Regular, now),
+        let probe = match probes_pool(key) {
+            true => Probe::take_pool(key, scope, now),
+            false => Probe::take(key, scope, Terms::ProbeIfDue, now),
         };
         Some((at, probe?))
     })

@@ -38,12 +38,14 @@ pub(in crate::pool) enum ProbeKind {
 /// Which permits [`Limit::take`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pool) enum Terms {
-    /// Probes that are due, and admissions within the allowance.
-    Regular,
-    /// Also probes that are not due, because no key of the pool is usable.
-    Forced,
-    /// Also admissions that exceed the allowance.
+    /// Admissions within the allowance.
+    Usable,
+    /// Admissions, also beyond the allowance.
     Exceeding,
+    /// Probes that are due, and admissions within the allowance.
+    ProbeIfDue,
+    /// Probes, also before they are due, because no key of the pool is usable.
+    Probe,
 }
 
 /// The result of [`Limit::take`].
@@ -87,10 +89,11 @@ impl Limit {
         terms: Terms,
         now: &mut LazyNow,
     ) -> Taken {
+        let probes = matches!(terms, Terms::ProbeIfDue | Terms::Probe);
         let mut seen = self.value();
         if let Deadline::At(end) = seen.deadline()
             && config.clock.has_come(end, now)
-            && !self.is_suspect_due_in(seen, config, now)
+            && !(probes && self.is_suspect_due_in(seen, config, now))
         {
             let (state, exceeds) = (&self.cell.state, terms == Terms::Exceeding);
             match self
@@ -105,7 +108,11 @@ impl Limit {
                 }
             }
         }
-        self.take_probe(config, seen, terms == Terms::Forced, now)
+        match seen.deadline() {
+            _ if probes => self.take_probe(config, seen, terms == Terms::Probe, now),
+            Deadline::None | Deadline::Suspected => Taken::Open,
+            Deadline::At(_) | Deadline::Permanent | Deadline::Disabled => Taken::Refused,
+        }
     }
 
     fn take_probe(

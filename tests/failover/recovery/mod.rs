@@ -9,6 +9,7 @@ mod probe_results;
 mod probes;
 mod readiness;
 mod reopening;
+mod scope_probes;
 mod tried_keys;
 mod wait_for_key;
 mod wait_queue;

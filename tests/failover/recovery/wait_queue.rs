@@ -176,3 +176,29 @@ async fn a_thousand_waiters_are_served_with_a_few_polls_each() {
     assert_eq!(served, 1000);
     assert!(polls <= 10_000, "{polls} polls");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_has_probed_a_key_leaves_the_next_probe_to_another() {
+    let pool = KeyPool::builder()
+        .key("k0")
+        .key("k1")
+        .without_probe_jitter();
+    let pool = Arc::new(pool.build().unwrap());
+    key(&pool, 0).mark_temporary(Some(60 * SECOND));
+    key(&pool, 1).mark_permanent();
+    let mut harness = Harness::new(&layer(&pool).wait_for_key(100 * SECOND));
+    advance(SECOND).await;
+    let mut first = harness.send();
+    let probe = harness.next_attempt();
+    assert_eq!(probe.key, "k1");
+    probe.respond(rate_limited("50"));
+    assert!(first.is_pending());
+    let mut second = harness.send();
+    assert!(second.is_pending() && harness.try_next_attempt().is_none());
+    key(&pool, 1).mark_permanent();
+    let mut requests = [first, second];
+    settle(&mut requests, 0);
+    advance(SECOND).await;
+    settle(&mut requests, 0);
+    assert_eq!(harness.next_attempt().key, "k1");
+}
