@@ -2,11 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -28,6 +25,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_key_failover::{RequestBody, ResponseBody};
 
+use crate::recipes::connection::Connection;
 use crate::support::{
     Body, HttpClient, Seen, Upstream, assert_shareable, client, failover, listen, pool, provider,
     text, within,
@@ -195,86 +193,18 @@ async fn the_client_fails_over_on_http2_negotiated_by_alpn() {
     assert_eq!(version, Version::HTTP_2);
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Incoming>, hyper::Error>> + Send>>;
-
-/// One HTTP/1.1 connection. It is one sender's, and cannot be cloned: that takes a buffer.
-#[derive(Debug)]
-struct Http1<B>(http1::SendRequest<B>);
-
-impl<B> Service<Request<B>> for Http1<B>
-where
-    B: http_body::Body + Send + 'static,
-{
-    type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
-
-/// One HTTP/2 connection, for as many senders as like.
-#[derive(Debug)]
-struct Http2<B>(http2::SendRequest<B>);
-
-/// Derived, it would ask for `B: Clone`, which no request body of the layer is.
-impl<B> Clone for Http2<B> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<B> Service<Request<B>> for Http2<B>
-where
-    B: http_body::Body + Send + 'static,
-{
-    type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
-
-async fn http1_connection<B>(address: SocketAddr) -> (Http1<B>, JoinHandle<hyper::Result<()>>)
+async fn http1_connection<B>(
+    address: SocketAddr,
+) -> (
+    Connection<http1::SendRequest<B>>,
+    JoinHandle<hyper::Result<()>>,
+)
 where
     B: http_body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (sender, connection) = http1::handshake(stream).await.unwrap();
-    (Http1(sender), tokio::spawn(connection))
-}
-
-#[tokio::test]
-async fn a_single_http1_connection_carries_both_attempts() {
-    let upstream = Upstream::start().await;
-    let (connection, task) = http1_connection(upstream.address).await;
-    let service = ServiceBuilder::new()
-        .layer(failover(&pool(["limited", "good"])))
-        .buffer(1)
-        .service(connection);
-    assert_shareable::<_, Request<Body>>(&service);
-
-    let mut request = upstream.post("a question");
-    *request.uri_mut() = "/v1/messages".parse().unwrap();
-    request
-        .headers_mut()
-        .insert("host", "upstream.test".parse().unwrap());
-    let response = within(service.clone().oneshot(request)).await.unwrap();
-
-    assert_eq!(text(response).await, "a question");
-    assert_eq!(upstream.seen.keys(), ["limited", "good"]);
-    assert!(!task.is_finished());
+    (Connection(sender), tokio::spawn(connection))
 }
 
 #[tokio::test]
@@ -301,21 +231,6 @@ async fn a_single_http1_connection_ends_with_an_upload_that_is_refused_midway() 
 }
 
 #[tokio::test]
-async fn a_single_http2_connection_carries_both_attempts() {
-    let upstream = Upstream::start().await;
-    let stream = TokioIo::new(TcpStream::connect(upstream.address).await.unwrap());
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
-        .await
-        .unwrap();
-    let task = tokio::spawn(connection);
-
-    let version = fail_over(Http2(sender), &upstream).await;
-
-    assert_eq!(version, Version::HTTP_2);
-    drop(within(task).await);
-}
-
-#[tokio::test]
 async fn a_single_http2_connection_outlives_an_upload_that_is_refused_midway() {
     let upstream = Upstream::start().await;
     let stream = TokioIo::new(TcpStream::connect(upstream.address).await.unwrap());
@@ -323,7 +238,7 @@ async fn a_single_http2_connection_outlives_an_upload_that_is_refused_midway() {
         .await
         .unwrap();
     tokio::spawn(connection);
-    let service = failover(&pool(["limited", "good"])).layer(Http2(sender));
+    let service = failover(&pool(["limited", "good"])).layer(Connection(sender));
 
     let (mut upload, body) = Channel::<Bytes>::new(1);
     upload.send_data(Bytes::from("begun")).await.unwrap();

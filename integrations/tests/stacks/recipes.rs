@@ -23,7 +23,7 @@ use crate::support::{
 #[path = "../../../src/docs/stacks/axum.rs"]
 mod axum;
 #[path = "../../../src/docs/stacks/connection.rs"]
-mod connection;
+pub mod connection;
 #[path = "../../../src/docs/stacks/https.rs"]
 mod https;
 #[path = "../../../src/docs/stacks/layers.rs"]
