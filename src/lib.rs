@@ -167,7 +167,7 @@ mod sync;
 mod telemetry;
 
 pub use self::failover::{
-    Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, PickedBy, Replay,
+    Attempt, AttemptRecord, FailoverInfo, KeyFailover, KeyFailoverLayer, Outcome, Replay,
     RequestBody, ResponseBody, ResponseFuture,
 };
 #[cfg(feature = "providers")]
@@ -178,8 +178,8 @@ pub use self::model_scope::ModelScopeLayer;
 pub use self::policy::{BodyEvidence, Mark, ProviderPolicy, Verdict};
 #[doc(no_inline)]
 pub use self::pool::{
-    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, Reason,
-    Walker,
+    BuildError, Exhausted, ExhaustedKind, Key, KeyPool, KeyPoolBuilder, KeyState, Marked, PickedBy,
+    Reason, Walker,
 };
 pub use self::replay::{ReplayBudget, RequestBodyError};
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::picked_by::PickedBy;
 use crate::policy::Verdict;
-use crate::pool::Key;
+use crate::pool::{Key, PickedBy};
 
 /// An attempt that is under way: its number and its key.
 ///

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::attempt::{Attempt, AttemptRecord};
 use super::info::{FailoverInfo, Outcome};
-use super::picked_by::PickedBy;
+use crate::pool::PickedBy;
 
 /// Receives the reports of all exchanges.
 pub(crate) trait ExchangeObserver {

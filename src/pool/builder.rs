@@ -223,9 +223,10 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Sets whether the pool counts how often each key is used and refused, and records when it was
-    /// last used. The [snapshot](KeyPool::snapshot) shows the result. Default: `false`, because each
-    /// response then reads the clock and increments a counter.
+    /// Sets whether the pool counts how often each key is picked, used and refused, and records when it
+    /// was last used. The [snapshot](KeyPool::snapshot) and [metrics](crate::guides::observability#metrics)
+    /// show the result. Default: `false`, because each attempt then increments two counters and reads the
+    /// clock.
     #[must_use]
     pub fn track_usage(mut self, track: bool) -> Self {
         self.config.track_usage = track;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::clock::LazyNow;
+use super::picked_by::PickedBy;
 use super::pooled_key::{Permits, PooledKey, Seen};
 use super::reason::{Cause, Reason};
 use super::scope::Scope;
@@ -239,6 +240,12 @@ impl Key {
     /// Whether a request has succeeded with the key since it was added or returned to service.
     pub(crate) fn is_proven(&self) -> bool {
         self.key.core.limit.is_proven()
+    }
+
+    /// Records that an attempt starts.
+    #[inline]
+    pub(crate) fn record_picked(&self, by: PickedBy) {
+        self.key.record_picked(by);
     }
 
     /// Records a response that goes to the caller.

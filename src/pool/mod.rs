@@ -38,6 +38,7 @@ mod key_settings;
 mod new_key;
 mod observe;
 pub mod peer;
+mod picked_by;
 mod pooled_key;
 mod probe;
 mod queue;
@@ -74,6 +75,7 @@ pub use self::observe::PoolEvents;
 pub use self::observe::{
     KeyName, KeySnapshot, KeyUsage, PoolEvent, PoolSnapshot, ReturnedBy, ScopeSnapshot,
 };
+pub use self::picked_by::PickedBy;
 pub use self::reason::Reason;
 pub use self::reload::{ChangeError, KeyChanges, KeyId};
 #[cfg(feature = "serde")]

@@ -8,9 +8,9 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::names;
-use crate::failover::{Attempt, AttemptRecord, ExchangeSpan, FailoverInfo, Outcome, PickedBy};
+use crate::failover::{Attempt, AttemptRecord, ExchangeSpan, FailoverInfo, Outcome};
 use crate::policy::Verdict;
-use crate::pool::{KeyName, KeyState, Marked, PoolEvent, Scope};
+use crate::pool::{KeyName, KeyState, Marked, PickedBy, PoolEvent, Scope};
 
 const TARGET: &str = "tower_key_failover";
 

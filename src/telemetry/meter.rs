@@ -6,7 +6,7 @@ use metrics::{
 
 use super::names;
 use crate::failover::{AttemptRecord, FailoverInfo, Outcome};
-use crate::pool::{KeyState, Marked, PoolEvent, PoolSnapshot};
+use crate::pool::{KeySnapshot, KeyState, Marked, PoolEvent, PoolSnapshot};
 
 const STATE: &str = "key_pool_state";
 const SUSPECTED: &str = "key_pool_suspected_keys";
@@ -16,6 +16,12 @@ const EXHAUSTIONS: &str = "key_pool_exhaustions_total";
 const ATTEMPTS: &str = "key_pool_failover_attempts";
 const REPLAY_DISABLED: &str = "key_pool_replay_disabled_total";
 const REFUSED_SECONDS: &str = "key_pool_refused_attempt_seconds";
+
+// Of each key with a label, if the pool counts.
+const KEY_ATTEMPTS: &str = "key_pool_key_attempts_total";
+const KEY_SERVED: &str = "key_pool_key_served_total";
+const KEY_REFUSED: &str = "key_pool_key_refused_total";
+const KEY_IN_FLIGHT: &str = "key_pool_key_in_flight";
 
 const VALID: &str = "valid";
 const TEMPORARY: &str = "temporary";
@@ -31,6 +37,32 @@ pub(super) fn record_keys(pool: &PoolSnapshot) {
     }
     let suspected = pool.keys.iter().filter(|key| key.suspicions > 0);
     gauge!(SUSPECTED, "pool" => label()).set(suspected.count() as f64);
+    for key in &pool.keys {
+        record_key(&pool.name, key);
+    }
+}
+
+/// Sets what is counted of one key. Only operators choose labels, so their number is bounded.
+fn record_key(pool: &str, key: &KeySnapshot) {
+    let Some(label) = &key.label else {
+        return;
+    };
+    let pool = || pool.to_owned();
+    let label = || label.to_string();
+    if let Some(usage) = &key.usage {
+        for (by, times) in &usage.picked {
+            counter!(KEY_ATTEMPTS, "pool" => pool(), "key" => label(), "picked_by" => by.as_str())
+                .absolute(*times);
+        }
+        counter!(KEY_SERVED, "pool" => pool(), "key" => label()).absolute(usage.served);
+        for (reason, times) in &usage.refused {
+            counter!(KEY_REFUSED, "pool" => pool(), "key" => label(), "reason" => reason.as_str())
+                .absolute(*times);
+        }
+    }
+    if let Some(in_flight) = key.in_flight {
+        gauge!(KEY_IN_FLIGHT, "pool" => pool(), "key" => label()).set(in_flight);
+    }
 }
 
 fn describe() {
@@ -65,6 +97,18 @@ fn describe() {
         REFUSED_SECONDS,
         Unit::Seconds,
         "Duration of refused attempts"
+    );
+    describe_counter!(KEY_ATTEMPTS, Unit::Count, "Attempts with this key");
+    describe_counter!(
+        KEY_SERVED,
+        Unit::Count,
+        "Responses to attempts with this key that callers got"
+    );
+    describe_counter!(KEY_REFUSED, Unit::Count, "Responses that refused this key");
+    describe_gauge!(
+        KEY_IN_FLIGHT,
+        Unit::Count,
+        "Requests in flight with this key"
     );
 }
 

@@ -9,8 +9,8 @@ mod names;
 #[cfg(not(feature = "tracing"))]
 mod no_log;
 
-use crate::failover::{Attempt, AttemptRecord, ExchangeObserver, FailoverInfo, PickedBy};
-use crate::pool::{PoolEvent, PoolObserver};
+use crate::failover::{Attempt, AttemptRecord, ExchangeObserver, FailoverInfo};
+use crate::pool::{PickedBy, PoolEvent, PoolObserver};
 
 #[cfg(feature = "tracing")]
 use self::log::Trace;

@@ -259,6 +259,52 @@ fn gauges_show_the_current_state_when_they_are_recorded() {
 }
 
 #[test]
+fn keys_with_labels_are_counted_if_the_pool_tracks_usage() {
+    let recorder = TestRecorder::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let pool = KeyPool::builder()
+        .name("p")
+        .track_usage(true)
+        .labeled_key("a", "429")
+        .max_in_flight(5)
+        .labeled_key("b", "200")
+        .key("200-2");
+    let pool = Arc::new(pool.build().unwrap());
+    metrics::with_local_recorder(&recorder, || {
+        assert_eq!(runtime.block_on(send(&layer(&pool), "hello")), 200);
+        assert_eq!(runtime.block_on(send(&layer(&pool), "hello")), 200);
+        pool.record_metrics();
+        // A scrape sets counters, and adds nothing.
+        pool.record_metrics();
+    });
+    let counts = counted(&recorder).into_iter();
+    let counts: Vec<_> = counts
+        .filter(|(name, _)| name.starts_with("key_pool_key_"))
+        .collect();
+    let expected = metrics([
+        (
+            "key_pool_key_attempts_total pool=p key=a picked_by=selection",
+            "1",
+        ),
+        (
+            "key_pool_key_attempts_total pool=p key=b picked_by=selection",
+            "2",
+        ),
+        ("key_pool_key_in_flight pool=p key=a", "0"),
+        (
+            "key_pool_key_refused_total pool=p key=a reason=rate_limited",
+            "1",
+        ),
+        ("key_pool_key_served_total pool=p key=b", "2"),
+    ]);
+    assert_eq!(counts, expected);
+}
+
+#[test]
 fn every_metric_is_described_with_its_unit() {
     let recorder = TestRecorder::default();
     metrics::with_local_recorder(&recorder, || {

@@ -149,11 +149,16 @@ fn of_state(state: KeyState) -> (&'static str, Option<Duration>) {
 }
 
 fn usage(usage: &KeyUsage) -> Value {
+    let picked = usage.picked.iter();
+    let picked: Value = picked
+        .map(|(by, times)| (by.as_str().to_owned(), json!(times)))
+        .collect();
     let refused = usage.refused.iter();
     let refused: Value = refused
         .map(|(reason, times)| (reason.as_str().to_owned(), json!(times)))
         .collect();
     json!({
+        "picked": picked,
         "served": usage.served,
         "refused": refused,
         "last_used_ms_ago": usage.last_used.map(millis),

@@ -30,7 +30,7 @@ async fn the_keys_are_shown_in_the_pools_order_with_their_states() {
         json!({
             "pool": "openai", "position": position, "name": position.to_string(), "label": null, "hint": hint, "group": null, "state": state,
             "retry_after_ms": null, "suspicions": 0, "last_reason": reason, "in_flight": null, "scopes": [],
-            "usage": { "served": served, "refused": refused, "last_used_ms_ago": null },
+            "usage": { "picked": { "selection": 1 }, "served": served, "refused": refused, "last_used_ms_ago": null },
         })
     };
     assert_eq!(

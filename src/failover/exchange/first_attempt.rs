@@ -106,6 +106,7 @@ where
         }
         let current = self.current.as_ref().expect("an attempt has a key");
         let attempt = Attempt::new(number, current.key.clone());
+        attempt.key().record_picked(current.picked_by);
         Observer::on_attempt(self.pool().name(), &attempt, current.picked_by);
         self.config.policy.inject_key(&mut head, attempt.key());
         if self.config.extensions {

@@ -25,12 +25,11 @@ use super::config::Config;
 use super::history::History;
 use super::info::Replay;
 use super::observer::{ExchangeObserver, ExchangeSpan};
-use super::picked_by::PickedBy;
 use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, Probe};
+use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, PickedBy, Probe};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;

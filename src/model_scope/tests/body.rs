@@ -265,7 +265,8 @@ fn a_caller_who_stalls_after_the_model_does_not_delay_the_request() {
         for size in [1, 3, before.len(), before.len() - 1] {
             let (first, rest) = text.as_bytes().split_at(size);
             let frames = [first].into_iter().chain(rest.chunks(size.min(5)));
-            let scope = scope_before_stall(frames).expect(&format!("{size}: {before:.60}"));
+            let scope = scope_before_stall(frames);
+            let scope = scope.unwrap_or_else(|| panic!("{size}: {before:.60}"));
             assert_eq!(Model::Known(scope), expected, "{size}: {model}");
         }
     }

@@ -5,10 +5,19 @@ use std::sync::Arc;
 use super::PooledKey;
 use crate::pool::clock::LazyNow;
 use crate::pool::observe::{KeyName, KeySnapshot};
+use crate::pool::picked_by::PickedBy;
 use crate::pool::reason::Reason;
 use crate::pool::state::Limit;
 
 impl PooledKey {
+    /// Records that an attempt starts.
+    #[inline]
+    pub(in crate::pool) fn record_picked(&self, by: PickedBy) {
+        if let Some(usage) = &self.core.usage {
+            usage.picked(by);
+        }
+    }
+
     /// Records a response that goes to the caller.
     #[inline]
     pub(in crate::pool) fn record_served(&self) {

@@ -17,6 +17,8 @@ pub enum PickedBy {
 }
 
 impl PickedBy {
+    pub(super) const ALL: [Self; 4] = [Self::Selection, Self::Affinity, Self::Pin, Self::Probe];
+
     /// Returns the name for logs: `selection`, `affinity`, `pin` or `probe`.
     pub fn as_str(self) -> &'static str {
         match self {
