@@ -4,6 +4,7 @@
 mod availability_laws;
 mod cancel;
 mod cancel_at_every_await;
+mod caps;
 #[cfg(feature = "providers")]
 mod conformance;
 mod contract;

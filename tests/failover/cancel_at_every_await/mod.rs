@@ -1,6 +1,6 @@
 //! A request can be dropped at every point where it waits. Whatever it was doing, it then holds
-//! nothing: no place in the queue, no probe, no place of a reopening key, no part of the replay budget,
-//! and no permit of the inner service. The next request is served as if the dropped one had not been.
+//! nothing: no place in the queue, no probe, no place of a reopening key or of one with a cap, no part of the
+//! replay budget, and no permit of the inner service. The next request is served as if the dropped one had not been.
 
 mod provider;
 mod scripts;
@@ -130,6 +130,9 @@ async fn is_complete(script: Script, moment: Moment, company: Company) -> bool {
             "{moment:?}: {states:?}"
         );
     }
+    let in_flight = pool.snapshot().keys.into_iter();
+    let in_flight = in_flight.filter(|key| key.in_flight.is_some_and(|count| count > 0));
+    assert_eq!(in_flight.count(), 0, "{moment:?}: requests in flight");
     drop(service);
     assert_eq!((budget.held(), provider.alive()), (0, 0), "{moment:?}");
     assert_eq!(Arc::strong_count(&pool), 1, "{moment:?}: the pool");

@@ -213,3 +213,19 @@ async fn a_request_that_is_dropped_does_not_count_as_in_flight() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_while_it_waits_for_a_place_leaves_it_to_the_next_one() {
+    fn capped() -> Script {
+        let pool = KeyPool::builder().key("k0").group("org").max_in_flight(1);
+        let pool = pool.key("k1").group("org").group_max_in_flight("org", 1);
+        Script {
+            pool: pool.build().unwrap(),
+            wait: Some(5 * SECOND),
+            ..one_key()
+        }
+    }
+    for company in [Company::Before, Company::After] {
+        sweep_with(capped, company).await;
+    }
+}
