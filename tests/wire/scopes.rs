@@ -111,6 +111,31 @@ const BEDROCK: Kind = Kind {
     },
 };
 
+const VERTEX: Kind = Kind {
+    provider: Provider::vertex,
+    path: |model| {
+        format!("/v1/projects/p/locations/l/publishers/google/models/{model}:generateContent")
+    },
+    // A limit of the whole project.
+    no_credit: || {
+        (
+            429,
+            json!({ "error": { "code": 429, "status": "RESOURCE_EXHAUSTED", "details": [
+                { "violations": [{ "quotaId": "GenerateRequestsPerDayPerProject" }] },
+            ] } }),
+        )
+    },
+    ..GEMINI
+};
+
+const ANTHROPIC: Kind = Kind {
+    provider: Provider::anthropic,
+    path: |_| "/v1/messages".to_owned(),
+    body: |model| json!({ "max_tokens": 9, "messages": [{ "role": "user", "content": "hi" }], "model": model }),
+    limited: || json!({ "type": "error", "error": { "type": "rate_limit_error", "message": "This request would exceed the rate limit" } }),
+    ..OPENAI
+};
+
 /// What the upstream does with a key and a model: the status of its response.
 type Rule = fn(key: &str, model: &str) -> Answer;
 
@@ -174,7 +199,7 @@ async fn respond(
     seen: Arc<Mutex<Vec<(String, String)>>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let headers = ["authorization", "api-key", "x-goog-api-key"];
+    let headers = ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
     let key = headers.iter().find_map(|name| request.headers().get(*name));
     let key = key
         .unwrap()
@@ -233,6 +258,11 @@ macro_rules! for_each_kind {
             #[tokio::test]
             async fn with_the_model_in_the_body() {
                 within(run(OPENAI)).await;
+            }
+
+            #[tokio::test]
+            async fn with_vertexs_path() {
+                within(run(VERTEX)).await;
             }
 
             #[tokio::test]
@@ -342,4 +372,63 @@ for_each_kind! {
         send("cool").await.unwrap();
         assert_eq!(upstream.keys(), ["k1"]);
     }
+}
+
+/// The keys that requests for `hot` and then for `cold` use, with a provider that limits the first key for
+/// the hot model.
+async fn keys_of_a_cold_model(kind: Kind, provider: Provider) -> Vec<String> {
+    let rule: Rule = |key, model| match (key, model) {
+        ("k0", "hot") => Answer::Limited,
+        _ => Answer::Ok,
+    };
+    let upstream = Upstream::start(kind, rule).await;
+    let inner: hyper_util::client::legacy::Client<_, Body> = client(Protocol::Http1);
+    let service = ServiceBuilder::new()
+        .layer(ModelScopeLayer::new())
+        .layer(KeyFailoverLayer::new(provider, pool()))
+        .service(inner);
+    for model in ["hot", "cold", "hot"] {
+        let response = service.clone().oneshot(upstream.request(model)).await;
+        assert_eq!(response.unwrap().status(), StatusCode::OK);
+    }
+    upstream.keys()
+}
+
+#[tokio::test]
+async fn a_hot_model_in_a_body_leaves_the_key_to_a_cold_one_if_the_provider_limits_models() {
+    within(async {
+        let keys = keys_of_a_cold_model(ANTHROPIC, Provider::anthropic()).await;
+        assert_eq!(keys, ["k0", "k1", "k0", "k1"]);
+        for name in [
+            "openai",
+            "groq",
+            "deepseek",
+            "openrouter",
+            "cohere",
+            "xai",
+            "together",
+            "bearer",
+        ] {
+            assert_eq!(
+                keys_of_a_cold_model(OPENAI, Provider::named(name).unwrap()).await,
+                ["k0", "k1", "k0", "k1"],
+                "{name}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hot_model_in_a_body_is_a_limited_key_if_the_provider_limits_accounts() {
+    within(async {
+        for name in ["mistral", "perplexity"] {
+            assert_eq!(
+                keys_of_a_cold_model(OPENAI, Provider::named(name).unwrap()).await,
+                ["k0", "k1", "k1", "k1"],
+                "{name}"
+            );
+        }
+    })
+    .await;
 }
