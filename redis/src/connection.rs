@@ -6,13 +6,14 @@ use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
-    Script, Value,
+    Script, ScriptInvocation, Value,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::protocol::{BadReply, Merged, Message, Pulled, Version, add_push};
+use crate::redirect::Redirect;
 use crate::replica::Push;
 
 /// The server, and the hash of one pool on it.
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     commands: MultiplexedConnection,
     messages: Messages,
     pub(crate) is_subscribed: bool,
+    /// Whether each script needs the permission of a node that the hash is moving to.
+    asks: bool,
 }
 
 enum Messages {
@@ -44,6 +47,8 @@ pub(crate) enum Failure {
     Lost(String),
     /// The server answered with an error.
     Refused(String),
+    /// Another node of the cluster serves the hash.
+    Moved(Redirect),
     /// The server is none that this crate can use.
     NotRedis,
 }
@@ -69,18 +74,26 @@ impl Server {
         })
     }
 
-    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
+    /// Connects to the node of the URL, or to the one that serves the hash.
+    pub(crate) async fn connect(&self, redirect: Option<&Redirect>) -> Result<Connection, Failure> {
+        let (older, newer) = (ProtocolVersion::RESP2, ProtocolVersion::RESP3);
         if self.is_resp2 {
-            return self.connect_with(ProtocolVersion::RESP2).await;
+            return self.connect_with(older, redirect).await;
         }
-        match self.connect_with(ProtocolVersion::RESP3).await {
-            Err(Failure::Refused(_)) => self.connect_with(ProtocolVersion::RESP2).await,
+        match self.connect_with(newer, redirect).await {
+            Err(Failure::Refused(_)) => self.connect_with(older, redirect).await,
             result => result,
         }
     }
 
-    async fn connect_with(&self, protocol: ProtocolVersion) -> Result<Connection, Failure> {
+    async fn connect_with(
+        &self,
+        protocol: ProtocolVersion,
+        redirect: Option<&Redirect>,
+    ) -> Result<Connection, Failure> {
         let info = self.client.get_connection_info();
+        let address = info.addr();
+        let address = redirect.map_or_else(|| address.clone(), |to| to.address(address));
         let is_resp3 = protocol == ProtocolVersion::RESP3;
         let settings = info.redis_settings().clone().set_protocol(protocol);
         // One command less, and one right less.
@@ -88,6 +101,7 @@ impl Server {
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info
             .clone()
+            .set_addr(address)
             .set_redis_settings(settings)
             .set_tcp_settings(tcp);
         let client = Client::open(info)?;
@@ -116,11 +130,34 @@ impl Server {
             Err(Failure::Refused(_)) => false,
             Err(lost) => return Err(lost),
         };
+        let asks = redirect.is_some_and(|redirect| redirect.asks);
+        if asks {
+            // The permission is for one command, which must not fail for want of the script.
+            for script in [&self.merge, &self.read] {
+                self.within(script.load_async(&mut commands)).await?;
+            }
+        }
         Ok(Connection {
             commands,
             messages,
             is_subscribed,
+            asks,
         })
+    }
+
+    /// Runs a script of this crate.
+    async fn run(
+        &self,
+        connection: &mut Connection,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<Value, Failure> {
+        if connection.asks {
+            let asking = redis::cmd("ASKING");
+            self.within(asking.exec_async(&mut connection.commands))
+                .await?;
+        }
+        self.within(script.invoke_async(&mut connection.commands))
+            .await
     }
 
     pub(crate) async fn pull(
@@ -130,10 +167,7 @@ impl Server {
     ) -> Result<Pulled, Failure> {
         let mut script = self.read.key(&self.key);
         script.arg(known.nonce()).arg(known.number());
-        let reply = self
-            .within(script.invoke_async::<Value>(&mut connection.commands))
-            .await?;
-        Ok(Pulled::parse(reply)?)
+        Ok(Pulled::parse(self.run(connection, &script).await?)?)
     }
 
     pub(crate) async fn push(
@@ -145,10 +179,7 @@ impl Server {
         let mut script = self.merge.key(&self.key);
         script.arg(nonce);
         pushes.iter().for_each(|push| add_push(&mut script, push));
-        let reply = self
-            .within(script.invoke_async::<Value>(&mut connection.commands))
-            .await?;
-        Ok(Merged::parse(reply)?)
+        Ok(Merged::parse(self.run(connection, &script).await?)?)
     }
 
     /// The client's own timeouts do not cover everything.
@@ -190,6 +221,9 @@ impl Connection {
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
+        if let Some(redirect) = Redirect::of(&error) {
+            return Self::Moved(redirect);
+        }
         match error.kind() {
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::NotRedis,
             // The connection is fine, but has to be made anew with other rights.

@@ -57,6 +57,7 @@ mod local;
 mod names;
 mod protocol;
 mod record;
+mod redirect;
 mod register;
 mod replica;
 mod runner;

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::local::LocalPool;
 use crate::names::Names;
 use crate::protocol::Version;
+use crate::redirect::Route;
 use crate::replica::{Actions, Replica};
 use crate::shared::Shared;
 use crate::status::SharingState;
@@ -22,6 +23,7 @@ pub(crate) struct Runner {
     pub(crate) names: Names,
     pub(crate) replica: Replica,
     pub(crate) version: Version,
+    pub(crate) route: Route,
     pub(crate) shared: Arc<Shared>,
     pub(crate) timing: Timing,
 }
@@ -34,7 +36,8 @@ impl Runner {
         let mut retry = self.timing.first_retry;
         loop {
             let server = Arc::clone(&self.server);
-            let result = self.observing(server.connect()).await;
+            let redirect = self.route.redirect().cloned();
+            let result = self.observing(server.connect(redirect.as_ref())).await;
             self.shared.attempted(match &result {
                 Err(Failure::NotRedis) => Err(Error::NotRedis),
                 _ => Ok(()),
@@ -47,6 +50,9 @@ impl Runner {
                 Err(failure) => failure,
             };
             self.replica.forget_clock();
+            let Some(failure) = self.route.after(failure) else {
+                continue;
+            };
             self.shared.failed(failure, SharingState::Disconnected);
             self.observing(sleep(jittered(retry))).await;
             retry = (retry * 2).min(self.timing.last_retry);

@@ -127,6 +127,7 @@ impl Shared {
         let is_not_redis = matches!(failure, Failure::NotRedis);
         let problem = match failure {
             Failure::Lost(problem) | Failure::Refused(problem) => problem,
+            Failure::Moved(_) => "another node of the cluster serves the pool".into(),
             Failure::NotRedis => Error::NotRedis.to_string(),
         };
         let mut inner = self.lock();

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::local::LocalPool;
 use crate::names::Names;
 use crate::protocol::Version;
+use crate::redirect::Route;
 use crate::replica::Replica;
 use crate::runner::Runner;
 use crate::shared::Shared;
@@ -103,6 +104,7 @@ impl RedisSharing {
             replica: Replica::new(names.clone()),
             names,
             version: Version::default(),
+            route: Route::default(),
             shared: Arc::clone(&shared),
             timing: self.timing,
         };

@@ -7,9 +7,7 @@ use tower_key_failover_redis::SharingState;
 
 use crate::replica::{LABELS, Replica, builder, fast, two_fast_replicas, two_replicas, until};
 use crate::server;
-use crate::server::PASSWORD;
-
-const KEY: &str = "tower-key-failover:{pool}";
+use crate::server::{KEY, PASSWORD};
 
 #[tokio::test]
 async fn a_server_that_is_stopped_delays_nobody_and_catches_up_later() {
@@ -197,64 +195,4 @@ async fn connections_that_are_killed_during_scripts_lose_nothing() {
     }
     other.cools_down(0, 200).await;
     assert!(one.sharing.status().outages > 0);
-}
-
-/// The same as a jump of the server's clock in the other direction.
-fn shift_records(server: &crate::server::Server, hours: i64) {
-    let script = "\
-        local all = redis.call('HGETALL', KEYS[1]) \
-        for at = 1, #all, 2 do \
-            local epoch, ends, made, rest = string.match(all[at + 1], '^(%d+) (%d+) (%d+) (.*)$') \
-            if made then \
-                ends = string.format('%.0f', ends + ARGV[1]) \
-                made = string.format('%.0f', made + ARGV[1]) \
-                redis.call('HSET', KEYS[1], all[at], epoch .. ' ' .. ends .. ' ' .. made .. ' ' .. rest) \
-            end \
-        end \
-        redis.call('HINCRBY', KEYS[1], 'version', 1)";
-    let millis = (hours * 3_600_000).to_string();
-    server.run(&["EVAL", script, "1", KEY, &millis]);
-}
-
-#[tokio::test]
-async fn a_server_clock_that_jumps_backward_prolongs_no_cooldown() {
-    let server = server!();
-    let one = Replica::fast(&server.url()).await;
-    one.cool_down(0, 30);
-    one.flushed().await;
-    shift_records(&server, 1);
-    let new = Replica::fast(&server.url()).await;
-    new.cools_down(0, 30).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(one.cooldown(0) <= Duration::from_secs(30));
-    one.cool_down(1, 30);
-    new.cools_down(1, 30).await;
-}
-
-#[tokio::test]
-async fn a_server_clock_that_jumps_forward_ends_no_cooldown() {
-    let server = server!();
-    let one = Replica::fast(&server.url()).await;
-    one.cool_down(0, 30);
-    one.flushed().await;
-    shift_records(&server, -1);
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    one.cools_down(0, 30).await;
-    let new = Replica::fast(&server.url()).await;
-    new.cools_down(0, 30).await;
-}
-
-#[tokio::test]
-async fn a_single_node_of_a_cluster_serves_replicas() {
-    let server = server!("--cluster-enabled", "yes");
-    server.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    until(|| {
-        server
-            .run(&["CLUSTER", "INFO"])
-            .contains("cluster_state:ok")
-    })
-    .await;
-    let (one, other) = two_fast_replicas(&server).await;
-    one.cool_down(0, 30);
-    other.cools_down(0, 30).await;
 }

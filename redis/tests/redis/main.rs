@@ -1,6 +1,8 @@
 //! Tests with real servers. Each starts a `redis-server` from `PATH` and kills it in the end.
 
 mod access;
+mod clocks;
+mod cluster;
 mod exchange;
 mod faults;
 mod network;

@@ -9,6 +9,7 @@ use tower_key_failover::pool::KeyState;
 use crate::proxy::{Network, Proxy};
 use crate::replica::{KEYS, LABELS, Replica, fast, two_fast_replicas, two_replicas, until};
 use crate::server;
+use crate::server::KEY;
 use crate::upstream::Upstream;
 
 const HOT: &str = "model-hot";
@@ -62,7 +63,7 @@ async fn a_new_replica_learns_which_models_are_limited() {
     let new = Replica::fast(&server.url()).await;
     until(|| is_limited(&new, 0, HOT, 30)).await;
     server.run(&["FLUSHALL"]);
-    until(|| server.run(&["EXISTS", "tower-key-failover:{pool}"]) == "1").await;
+    until(|| server.run(&["EXISTS", KEY]) == "1").await;
     let newer = Replica::fast(&server.url()).await;
     until(|| is_limited(&newer, 0, HOT, 30)).await;
 }

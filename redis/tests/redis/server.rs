@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -11,12 +12,17 @@ use tokio::time::Instant;
 /// The password that all servers with one have.
 pub(crate) const PASSWORD: &str = "of-the-server-0123456789";
 
+/// The hash of the pool.
+pub(crate) const KEY: &str = "tower-key-failover:{pool}";
+
 pub(crate) struct Server {
     child: Child,
     port: u16,
     folder: PathBuf,
     options: Vec<String>,
     password: Option<&'static str>,
+    /// Sets the server's clock.
+    clock: Option<FakeClock>,
 }
 
 /// Starts a server with these options, or skips the test.
@@ -26,7 +32,7 @@ macro_rules! server {
         match $crate::server::Server::start(&[$(&$option as &dyn AsRef<str>),*]) {
             Some(server) => server,
             None => {
-                println!("skipped: no redis-server in PATH");
+                println!("skipped: no redis-server");
                 return;
             }
         }
@@ -35,6 +41,15 @@ macro_rules! server {
 
 impl Server {
     pub(crate) fn start(options: &[&dyn AsRef<str>]) -> Option<Self> {
+        Self::start_with(options, None)
+    }
+
+    /// Starts a server whose clock [`set_clock`](Self::set_clock) sets. `None` without libfaketime.
+    pub(crate) fn with_fake_clock() -> Option<Self> {
+        Self::start_with(&[], Some(FakeClock::new()?))
+    }
+
+    fn start_with(options: &[&dyn AsRef<str>], clock: Option<FakeClock>) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-key-failover-redis-{}-{number}", std::process::id());
@@ -47,13 +62,14 @@ impl Server {
         // Another process can take the port in between.
         for _ in 0..10 {
             let port = free_port();
-            let child = spawn(port, &folder, &options)?;
+            let child = spawn(port, &folder, &options, clock.as_ref())?;
             let mut server = Self {
                 child,
                 port,
                 folder: folder.clone(),
                 options: options.clone(),
                 password: None,
+                clock: clock.clone(),
             };
             if server.options.iter().any(|option| option == PASSWORD) {
                 server.password = Some(PASSWORD);
@@ -80,6 +96,18 @@ impl Server {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Moves the server's clock to so many hours from the true time.
+    pub(crate) fn set_clock(&self, hours: i32) {
+        let clock = self.clock.as_ref().expect("the clock is the true one");
+        clock.set(&format!("{hours:+}h"));
+    }
+
+    /// What the server's clock shows, in seconds.
+    pub(crate) fn time(&self) -> i64 {
+        let time = self.run(&["TIME"]);
+        time.lines().next().unwrap().parse().unwrap()
     }
 
     /// Runs one command. Returns what redis-cli prints.
@@ -115,7 +143,8 @@ impl Server {
     /// Starts the server again, at the same port and without its data.
     pub(crate) fn restart(&mut self) {
         for _ in 0..50 {
-            self.child = spawn(self.port, &self.folder, &self.options).unwrap();
+            let clock = self.clock.as_ref();
+            self.child = spawn(self.port, &self.folder, &self.options, clock).unwrap();
             if self.is_ready() {
                 return;
             }
@@ -144,16 +173,79 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
+        if let Some(clock) = &self.clock {
+            let _ = std::fs::remove_file(&clock.file);
+        }
     }
 }
 
-/// Returns `None` if there is no redis-server.
-fn spawn(port: u16, folder: &Path, options: &[String]) -> Option<Child> {
+/// libfaketime, and the file that says what the clock of a program shows.
+#[derive(Clone)]
+pub(crate) struct FakeClock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl FakeClock {
+    /// `None` if libfaketime is not installed.
+    pub(crate) fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+        let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+        let name = format!("tower-key-failover-clock-{}-{number}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "+0\n").unwrap();
+        Some(Self {
+            library: libraries.find(|library| library.exists())?,
+            file,
+        })
+    }
+
+    /// Sets the clock: to `-1h`, for example.
+    pub(crate) fn set(&self, offset: &str) {
+        std::fs::write(&self.file, format!("{offset}\n")).unwrap();
+    }
+
+    /// Gives a program this clock. Its timers keep their pace.
+    pub(crate) fn give(&self, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
+}
+
+/// The server that is tested: that of the variable `REDIS_SERVER`, or the one in `PATH`.
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
+
+/// The version of the server: 7 and 0, for example.
+pub(crate) fn version() -> (u32, u32) {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let output = Command::new(program()).arg("--version").output();
+        let text = String::from_utf8(output.map(|it| it.stdout).unwrap_or_default()).unwrap();
+        let version = text.split(" v=").nth(1).unwrap_or("0.0");
+        let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap(), numbers.next().unwrap_or(0))
+    })
+}
+
+/// Returns `None` if there is no such server.
+fn spawn(port: u16, folder: &Path, options: &[String], clock: Option<&FakeClock>) -> Option<Child> {
     let port = port.to_string();
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(program());
+    if version() >= (7, 0) {
+        command.args(["--enable-debug-command", "yes"]);
+    }
+    if let Some(clock) = clock {
+        clock.give(&mut command);
+    }
     command
         .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
-        .args(["--enable-debug-command", "yes"])
         .arg("--dir")
         .arg(folder)
         .args(options)
