@@ -4,7 +4,7 @@
 //! records in the opposite direction, which is the same: the scripts read no other clock.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tower_key_failover::pool::KeyState;
 
@@ -79,7 +79,9 @@ async fn replicas_whose_clocks_differ_by_an_hour_understand_each_other() {
             "--nocapture",
         ]);
         clock.give(&mut child);
-        let mut child = child.env("TEST_REDIS_URL", server.url()).spawn().unwrap();
+        child.env("TEST_REDIS_URL", server.url());
+        child.env("TEST_TIME", server.time().to_string());
+        let mut child = child.spawn().unwrap();
         let here = Replica::fast(&server.url()).await;
         here.cools_down(0, 30).await;
         here.cool_down(1, 40);
@@ -97,6 +99,9 @@ async fn a_replica_with_another_clock() {
     let Ok(url) = std::env::var("TEST_REDIS_URL") else {
         return;
     };
+    let time: u64 = std::env::var("TEST_TIME").unwrap().parse().unwrap();
+    let here = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(here.abs_diff(time) > 3_500);
     let one = Replica::fast(&url).await;
     one.cool_down(0, 30);
     one.cools_down(1, 40).await;

@@ -209,8 +209,10 @@ impl FakeClock {
 
     /// Gives a program this clock. Its timers keep their pace.
     pub(crate) fn give(&self, command: &mut Command) {
+        // With jemalloc, which some servers use, libfaketime waits for itself.
+        let library = format!("{}:libc.so.6", self.library.display());
         command
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", library)
             .env("FAKETIME_TIMESTAMP_FILE", &self.file)
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
