@@ -3,7 +3,7 @@
 use redis::Value;
 
 use crate::names::Sealed;
-use crate::record::{Record, Told};
+use crate::record::{GREATEST_NUMBER, Record, Told};
 use crate::replica::Push;
 
 /// Which data set of the server, and how often it had changed. Both are empty if there is none.
@@ -165,7 +165,8 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 }
 
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number <= GREATEST_NUMBER).then_some(number)
 }
 
 #[cfg(test)]

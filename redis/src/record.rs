@@ -10,8 +10,11 @@ use tower_key_failover::pool::Reason;
 
 use crate::names::{Name, Sealed};
 
-/// `until` of a record without an end. The largest whole number that a Lua script can count to.
-const FOREVER: u64 = (1 << 53) - 1;
+/// The greatest whole number that a Lua script can count to.
+pub(crate) const GREATEST_NUMBER: u64 = (1 << 53) - 1;
+
+/// `until` of a record without an end.
+const FOREVER: u64 = GREATEST_NUMBER;
 
 /// Smaller extensions are not worth a message.
 pub(crate) const SLACK: Duration = Duration::from_millis(250);
@@ -76,7 +79,7 @@ impl Record {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let mut number = || -> Option<u64> {
             let number = words.next()?.parse().ok()?;
-            (number <= FOREVER).then_some(number)
+            (number <= GREATEST_NUMBER).then_some(number)
         };
         let (epoch, until, at) = (number()?, number()?, number()?);
         // The kind follows from the name and the end. It is for people who look at the server.

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use tower_key_failover::pool::KeyState;
+use tower_key_failover_redis::SharingState;
 
+use crate::proxy::{Network, Proxy};
 use crate::replica::{LABELS, Replica, two_fast_replicas, until};
 use crate::server;
 use crate::server::{FakeClock, KEY, Server};
@@ -59,6 +61,39 @@ async fn a_server_whose_clock_jumps_an_hour_forward_changes_nothing() {
 #[tokio::test]
 async fn a_server_whose_clock_jumps_an_hour_backward_changes_nothing() {
     a_jump_of_a_real_clock_changes_nothing(-1).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_was_away_for_longer_than_the_server_keeps_records_brings_nothing_back() {
+    let Some(server) = server_with_fake_clock() else {
+        return;
+    };
+    let proxy = Proxy::start(server.addr()).await;
+    let one = Replica::fast(&proxy.url()).await;
+    let other = Replica::fast(&server.url()).await;
+    one.pool.disable(LABELS[0]).unwrap();
+    one.cool_down(1, 30);
+    until(|| other.state(0) == KeyState::Permanent).await;
+    other.cools_down(1, 30).await;
+    proxy.set(Network::Closed);
+    one.reaches(SharingState::Disconnected).await;
+    other.pool.reinstate(LABELS[0]).unwrap();
+    other.flushed().await;
+
+    let nonce = server.run(&["HGET", KEY, "nonce"]);
+    server.set_clock(8 * 24);
+    // The records expire. A replica that knows them sends them again.
+    until(|| {
+        let new = server.run(&["HGET", KEY, "nonce"]);
+        !new.is_empty() && new != nonce
+    })
+    .await;
+    proxy.set(Network::Works);
+    until(|| one.state(0) == KeyState::Valid).await;
+    one.flushed().await;
+    other.flushed().await;
+    assert_eq!(other.state(0), KeyState::Valid);
+    one.cools_down(1, 29).await;
 }
 
 /// Runs the next test in a process whose clock shows another time.

@@ -5,6 +5,7 @@ mod clocks;
 mod cluster;
 mod exchange;
 mod faults;
+mod hostile;
 mod network;
 mod proxy;
 mod replica;

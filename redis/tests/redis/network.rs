@@ -1,5 +1,6 @@
 //! What happens if the network between a replica and the server misbehaves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower_key_failover::pool::{KeyState, NewKey};
@@ -28,6 +29,63 @@ async fn a_connection_that_falls_silent_is_replaced() {
     proxy.set(Network::Works);
     other.cool_down(0, 30);
     one.cools_down(0, 30).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_during_scripts_repeat_nothing() {
+    let server = server!();
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
+    for at in 0..3 {
+        proxy.set(Network::Deaf);
+        one.key(at).mark_permanent();
+        until(|| other.suspicions(at) == 1).await;
+        // The next connection works.
+        until(|| one.sharing.status().outages > at as u64).await;
+        proxy.set(Network::Works);
+        one.connected().await;
+        one.flushed().await;
+        assert_eq!(other.suspicions(at), 1);
+    }
+    assert_eq!(other.sharing.status().published, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_shared_again_sends_what_it_could_not_send() {
+    let server = server!();
+    let other = Replica::fast(&server.url()).await;
+    let proxy = Proxy::start(server.addr()).await;
+    let one = Replica::fast(&proxy.url()).await;
+    proxy.set(Network::Deaf);
+    one.cool_down(0, 30);
+    // The answer is on its way when the future is dropped.
+    other.cools_down(0, 30).await;
+    one.stop();
+    one.reaches(SharingState::Stopped).await;
+    one.cool_down(1, 30);
+    let (sharing, run) = fast(&server.url()).share(Arc::clone(&one.pool)).unwrap();
+    let again = tokio::spawn(run);
+    assert!(sharing.flush(Duration::from_secs(10)).await);
+    other.cools_down(1, 30).await;
+    again.abort();
+}
+
+#[tokio::test]
+async fn a_flush_that_is_dropped_changes_nothing() {
+    let server = server!();
+    let (proxy, one, other) = one_behind_a_proxy(&server).await;
+    proxy.set(Network::Silent);
+    one.cool_down(0, 30);
+    for _ in 0..10 {
+        let flush = one.sharing.flush(Duration::from_secs(10));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), flush)
+                .await
+                .is_err()
+        );
+    }
+    proxy.set(Network::Works);
+    one.flushed().await;
+    other.cools_down(0, 30).await;
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub(crate) enum Network {
     Works,
     /// Nothing passes, and nobody is told.
     Silent,
+    /// What the server sends over existing connections is lost.
+    Deaf,
     /// Connections are closed at once.
     Closed,
 }
@@ -42,9 +44,12 @@ impl Proxy {
                 };
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                for (from, to) in [(from_client, to_server), (from_server, to_client)] {
+                for (from, to, loses) in [
+                    (from_client, to_server, Network::Silent),
+                    (from_server, to_client, Network::Deaf),
+                ] {
                     let (network, recorded) = (sender.subscribe(), Arc::clone(&recorded));
-                    tokio::spawn(forward(from, to, network, recorded));
+                    tokio::spawn(forward(from, to, loses, network, recorded));
                 }
             }
         });
@@ -79,6 +84,8 @@ impl Drop for Proxy {
 async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    // Besides silence.
+    loses: Network,
     mut network: watch::Receiver<Network>,
     recorded: Arc<Mutex<Vec<u8>>>,
 ) {
@@ -91,7 +98,7 @@ async fn forward(
                 _ if changed.is_err() => return,
                 Network::Closed => return,
                 Network::Silent => is_silent = true,
-                Network::Works => {}
+                network => is_silent |= network == loses,
             },
             read = from.read(&mut buffer) => match read {
                 Ok(0) | Err(_) => return,
