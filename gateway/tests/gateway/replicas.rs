@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
+use crate::config::{ConfigFile, route};
 use crate::support::{
-    GOOD, Gateway, LIMITED, REVOKED, Start, Upstream, gateway, get, post, send, soon, until,
-    upstream,
+    GOOD, Gateway, LIMITED, REVOKED, Start, Upstream, configured, gateway, get, post, send, soon,
+    until, upstream,
 };
 
 const SECRET: &str = "token-canary-of-the-replicas";
@@ -25,7 +26,8 @@ async fn redis() -> Option<Redis> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let mut command = Command::new("redis-server");
+    let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+    let mut command = Command::new(server);
     command.args([
         "--port",
         &port.to_string(),
@@ -36,7 +38,7 @@ async fn redis() -> Option<Redis> {
     ]);
     command.stdout(Stdio::null()).kill_on_drop(true);
     let Ok(child) = command.spawn() else {
-        println!("skipped: no redis-server in PATH");
+        println!("skipped: no redis-server");
         return None;
     };
     let address = ("127.0.0.1", port);
@@ -140,6 +142,18 @@ async fn bad_settings_of_the_replicas_are_rejected() {
     let line = start.refused().await;
     assert!(line.contains("URL") && !line.contains("hunter2"), "{line}");
     assert!(!line.contains(SECRET), "{line}");
+}
+
+#[tokio::test]
+async fn a_route_whose_name_has_braces_cannot_be_shared() {
+    let upstream = upstream().await;
+    let file = ConfigFile::new(&format!(
+        "redis = \"redis://127.0.0.1:1/\"\n{}",
+        route("\"po{ol}\"", "path = \"/\"", &upstream.url, GOOD)
+    ));
+    let start = configured(&file.path).env("GATEWAY_REDIS_SECRET", SECRET);
+    let line = start.refused().await;
+    assert!(line.contains("braces"), "{line}");
 }
 
 #[tokio::test]
