@@ -145,15 +145,15 @@ async fn bad_settings_of_the_replicas_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_route_whose_name_has_braces_cannot_be_shared() {
+async fn a_pool_whose_name_has_braces_is_rejected() {
     let upstream = upstream().await;
     let file = ConfigFile::new(&format!(
         "redis = \"redis://127.0.0.1:1/\"\n{}",
-        route("\"po{ol}\"", "path = \"/\"", &upstream.url, GOOD)
+        route("\"po{ol}\"", "", &upstream.url, GOOD)
     ));
     let start = configured(&file.path).env("GATEWAY_REDIS_SECRET", SECRET);
     let line = start.refused().await;
-    assert!(line.contains("braces"), "{line}");
+    assert!(line.contains("the name of a route"), "{line}");
 }
 
 #[tokio::test]
