@@ -14,6 +14,7 @@ const COUNTS: &[(&str, u64, u64)] = &[
     ("first of 3", 2, 4),
     ("first of 10", 2, 4),
     ("first of 1000", 2, 4),
+    ("first of 3, replicas", 2, 4),
     ("last of 10", 0, 2),
     ("last of 1000", 0, 2),
     ("last of 1000, no probes", 0, 2),

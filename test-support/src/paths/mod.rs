@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service};
+use tower_key_failover::pool::peer::PeerPool;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, KeyPoolBuilder, ProviderPolicy};
 
 pub use self::peers::cloning;
@@ -150,6 +151,7 @@ where
         accepted("first of 3", good_first(3)),
         accepted("first of 10", good_first(10)),
         accepted("first of 1000", good_first(1000)),
+        with_peer("first of 3, replicas", good_first(3), plain),
         accepted("last of 10", pool(10, 1)),
         accepted("last of 1000", pool(1000, 1)),
         accepted("last of 1000, no probes", pool_without_probes(1000, 1)),
@@ -184,4 +186,22 @@ fn with<P: ProviderPolicy>(
 ) -> Path {
     let service = layer.layer(Provider);
     Path::new(name, move || service.clone(), request)
+}
+
+/// The same, where something waits for changes of the pool, as a crate does that shares it with other
+/// replicas.
+fn with_peer(
+    name: &'static str,
+    pool: Arc<KeyPool>,
+    request: impl Fn() -> Request<Full<Bytes>> + Send + Sync + 'static,
+) -> Path {
+    let mut peer = PeerPool::new(Arc::clone(&pool));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(pin!(peer.changed()).poll(&mut cx).is_pending());
+    let service = KeyFailoverLayer::new(Plain, pool).layer(Provider);
+    let service = move || {
+        let _waiting = &peer;
+        service.clone()
+    };
+    Path::new(name, service, request)
 }
