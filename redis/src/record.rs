@@ -138,11 +138,13 @@ impl End {
         }
     }
 
-    /// Whether this end is later, by enough to be worth a message.
+    /// Whether this end is later, by enough to be worth a message. A token bucket refills before the
+    /// message arrives everywhere.
     pub(crate) fn outlasts(self, other: Self, now: Instant) -> bool {
         match (self.seen_at(now), other.seen_at(now)) {
             (Self::Open, _) | (_, Self::Never) => false,
-            (_, Self::Open) | (Self::Never, Self::At(_)) => true,
+            (Self::Never, _) => true,
+            (Self::At(end), Self::Open) => end >= now + SLACK,
             (Self::At(end), Self::At(other)) => end >= other + SLACK,
         }
     }
@@ -193,6 +195,16 @@ mod tests {
         }
         let beyond_what_lua_counts = b"9007199254740993 0 0 c other";
         assert_eq!(Record::parse(beyond_what_lua_counts), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cooldown_that_is_over_in_a_moment_is_not_worth_a_message() {
+        let now = Instant::now();
+        let after = |millis| End::after(Duration::from_millis(millis), now);
+        assert!(!after(249).outlasts(End::Open, now));
+        assert!(after(250).outlasts(End::Open, now));
+        assert!(!after(1_249).outlasts(after(1_000), now));
+        assert!(after(1_250).outlasts(after(1_000), now));
     }
 
     #[tokio::test(start_paused = true)]

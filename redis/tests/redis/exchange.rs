@@ -18,6 +18,18 @@ async fn a_cooldown_reaches_the_other_replicas() {
 }
 
 #[tokio::test]
+async fn a_cooldown_that_is_over_in_a_moment_is_not_sent() {
+    let server = server!();
+    let (one, other) = two_replicas(&server).await;
+    one.key(0).mark_temporary(Some(Duration::from_millis(200)));
+    one.cool_down(1, 30);
+    other.cools_down(1, 30).await;
+    one.flushed().await;
+    assert_eq!(one.sharing.status().published, 1);
+    assert_eq!(other.state(0), KeyState::Valid);
+}
+
+#[tokio::test]
 async fn an_extended_cooldown_reaches_the_other_replicas() {
     let server = server!();
     let (one, other) = two_replicas(&server).await;
