@@ -14,6 +14,7 @@ mod provider;
 mod random;
 mod refusals;
 mod replica;
+mod scenario;
 mod server;
 
 use std::time::Duration;
@@ -22,13 +23,16 @@ use tokio::time::sleep;
 use tower_key_failover::pool::Selection;
 
 use crate::limit::Kind;
-use crate::refusals::{Figures, Scenario, Sharing};
+use crate::refusals::Figures;
 use crate::replica::Replica;
+use crate::scenario::{Scenario, Sharing};
 use crate::server::Server;
 
 #[tokio::main]
 async fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds an argument of its own.
+    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let args: Vec<String> = args.collect();
     let is_done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["refusals", limits, selection, sharing, replicas, seed] => {
             let (replicas, seed) = (number(replicas), number(seed) as u64);
@@ -57,13 +61,12 @@ async fn refusals(
     seed: u64,
 ) -> Option<()> {
     let minute = Duration::from_secs(60);
-    let (kind, warm_up) = match limits {
-        "windows" => (Kind::Windows(minute), minute),
-        "buckets" => (Kind::Buckets, Duration::from_secs(30)),
-        _ => panic!("no such limits: {limits}"),
-    };
     let scenario = Scenario {
-        kind,
+        kind: match limits {
+            "windows" => Kind::Windows(minute),
+            "buckets" => Kind::Buckets,
+            _ => panic!("no such limits: {limits}"),
+        },
         sharing: match sharing {
             "none" => Sharing::None,
             "polls" => Sharing::Polls,
@@ -80,7 +83,7 @@ async fn refusals(
         requests_per_second: 120.0,
         load: 1.2,
         way: Duration::from_millis(40),
-        warm_up,
+        warm_up: minute / 2,
         measured: minute,
         seed,
     };
