@@ -40,7 +40,7 @@ impl Latency {
 /// Returns `None` if there is no redis-server.
 pub(crate) async fn measure(marks: usize, requests_per_second: u32, seed: u64) -> Option<Latency> {
     let server = Server::start().await?;
-    // The last key remains for the requests.
+    // The first key remains for the requests.
     let keys = marks + 1;
     let one = Replica::shared(&server.url(), keys, Selection::in_order(), 1);
     let other = Replica::shared(&server.url(), keys, Selection::in_order(), 1);
@@ -54,7 +54,7 @@ pub(crate) async fn measure(marks: usize, requests_per_second: u32, seed: u64) -
     let (sender, mut applied) = mpsc::unbounded_channel();
     let mut peer = PeerPool::new(Arc::clone(&other.pool));
     let watch = tokio::spawn(async move {
-        for at in 0..marks {
+        for at in 1..keys {
             while peer.limit(at).state().mark == LimitMark::Open {
                 peer.changed().await;
             }
@@ -64,16 +64,23 @@ pub(crate) async fn measure(marks: usize, requests_per_second: u32, seed: u64) -
     let (mut random, mut times) = (Random::new(seed), Vec::new());
     let commands = [&one, &other].map(Replica::commands);
     let start = Instant::now();
-    for key in one.pool.keys().take(marks) {
+    for key in one.pool.keys().skip(1) {
         // The next mark is not part of a batch.
         sleep(Duration::from_secs_f64(0.021 + 0.01 * random.unit())).await;
         let marked_at = Instant::now();
         key.mark_temporary(Some(HOUR));
         let applied_at = timeout(Duration::from_secs(10), applied.recv()).await;
-        let applied_at = applied_at.expect("the mark arrives").unwrap();
+        let Ok(Some(applied_at)) = applied_at else {
+            let states = [&one, &other].map(|replica| replica.pool.states()[key.index()]);
+            let statuses = [&one, &other].map(Replica::status);
+            panic!("a mark does not arrive: {states:?}, {statuses:?}");
+        };
         times.push(applied_at.saturating_duration_since(marked_at));
     }
-    let polls = 2.0 * start.elapsed().as_secs_f64() / 4.0;
+    let seconds = Instant::now()
+        .saturating_duration_since(start)
+        .as_secs_f64();
+    let polls = 2.0 * seconds / 4.0;
     let sent: u64 = (one.commands() - commands[0]) + (other.commands() - commands[1]);
     watch.await.unwrap();
     load.into_iter().for_each(|task| task.abort());

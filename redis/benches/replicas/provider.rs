@@ -60,7 +60,8 @@ impl Provider {
         let key = request.headers()["authorization"].to_str().unwrap();
         let (_, key) = key.rsplit_once('-').unwrap();
         let key: usize = key.parse().unwrap();
-        let now = self.start.elapsed().as_secs_f64();
+        let now = Instant::now().saturating_duration_since(self.start);
+        let now = now.as_secs_f64();
         let wait = self.limits[key].lock().unwrap().request(now).err();
         let count = wait.map_or(&self.served, |_| &self.refused);
         count.fetch_add(1, Ordering::Relaxed);

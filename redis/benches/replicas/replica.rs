@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower_key_failover::pool::Selection;
 use tower_key_failover::{KeyPool, KeyPoolBuilder};
-use tower_key_failover_redis::{RedisSharing, Sharing, SharingState};
+use tower_key_failover_redis::{RedisSharing, Sharing, SharingState, SharingStatus};
 
 pub(crate) struct Replica {
     pub(crate) pool: Arc<KeyPool>,
@@ -43,16 +43,18 @@ impl Replica {
         }
     }
 
+    pub(crate) fn status(&self) -> Option<SharingStatus> {
+        self.shared.as_ref().map(|(sharing, _)| sharing.status())
+    }
+
     /// The number of commands that this replica sent.
     pub(crate) fn commands(&self) -> u64 {
-        let sharing = self.shared.as_ref();
-        sharing.map_or(0, |(sharing, _)| sharing.status().commands)
+        self.status().map_or(0, |status| status.commands)
     }
 
     /// How often the connection was lost.
     pub(crate) fn outages(&self) -> u64 {
-        let sharing = self.shared.as_ref();
-        sharing.map_or(0, |(sharing, _)| sharing.status().outages)
+        self.status().map_or(0, |status| status.outages)
     }
 }
 
