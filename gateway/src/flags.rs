@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue};
 
 use crate::bad_input::BadInput;
+use crate::flag_error;
 use crate::settings::{RouteSettings, Settings};
 
 const NOTES: &str = "\
@@ -84,24 +84,7 @@ impl Flags {
             if !error.use_stderr() {
                 error.exit();
             }
-            one_line(&error)
+            flag_error::describe(&error)
         })
     }
-}
-
-/// The first paragraph of clap's message and its suggestion, without usage.
-fn one_line(error: &clap::Error) -> BadInput {
-    let text = error.to_string();
-    let text = text.split("\n\n").next().unwrap_or(&text);
-    let words: Vec<&str> = text
-        .trim_start_matches("error: ")
-        .split_whitespace()
-        .collect();
-    let mut line = words.join(" ");
-    if let Some(ContextValue::String(flag)) = error.get(ContextKind::SuggestedArg) {
-        line.push_str("; did you mean ");
-        line.push_str(flag);
-        line.push('?');
-    }
-    BadInput(line)
 }

@@ -34,6 +34,7 @@
 //!   everything behind `config/` knows only routes;
 //! - `keys.rs` reads lists of keys, `key_options.rs` the options of a key, `upstream.rs` the upstream's address, `cooldown.rs` and
 //!   `duration.rs` times, `policy.rs` providers;
+//! - `flag_error.rs` describes errors on the command line;
 //! - `suggestion.rs` finds the name that a misspelled one is meant to be;
 //! - `start.rs` starts everything, and `listener.rs` binds addresses;
 //! - `logging.rs` logs to stderr;
@@ -55,6 +56,7 @@ mod cooldown;
 mod duration;
 mod environment;
 mod failovers;
+mod flag_error;
 mod flags;
 mod gateway;
 mod headers;

@@ -96,7 +96,7 @@ async fn an_upstream_url_with_a_password_is_rejected() {
 #[tokio::test]
 async fn an_unknown_provider_is_rejected() {
     let line = gateway("nobody", UPSTREAM).keys([GOOD]).refused().await;
-    assert!(line.contains("nobody"), "{line}");
+    assert!(line.contains("--provider: no such provider"), "{line}");
 }
 
 #[tokio::test]
@@ -155,6 +155,35 @@ async fn a_key_cannot_be_given_as_an_argument() {
 }
 
 #[tokio::test]
+async fn a_key_in_place_of_another_value_is_not_printed() {
+    for flag in [
+        "--provider",
+        "--byok",
+        "--selection",
+        "--affinity",
+        "--scope",
+        "--log",
+        "--max-attempts",
+        "--replay-budget",
+        "--idle-timeout",
+        "--cooldown",
+        "--max-waiters",
+    ] {
+        let line = bare().args([flag, GOOD]).refused().await;
+        assert!(line.contains(flag) && !line.contains(GOOD), "{line}");
+        let joined = format!("{flag}={GOOD}");
+        let line = bare().args([&joined]).refused().await;
+        assert!(line.contains(flag) && !line.contains(GOOD), "{line}");
+    }
+    let as_flag = format!("--{GOOD}");
+    let as_value_of_a_switch = format!("--open={GOOD}");
+    for argument in [GOOD, &as_flag, &as_value_of_a_switch] {
+        let line = gateway("openai", UPSTREAM).args([argument]).refused().await;
+        assert!(!line.contains(GOOD), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_flags_and_providers_are_answered_with_the_most_similar_one() {
     for (flag, similar) in [
         ("--provder=openai", "--provider?"),
@@ -174,7 +203,10 @@ async fn unknown_flags_and_providers_are_answered_with_the_most_similar_one() {
         ("mistal", "mistral?"),
     ] {
         let line = gateway(provider, UPSTREAM).keys([GOOD]).refused().await;
-        assert!(line.contains(provider) && line.contains(similar), "{line}");
+        assert!(
+            line.contains("--provider") && line.contains(similar),
+            "{line}"
+        );
     }
 }
 
