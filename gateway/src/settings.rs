@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +18,11 @@ use crate::flags::Flags;
 use crate::logging::Format;
 use crate::policy::{ByokMode, Policy};
 use crate::request_choice::{Affinity, ScopeSource, Strategy};
+
+// The sections of the help.
+const LIMITS: &str = "Limits";
+const RECOVERY: &str = "Recovery";
+const SELECTION: &str = "Selection";
 
 /// The settings of the whole gateway.
 #[derive(Args, Clone, Debug, Deserialize)]
@@ -61,28 +65,17 @@ pub struct Settings {
     pub log: Format,
 
     /// Largest total size of the request bodies that are kept to be sent again, in bytes [default: 1 GiB]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub replay_budget: Option<usize>,
 
     /// Maximum number of connections of clients. If it is reached, a new connection replaces the one that
     /// has been without a request for the longest time, or waits if all have a request in flight
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "4096",
-        help_heading = "Limits"
-    )]
+    #[arg(long, value_name = "N", default_value = "4096", help_heading = LIMITS)]
     pub max_connections: NonZeroUsize,
 
     /// How long a connection may be open without a request, at its start and between requests; 0 does
     /// not limit it
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "30s",
-        help_heading = "Limits"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub idle_timeout: Time,
 
     /// The routes by name. The flags of a route describe a single one.
@@ -98,7 +91,6 @@ pub struct RouteSettings {
     /// openai, openrouter, perplexity, together, vertex or xai. For any other API: bearer, or header:NAME
     /// to send the key in that header. For a gRPC service: grpc [builds with the feature grpc]
     #[arg(long)]
-    #[serde(deserialize_with = "some_text")]
     pub provider: Option<Policy>,
 
     /// The upstream's URL: scheme, host, and optionally a path that is prepended to each request's path
@@ -133,103 +125,59 @@ pub struct RouteSettings {
     /// Which requests bring a key of their own, and are forwarded with it: detect (those with any key),
     /// never (none), or prefix:P (those with a key that starts with P)
     #[arg(long, default_value = "detect")]
-    #[serde(deserialize_with = "text")]
     pub byok: ByokMode,
 
     /// How a request chooses among the usable keys: in-order (the first one), round-robin, weighted (in turn
     /// by weight) or least-in-flight (the one with the fewest requests)
-    #[arg(
-        long,
-        value_name = "STRATEGY",
-        default_value = "in-order",
-        help_heading = "Selection"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "STRATEGY", default_value = "in-order", help_heading = SELECTION)]
     pub selection: Strategy,
 
     /// Keep the requests with the same value of this header on the same key, for the prompt cache, as long as
     /// that key is usable [default: none]
-    #[arg(long, value_name = "header:NAME", help_heading = "Selection")]
-    #[serde(deserialize_with = "some_text")]
+    #[arg(long, value_name = "header:NAME", help_heading = SELECTION)]
     pub affinity: Option<Affinity>,
 
     /// Which requests a rate limit applies to: auto (those for the same model, which is taken from the path,
     /// or else from the JSON body), header:NAME (those with the same value of this header), or off (all)
-    #[arg(
-        long,
-        value_name = "SCOPE",
-        default_value = "auto",
-        help_heading = "Selection"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "SCOPE", default_value = "auto", help_heading = SELECTION)]
     pub scope: ScopeSource,
 
     /// Maximum number of attempts per request [default: the number of keys, or twice as many with
     /// --wait-for-key]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_attempts: Option<NonZeroUsize>,
 
     /// Largest request body that can be sent again, in bytes [default: 32 MiB]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_replay_bytes: Option<usize>,
 
     /// How long each attempt may take, including the upload, until the head of its response arrives; 0
     /// does not limit it
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "10m",
-        help_heading = "Limits"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "TIME", default_value = "10m", help_heading = LIMITS)]
     pub upstream_timeout: Time,
 
     /// How long a request may wait for a key, if no key is usable and one of them returns in time; 0
     /// does not wait
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "0",
-        help_heading = "Limits"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "TIME", default_value = "0", help_heading = LIMITS)]
     pub wait_for_key: Time,
 
     /// Maximum number of requests that wait at a time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1024,
-        help_heading = "Limits"
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = LIMITS)]
     pub max_waiters: usize,
 
     /// How long a key cools down after a refusal, such as a 429, if the provider names no wait. A range
     /// doubles it with each refusal, up to its end; a success resets it
-    #[arg(
-        long,
-        value_name = "TIME|RANGE",
-        default_value = "1s..60s",
-        help_heading = "Recovery"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "TIME|RANGE", default_value = "1s..60s", help_heading = RECOVERY)]
     pub cooldown: Cooldown,
 
     /// Longest cooldown, whatever the provider says
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "1d",
-        help_heading = "Recovery"
-    )]
-    #[serde(deserialize_with = "text")]
+    #[arg(long, value_name = "TIME", default_value = "1d", help_heading = RECOVERY)]
     pub max_cooldown: Time,
 
     /// Probe a permanently marked key (one that does not return after a cooldown) with one request after
     /// this time. After each refused probe, double the time, up to 1h. If you set this flag, keys that
     /// cool down for longer are probed as well. 0 does not probe [default: 60s]
-    #[arg(long, value_name = "TIME", help_heading = "Recovery")]
-    #[serde(deserialize_with = "some_text")]
+    #[arg(long, value_name = "TIME", help_heading = RECOVERY)]
     pub probe_after: Option<Time>,
 }
 
@@ -280,23 +228,27 @@ impl Default for RouteSettings {
     }
 }
 
-/// Reads a value that is written like that of the flag.
-fn text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = String>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(D::Error::custom)
+/// A value in the configuration file is written like that of the flag.
+macro_rules! deserialize_as_in_flags {
+    ($($value:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $value {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
 }
 
-fn some_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = String>,
-{
-    text(deserializer).map(Some)
-}
+deserialize_as_in_flags!(
+    Affinity,
+    ByokMode,
+    Cooldown,
+    Policy,
+    ScopeSource,
+    Strategy,
+    Time
+);
 
 fn exposed(secret: &Option<SecretString>) -> Option<&str> {
     secret.as_ref().map(ExposeSecret::expose_secret)
