@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
@@ -11,7 +12,7 @@ use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use secrecy::SecretString;
 use tower::ServiceExt;
-use tower_key_failover::model_scope::{self, ModelScope};
+use tower_key_failover::model_scope;
 use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
 use tracing::warn;
@@ -24,7 +25,7 @@ use crate::route::{Route, Shared};
 use crate::routes::{Changes, Routes};
 use crate::upgrade::{self, Tunnels};
 use crate::upstream_client::UpstreamError;
-use crate::{client_token, headers, local_response, origin, target, timing};
+use crate::{client_token, headers, local_response, model_limit, origin, target, timing};
 
 /// The status and the message of a response of the gateway itself.
 type LocalError = (StatusCode, &'static str);
@@ -38,6 +39,7 @@ pub struct Gateway {
     pub tunnels: Tunnels,
     client_token: Option<SecretString>,
     is_local_only: bool,
+    idle_timeout: Option<Duration>,
     pub byok: ByokRequests,
     pub failovers: Failovers,
     expose_failover: bool,
@@ -57,6 +59,7 @@ impl Gateway {
             tunnels: Tunnels::default(),
             client_token: config.client_token.clone(),
             is_local_only: config.is_local_only(),
+            idle_timeout: config.settings.idle_timeout.unless_zero(),
             byok: ByokRequests::default(),
             failovers: Failovers::default(),
             expose_failover: config.settings.expose_failover,
@@ -135,7 +138,13 @@ impl Gateway {
         let reads_model = route.reads_model && !is_byok && route.policy.scope(&head).is_none();
         let request = Request::from_parts(head, body);
         let responded = match reads_model {
-            true => ModelScope::new(service.clone()).oneshot(request).await,
+            true => match model_limit::call(service, request, self.idle_timeout).await {
+                Some(responded) => responded,
+                None => {
+                    let what = "the request's body did not arrive in time";
+                    return Ok(error(&route, StatusCode::REQUEST_TIMEOUT, what));
+                }
+            },
             false => {
                 let request = request.map(model_scope::RequestBody::unread);
                 service.clone().oneshot(request).await

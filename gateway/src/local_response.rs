@@ -26,7 +26,7 @@ fn google(status: StatusCode, message: &str) -> Value {
         StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "PERMISSION_DENIED",
         StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
-        StatusCode::BAD_REQUEST => "INVALID_ARGUMENT",
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT => "INVALID_ARGUMENT",
         StatusCode::NOT_FOUND => "NOT_FOUND",
         _ => "UNAVAILABLE",
     };
@@ -37,7 +37,7 @@ fn openai(status: StatusCode, message: &str) -> Value {
     let code = match status {
         StatusCode::UNAUTHORIZED => "invalid_api_key",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "forbidden",
-        StatusCode::BAD_REQUEST => "invalid_request",
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT => "invalid_request",
         StatusCode::NOT_FOUND => "not_found",
         _ => "server_error",
     };
@@ -69,7 +69,7 @@ fn kind(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "permission_error",
-        StatusCode::BAD_REQUEST => "invalid_request_error",
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT => "invalid_request_error",
         StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     }

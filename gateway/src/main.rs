@@ -20,6 +20,7 @@
 //! - `client_token.rs` finds and removes the client token;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `request_choice.rs` reads the session and the scope of a request;
+//! - `model_limit.rs` limits how long a client may take to name the model;
 //! - `upstream_client.rs` sends each attempt;
 //! - `byok.rs` counts requests with their own key;
 //! - `headers.rs` removes headers that a proxy must not forward;
@@ -66,6 +67,7 @@ mod listener;
 mod local_response;
 mod logging;
 mod matcher;
+mod model_limit;
 mod origin;
 mod policy;
 mod reload;

@@ -73,8 +73,8 @@ pub struct Settings {
     #[arg(long, value_name = "N", default_value = "4096", help_heading = LIMITS)]
     pub max_connections: NonZeroUsize,
 
-    /// How long a connection may be open without a request, at its start and between requests; 0 does
-    /// not limit it
+    /// How long a connection may be open without a request, at its start and between requests, and how long
+    /// a request may take to name its model in the body; 0 does not limit it
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub idle_timeout: Time,
 

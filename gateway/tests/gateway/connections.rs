@@ -65,6 +65,42 @@ async fn a_connection_that_sends_its_head_byte_by_byte_ends() {
 }
 
 #[tokio::test]
+async fn a_request_whose_model_does_not_arrive_gets_408() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.args(["--idle-timeout", "200ms"]).listen().await;
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: 100\r\n\r\n{{\"messages\":[");
+
+    let mut stream = connect(&gateway, request.as_bytes()).await;
+    let mut response = String::new();
+    soon(stream.read_to_string(&mut response)).await.unwrap();
+
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    assert_eq!(upstream.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_body_is_not_limited_after_its_model() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.args(["--idle-timeout", "200ms"]).listen().await;
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: 17\r\n\r\n{{\"model\":\"gpt-4\"");
+
+    let mut stream = connect(&gateway, request.as_bytes()).await;
+    // Twice the limit passes.
+    for _ in 0..2 {
+        closed(&mut connect(&gateway, b"").await).await;
+    }
+    stream.write_all(b"}").await.unwrap();
+    let mut response = String::new();
+    soon(stream.read_to_string(&mut response)).await.unwrap();
+
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}
+
+#[tokio::test]
 async fn idle_connections_between_requests_end() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);
