@@ -25,7 +25,7 @@ PARTS = [
     ("hyper: HTTP/1.1", r"/(hyper|httparse|httpdate|itoa|want|try-lock)-\d|hyper::"),
     ("header maps, URIs, bodies", r"/(http|http-body|http-body-util|bytes|fnv)-\d|\b(http|http_body|bytes)::"),
     ("tokio: tasks, timers, sockets", r"/(tokio|mio|socket2|futures-[a-z]+|parking_lot[a-z_]*)-\d|\b(tokio|mio)::"),
-    ("malloc and free", r"(malloc|arena)\.c$"),
+    ("malloc and free", r"(malloc|arena)\.c$|mimalloc|\bmi_"),
     ("memory copies and comparisons", r"(mem[a-z]+|str[a-z]+)[-_a-z0-9]*\.(S|c)$"),
     ("serde_json", r"/serde[a-z_]*-\d|serde"),
 ]
@@ -129,8 +129,9 @@ def counts(binary, flags):
             proxies, single = Proxies(folder, binary, 1), "master_process off;"
             gateway = lambda under: proxies.gateway(upstream, flags, under)
             print_counts("gateway", gateway, attributed=True)
+            no_scope = lambda under: proxies.gateway(upstream, ["--scope", "off", *flags], under)
+            print_counts("gateway, --scope off", no_scope)
             own = {"x-api-key": "sk-ant-key-of-the-client"}
             print_counts("gateway, clients with their own key", gateway, own)
             print_counts("nginx", lambda under: proxies.plain_nginx(upstream, under, single))
             print_counts("nginx with failover", lambda under: proxies.failover_nginx(upstream, under, single))
-            print_counts("haproxy", lambda under: proxies.haproxy(upstream, under))

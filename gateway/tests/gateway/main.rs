@@ -19,6 +19,7 @@ mod failovers;
 mod grpc;
 mod headers;
 mod hostile;
+mod kubernetes;
 mod limits;
 mod logs;
 mod metrics;
