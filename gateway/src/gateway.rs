@@ -119,7 +119,7 @@ impl Gateway {
         let place = head.extensions.remove::<Place>();
         // `clear` would keep a map, which is cloned for each attempt.
         head.extensions = Extensions::new();
-        headers::clean_request(&mut head.headers);
+        headers::clean_request(&mut head.headers, route.upstream.host());
         let mut service = &route.service;
         if client.is_some() {
             upgrade::add_upgrade_headers(&mut head.headers);
@@ -172,10 +172,10 @@ impl Gateway {
                         StatusCode::GATEWAY_TIMEOUT,
                         "the upstream did not respond in time",
                     ),
-                    UpstreamError::Client(error) if error.is_connect() => {
+                    UpstreamError::Connect(_) => {
                         (StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
                     }
-                    UpstreamError::Client(_) => {
+                    UpstreamError::Request(_) => {
                         (StatusCode::BAD_GATEWAY, "the upstream failed to respond")
                     }
                 };

@@ -7,7 +7,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 /// The headers that are not forwarded in at least one direction.
 ///
 /// `trailer` is not among them, because it describes the body, which is forwarded with its trailers.
-const NAMES: [HeaderName; 11] = [
+const NAMES: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
@@ -16,7 +16,6 @@ const NAMES: [HeaderName; 11] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::COOKIE,
-    header::HOST,
     header::TE,
     header::SET_COOKIE,
 ];
@@ -28,18 +27,18 @@ const CONNECTION: Names = 1;
 /// The headers that apply to a single connection.
 const HOP_BY_HOP: Names = 0b111_1111;
 const COOKIE: Names = 1 << 7;
-const HOST: Names = 1 << 8;
-const TE: Names = 1 << 9;
-const SET_COOKIE: Names = 1 << 10;
+const TE: Names = 1 << 8;
+const SET_COOKIE: Names = 1 << 9;
 
 /// Removes the request headers that the upstream must not receive.
 ///
 /// This includes cookies. A browser's cookies belong to the gateway's host, and a cookie set by the
-/// upstream would tie a client to the session of one key. The HTTP client sets the host from the target.
-pub fn clean_request(headers: &mut HeaderMap) {
+/// upstream would tie a client to the session of one key. `host` replaces the host.
+pub fn clean_request(headers: &mut HeaderMap, host: &HeaderValue) {
     let found = present(headers);
     let takes_trailers = found & TE != 0 && lists(headers, header::TE, "trailers");
-    remove(headers, found & (HOP_BY_HOP | COOKIE | HOST | TE));
+    remove(headers, found & (HOP_BY_HOP | COOKIE | TE));
+    headers.insert(header::HOST, host.clone());
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -66,7 +65,6 @@ fn bit(name: &HeaderName) -> Names {
         "transfer-encoding" => 1 << 5,
         "upgrade" => 1 << 6,
         "cookie" => COOKIE,
-        "host" => HOST,
         "te" => TE,
         "set-cookie" => SET_COOKIE,
         _ => 0,
@@ -78,8 +76,11 @@ fn remove(headers: &mut HeaderMap, names: Names) {
     if names & CONNECTION != 0 {
         let values = headers.get_all(header::CONNECTION).iter();
         let values = values.filter_map(|value| value.to_str().ok());
-        let listed = values.flat_map(|value| value.split(','));
-        let listed: Vec<HeaderName> = listed.filter_map(|it| it.trim().parse().ok()).collect();
+        let listed = values.flat_map(|value| value.split(',')).map(str::trim);
+        // These are no headers, or are removed anyway.
+        let is_common = |it: &&str| it.eq_ignore_ascii_case("keep-alive") || *it == "close";
+        let others = listed.filter(|it| !is_common(it));
+        let listed: Vec<HeaderName> = others.filter_map(|it| it.parse().ok()).collect();
         for name in &listed {
             headers.remove(name);
         }
@@ -126,7 +127,7 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
 
-        clean_request(&mut headers);
+        clean_request(&mut headers, &HeaderValue::from_static("upstream"));
 
         let left: Vec<_> = headers
             .iter()
@@ -136,6 +137,7 @@ mod tests {
             left,
             [
                 ("x-three", &HeaderValue::from_static("3")),
+                ("host", &HeaderValue::from_static("upstream")),
                 ("te", &HeaderValue::from_static("trailers"))
             ]
         );

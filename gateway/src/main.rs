@@ -21,7 +21,7 @@
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `request_choice.rs` reads the session and the scope of a request;
 //! - `model_limit.rs` limits how long a client may take to name the model;
-//! - `upstream_client.rs` sends each attempt;
+//! - `upstream_client/` sends each attempt;
 //! - `byok.rs` counts requests with their own key;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
@@ -91,9 +91,11 @@ mod workers;
 
 use std::process::ExitCode;
 
+
 use self::bad_input::BadInput;
 use self::config::Source;
 use self::flags::Flags;
+
 
 // Requests are served by the workers.
 #[tokio::main(flavor = "current_thread")]

@@ -13,11 +13,17 @@ pub fn has_local_host(uri: &Uri, headers: &HeaderMap) -> bool {
     // HTTP/2 and absolute targets name the host in the target.
     let in_target = uri.authority().map(is_local);
     let in_headers = headers.get_all(header::HOST).into_iter().map(|value| {
-        let host = value.to_str().ok().and_then(|host| host.parse().ok());
-        host.is_some_and(|host| is_local(&host))
+        let host = value.to_str().unwrap_or_default();
+        is_plain_local(host) || host.parse().is_ok_and(|host| is_local(&host))
     });
     let mut are_local = in_target.into_iter().chain(in_headers).peekable();
     are_local.peek().is_some() && are_local.all(|is_local| is_local)
+}
+
+/// Recognizes the usual local hosts without parsing them.
+fn is_plain_local(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    matches!(name, "localhost" | "127.0.0.1") && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 pub fn is_local(host: &Authority) -> bool {

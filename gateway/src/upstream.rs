@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use axum::http::Uri;
 use axum::http::uri::{Authority, Scheme};
+use axum::http::{HeaderValue, Uri};
 
 /// The address of the upstream.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
+    /// The authority without the default port.
+    host: HeaderValue,
     /// The base path, without a slash at its end.
     base: String,
 }
@@ -34,11 +36,22 @@ impl Upstream {
             return Err("must not have a query".to_owned());
         }
         let base = path.path().trim_end_matches('/').to_owned();
+        let default_port = if scheme == Scheme::HTTP { 80 } else { 443 };
+        let host = match authority.port_u16() {
+            Some(port) if port == default_port => authority.host(),
+            _ => authority.as_str(),
+        };
         Ok(Self {
+            host: host.parse().map_err(|_| "is not a URL")?,
             scheme,
             authority,
             base,
         })
+    }
+
+    /// What `host` contains in requests to the upstream.
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
     /// The target of a request at the upstream: its path below the base path without its first

@@ -37,4 +37,5 @@ mod target;
 mod timing;
 mod tls;
 mod unreachable;
+mod upstream_connections;
 mod websocket;

@@ -1,0 +1,131 @@
+//! The HTTP client for the upstream.
+//!
+//! `connect.rs` opens connections, and `idle.rs` keeps them for further requests.
+
+mod connect;
+mod idle;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::http::header::HOST;
+use axum::http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+use tower::Service;
+use tower_key_failover::{BoxError, RequestBody, model_scope};
+
+use self::connect::{Connection, connect};
+pub use self::connect::{Versions, prepare};
+
+type Body = RequestBody<model_scope::RequestBody<Incoming>>;
+type Responded = Result<Response<Incoming>, UpstreamError>;
+
+#[derive(Debug)]
+pub enum UpstreamError {
+    Connect(BoxError),
+    Request(hyper::Error),
+    TimedOut,
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("no response head within --upstream-timeout"),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Connect(error) => error.source(),
+            Self::Request(error) => error.source(),
+            Self::TimedOut => None,
+        }
+    }
+}
+
+/// Sends one attempt, and waits for the head of its response for a limited time.
+///
+/// All routes share their connections. Each runtime has its own, so that an attempt never waits for
+/// another thread.
+#[derive(Clone)]
+pub struct UpstreamClient {
+    versions: Versions,
+    timeout: Option<Duration>,
+}
+
+impl UpstreamClient {
+    pub fn new(versions: Versions, timeout: Option<Duration>) -> Self {
+        Self { versions, timeout }
+    }
+}
+
+impl Service<Request<Body>> for UpstreamClient {
+    type Response = Response<Incoming>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Responded> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let versions = self.versions;
+        match self.timeout {
+            Some(time) => Box::pin(async move {
+                let sent = timeout(time, send(versions, request));
+                sent.await.unwrap_or(Err(UpstreamError::TimedOut))
+            }),
+            None => Box::pin(send(versions, request)),
+        }
+    }
+}
+
+async fn send(versions: Versions, mut request: Request<Body>) -> Responded {
+    let target = request.uri().clone();
+    loop {
+        let (mut connection, is_reused) = match idle::take(versions, &target) {
+            Some(connection) => (connection, true),
+            None => (connect(versions, &target).await?, false),
+        };
+        if let (false, Some(shared)) = (is_reused, connection.shared()) {
+            idle::keep(versions, &target, shared);
+        }
+        prepare_for(&connection, &target, &mut request);
+        let mut error = match connection.send(request).await {
+            Ok(response) => {
+                if connection.shared().is_none() {
+                    idle::keep(versions, &target, connection);
+                }
+                return Ok(response);
+            }
+            Err(error) => error,
+        };
+        // The upstream closes a connection that has been idle for too long.
+        match error.take_message() {
+            Some(unsent) if is_reused => request = unsent,
+            _ => return Err(UpstreamError::Request(error.into_error())),
+        }
+    }
+}
+
+/// HTTP/1.1 names the host in a header, which is set already, and HTTP/2 in the target.
+fn prepare_for(connection: &Connection, target: &Uri, request: &mut Request<Body>) {
+    match connection {
+        Connection::Http1(_) => {
+            let path = target.path_and_query().cloned();
+            *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+        }
+        Connection::Http2(_) => {
+            *request.uri_mut() = target.clone();
+            request.headers_mut().remove(HOST);
+        }
+    }
+}
