@@ -91,11 +91,15 @@ mod workers;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 
 use self::bad_input::BadInput;
 use self::config::Source;
 use self::flags::Flags;
 
+/// A request takes some thirty allocations.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 // Requests are served by the workers.
 #[tokio::main(flavor = "current_thread")]
