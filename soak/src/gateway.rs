@@ -59,7 +59,7 @@ impl Gateway {
             std::fs::write(files.join(route), upstream.keys.file(route, None))?;
         }
         let config = files.join("gateway.toml");
-        std::fs::write(&config, configuration(&address.url))?;
+        std::fs::write(&config, configuration(upstream.name, &address.url))?;
         let mut command = Command::new(binary);
         command
             .arg("--config")
@@ -171,14 +171,20 @@ impl Admin {
     }
 }
 
-/// Each route has a prefix and a base path of its own, by which the upstream recognizes it.
-fn configuration(upstream: &str) -> String {
+/// Each route has a prefix and a base path of its own, by which the upstream recognizes it. The routes of both
+/// gateways together have all strategies.
+fn configuration(name: &str, upstream: &str) -> String {
+    let strategies = match name {
+        "h1" => ["in-order", "round-robin"],
+        _ => ["least-in-flight", "weighted"],
+    };
     let whole = "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nreplay_budget = 8000000\n";
-    let routes = ROUTES.into_iter().map(|route| {
+    let routes = ROUTES.into_iter().zip(strategies).map(|(route, strategy)| {
         format!(
             "[routes.{route}]\nprefix = \"/{route}\"\nprovider = \"openai\"\n\
              upstream = \"{upstream}/at-{route}\"\nkeys_file = \"{route}\"\n\
-             max_replay_bytes = 1000000\ncooldown = \"60s\"\n"
+             max_replay_bytes = 1000000\ncooldown = \"60s\"\n\
+             selection = \"{strategy}\"\naffinity = \"header:x-soak-session\"\n"
         )
     });
     let scope = "scope = \"header:x-soak-scope\"\n".to_owned();

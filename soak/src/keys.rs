@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::in_flight::{CAP, InFlight};
 use crate::random::Random;
 
 /// How long a classification can take: reading the body takes up to a second, more on a busy machine.
@@ -44,6 +45,8 @@ pub struct SoakKey {
     pub route: &'static str,
     /// `None` for keys that only ever get short rate limits.
     end: Option<(Instant, End)>,
+    weight: u32,
+    pub in_flight: InFlight,
     said: Mutex<Said>,
 }
 
@@ -88,6 +91,8 @@ impl Keys {
                 route: route_of(position.into()),
                 secret: format!("soak-{lane}-{:016x}-{position:04}", random.next()),
                 end,
+                weight: 1 + position % 3,
+                in_flight: InFlight::default(),
                 said: Mutex::default(),
             }
         };
@@ -101,7 +106,30 @@ impl Keys {
         let is_removed = |key: &SoakKey| removed.is_some_and(|it| it.secret == key.secret);
         let of_route = self.all.iter().filter(|key| key.route == route);
         let kept = of_route.filter(|key| !is_removed(key));
-        kept.map(|key| format!("{}\n", key.secret)).collect()
+        let line = |key: &SoakKey| {
+            let (secret, weight) = (&key.secret, key.weight);
+            format!("{secret} max-in-flight={CAP} weight={weight}\n")
+        };
+        kept.map(line).collect()
+    }
+
+    /// Checks caps when all requests have ended, and returns violations.
+    pub fn in_flight(&self, told: &Value) -> Vec<String> {
+        let told = told.as_array().map_or(&[][..], Vec::as_slice);
+        let leaked = told.iter().filter(|told| told["in_flight"] != 0);
+        let leaked = leaked.map(|told| format!("a request is still in flight: {told}"));
+        let exceeded = self
+            .all
+            .iter()
+            .filter(|key| key.in_flight.has_exceeded_cap());
+        let exceeded = exceeded.map(|key| format!("more requests than the cap allows: {key:?}"));
+        leaked.chain(exceeded).collect()
+    }
+
+    /// The most requests that used one key at the same time.
+    pub fn most_in_flight(&self) -> u32 {
+        let most = self.all.iter().map(|key| key.in_flight.most());
+        most.max().unwrap_or_default()
     }
 
     pub fn find(&self, secret: &str) -> Option<&SoakKey> {
@@ -141,6 +169,11 @@ impl SoakKey {
     pub fn ended(&self) -> Option<End> {
         let (at, how) = self.end?;
         (Instant::now() >= at).then_some(how)
+    }
+
+    /// Whether the key only ever gets short rate limits.
+    pub fn is_sturdy(&self) -> bool {
+        self.end.is_none()
     }
 
     /// The hint of the key, which ends with its position.

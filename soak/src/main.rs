@@ -16,10 +16,12 @@
 //!   refusal;
 //! - the upstream sees the pool's keys or the caller's, and never the gateway's token;
 //! - the upstream's responses explain the state of each key, and of each scope of a key;
+//! - no key has more requests in flight than its cap, and none at the end;
 //! - memory, files and tasks of the gateway return to their initial level, and it stops on SIGTERM.
 //!
 //! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,
-//! but not what happens concurrently. The resources of the gateway are read from `/proc`.
+//! but not what happens concurrently. The routes of the two gateways have all strategies, every key has a cap, and some
+//! requests belong to sessions. The resources of the gateway are read from `/proc`.
 //!
 //! `SOAK_OPERATORS=1` adds operators who change the list of keys, and disable and reinstate keys.
 //!
@@ -27,13 +29,14 @@
 //! - `upstream.rs`, `upload.rs` and `responses.rs` contain the upstream;
 //! - `gateway.rs` starts and stops the gateway;
 //! - `operator.rs` contains the operators;
-//! - `ledger.rs` accounts for requests, `keys.rs` for keys;
+//! - `ledger.rs` accounts for requests, `keys.rs` for keys, `in_flight.rs` for caps;
 //! - `payload.rs` generates bodies, `random.rs` reproducible random numbers.
 
 // A binary has no public API.
 #![allow(unreachable_pub)]
 
 mod gateway;
+mod in_flight;
 mod keys;
 mod ledger;
 mod operator;
@@ -186,7 +189,7 @@ async fn calm(lanes: &[Lane]) -> Result<(), BoxError> {
     sleep(Duration::from_secs(2)).await;
     for lane in lanes {
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            lane.traffic.clone().ask_well(protocol, 20).await;
+            lane.traffic.clone().ask_well(protocol, 40).await;
         }
     }
     Ok(())
@@ -247,6 +250,10 @@ impl Lane {
         self.look_at_keys(true, ledger).await?;
         self.upstream.close();
         let end = come_down(&self.gateway, self.start.files).await?;
+        let shown = self.gateway.admin.keys().await?;
+        for wrong in self.upstream.keys.in_flight(&shown) {
+            ledger.violation(wrong);
+        }
         let (start, warm, most) = (self.start, self.warm, self.most);
         println!("\n{name}: {:>10} {:>6} {:>8}", "memory", "files", "threads");
         for (when, figures) in [
@@ -259,6 +266,8 @@ impl Lane {
             let (files, threads) = (figures.files, figures.threads);
             println!("{when:>5} {megabytes:>5.1} MiB {files:>6} {threads:>8}");
         }
+        let most = self.upstream.keys.most_in_flight();
+        println!("at most {most} requests with one key at the same time");
         if end.files > start.files {
             ledger.violation(format!("{name}: files are still open"));
         }

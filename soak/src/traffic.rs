@@ -62,7 +62,9 @@ impl Traffic {
         for _ in 0..times {
             let number = self.ledger.begin(|_| false);
             let mut random = Random::of([self.seed, number, 1]);
-            let asked = self.send(&client, number, TOKEN.to_owned(), &mut random);
+            // Without a session, so that each key has its turn.
+            let request = self.request(number, TOKEN, &mut random);
+            let asked = self.send(&client, number, request);
             let outcome = tokio::select! {
                 outcome = asked => outcome,
                 () = sleep(PATIENCE) => Outcome::GaveUpWaiting,
@@ -92,17 +94,17 @@ impl Traffic {
             true => own_key(number),
             false => TOKEN.to_owned(),
         };
-        self.send(client, number, shown, random).await
+        let mut request = self.request(number, &shown, random);
+        if random.percent(30) {
+            let session = random.within(0..20);
+            request
+                .headers_mut()
+                .insert("x-soak-session", session.into());
+        }
+        self.send(client, number, request).await
     }
 
-    async fn send(
-        &self,
-        client: &HttpClient,
-        number: u64,
-        shown: String,
-        random: &mut Random,
-    ) -> Outcome {
-        let request = self.request(number, &shown, random);
+    async fn send(&self, client: &HttpClient, number: u64, request: Request<Payload>) -> Outcome {
         let Ok(response) = client.request(request).await else {
             return Outcome::FailedBeforeTheResponse;
         };

@@ -187,6 +187,7 @@ impl Upstream {
             self.ledger.violation(told);
         }
         let (plan, key, mut random) = self.plan(number, &head.headers);
+        let in_flight = key.map(|key| key.in_flight.enter());
         let mut upload = Upload::new(number, &head.headers, body)?;
         let read = match plan.when() {
             When::AtOnce => 0,
@@ -200,7 +201,7 @@ impl Upstream {
             tokio::spawn(upload.read_on(Arc::clone(&self.ledger)));
         }
         let noted = |response| self.ledger.responded(number, response);
-        Ok(match plan {
+        let response = match plan {
             Plan::Refuse(how, _) => {
                 noted(match how {
                     Refusal::Scope
@@ -229,6 +230,10 @@ impl Upstream {
                 noted(UpstreamResponse::Success);
                 success(number, plan, &mut random)
             }
+        };
+        Ok(match in_flight {
+            Some(request) => response.map(|body| request.until_end_of(body)),
+            None => response,
         })
     }
 
@@ -268,6 +273,12 @@ impl Upstream {
         let plan = match key.and_then(SoakKey::ended) {
             Some(end) => Plan::Refuse(Refusal::Ended(end), When::AtTheEnd),
             None if self.calm.load(Ordering::Relaxed) => Plan::Succeed,
+            // Such a refusal lasts for ten minutes, and strategies spread them over all keys.
+            None if matches!(drawn, Plan::Refuse(Refusal::Model, _))
+                && key.is_some_and(SoakKey::is_sturdy) =>
+            {
+                Plan::Succeed
+            }
             None => drawn,
         };
         (plan, key, random)

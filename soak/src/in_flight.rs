@@ -1,0 +1,83 @@
+//! How many requests use a key at the same time, as the upstream sees them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+
+use crate::payload::Payload;
+
+/// The cap of each key.
+pub const CAP: u32 = 2;
+
+/// How long a request that was dropped can seem to be in flight: until its upstream learns of it.
+const NEWS: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<Mutex<Count>>);
+
+#[derive(Debug, Default)]
+struct Count {
+    now: u32,
+    most: u32,
+    /// Since when there are more than the cap.
+    above_since: Option<Instant>,
+    /// For how long there were more than the cap at a time.
+    longest_above: Duration,
+}
+
+/// A request in flight, until this is dropped.
+#[derive(Debug)]
+pub struct Request(InFlight);
+
+impl InFlight {
+    pub fn enter(&self) -> Request {
+        let mut count = self.count();
+        count.now += 1;
+        count.most = count.most.max(count.now);
+        if count.now > CAP {
+            count.above_since.get_or_insert_with(Instant::now);
+        }
+        Request(self.clone())
+    }
+
+    /// The most requests at the same time.
+    pub fn most(&self) -> u32 {
+        self.count().most
+    }
+
+    /// Whether the cap was exceeded for longer than news takes.
+    pub fn has_exceeded_cap(&self) -> bool {
+        let count = self.count();
+        let above = count.above_since.map_or(Duration::ZERO, |at| at.elapsed());
+        above.max(count.longest_above) > NEWS
+    }
+
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Request {
+    /// The request is in flight until its response body has been sent or dropped.
+    pub fn until_end_of(self, body: Payload) -> Payload {
+        let kept = move |frame| {
+            let _ = &self;
+            frame
+        };
+        body.map_frame(kept).boxed_unsync()
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let mut count = self.0.count();
+        count.now -= 1;
+        if count.now <= CAP
+            && let Some(since) = count.above_since.take()
+        {
+            count.longest_above = count.longest_above.max(since.elapsed());
+        }
+    }
+}
