@@ -181,15 +181,17 @@ fn threads_together_use_keys_in_proportion_to_their_weights_within_2_percent() {
             condition: Condition::Usable,
         });
         let pool = new_pool(selection, &members);
-        let counts = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..5).map(|_| scope.spawn(|| taken(&pool, 3100))).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .fold(vec![0; WEIGHTS.len()], |sums: Vec<u32>, counts| {
-                    sums.iter().zip(counts).map(|(a, b)| a + b).collect()
-                })
+        // All requests stay in flight, so that a thread that is interrupted delays none of the others.
+        let hold = || (0..3100).map(|_| pick(&pool)).collect::<Vec<_>>();
+        let picks: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..5).map(|_| scope.spawn(hold)).collect();
+            let threads = threads.into_iter();
+            threads.flat_map(|thread| thread.join().unwrap()).collect()
         });
+        let mut counts = [0_u32; WEIGHTS.len()];
+        for pick in &picks {
+            counts[pick.key.index()] += 1;
+        }
         for (count, weight) in counts.iter().zip(WEIGHTS) {
             let expected = f64::from(weight) * 500.0;
             let difference = (f64::from(*count) - expected).abs();
