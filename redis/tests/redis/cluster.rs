@@ -114,9 +114,9 @@ async fn replicas_find_the_node_that_serves_the_pool() {
     };
     let mut replicas = Vec::new();
     for node in &cluster.nodes {
-        replicas.push(Replica::fast(&node.url()).await);
+        replicas.push(Replica::start(&node.url()).await);
         let older = format!("{}?protocol=resp2", node.url());
-        replicas.push(Replica::fast(&older).await);
+        replicas.push(Replica::start(&older).await);
     }
     for (at, replica) in replicas.iter().take(3).enumerate() {
         replica.cool_down(at, 30);
@@ -138,8 +138,8 @@ async fn replicas_follow_the_pool_to_another_node_while_it_moves() {
         return;
     };
     let (from, to) = (cluster.owner(), (cluster.owner() + 1) % 3);
-    let one = Replica::fast(&cluster.nodes[from].url()).await;
-    let other = Replica::fast(&cluster.nodes[(from + 2) % 3].url()).await;
+    let one = Replica::start(&cluster.nodes[from].url()).await;
+    let other = Replica::start(&cluster.nodes[(from + 2) % 3].url()).await;
     one.cool_down(0, 30);
     other.cools_down(0, 30).await;
 
@@ -148,14 +148,14 @@ async fn replicas_follow_the_pool_to_another_node_while_it_moves() {
     other.cools_down(1, 30).await;
     other.cool_down(1, 60);
     one.cools_down(1, 60).await;
-    let during = Replica::fast(&cluster.nodes[from].url()).await;
+    let during = Replica::start(&cluster.nodes[from].url()).await;
     during.cools_down(0, 30).await;
 
     cluster.end_move(to);
     other.cool_down(2, 30);
     one.cools_down(2, 30).await;
     during.cools_down(2, 30).await;
-    let new = Replica::fast(&cluster.nodes[from].url()).await;
+    let new = Replica::start(&cluster.nodes[from].url()).await;
     new.cools_down(1, 60).await;
     for replica in [&one, &other, &during, &new] {
         let status = replica.sharing.status();

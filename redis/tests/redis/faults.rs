@@ -63,13 +63,13 @@ async fn a_server_that_is_killed_and_restarts_empty_learns_everything_again() {
 #[tokio::test]
 async fn replicas_restore_a_server_whose_data_was_flushed() {
     let server = server!();
-    let one = Replica::fast(&server.url()).await;
+    let one = Replica::start(&server.url()).await;
     one.cool_down(0, 30);
     one.pool.disable(LABELS[1]).unwrap();
     one.flushed().await;
     server.run(&["FLUSHALL"]);
     until(|| server.run(&["EXISTS", KEY]) == "1").await;
-    let new = Replica::fast(&server.url()).await;
+    let new = Replica::start(&server.url()).await;
     new.cools_down(0, 30).await;
     until(|| new.state(1) == KeyState::Permanent).await;
     assert_eq!(one.sharing.status().outages, 0);
@@ -107,7 +107,7 @@ async fn a_key_of_another_type_is_left_alone() {
 async fn a_hash_of_another_program_is_left_alone() {
     let server = server!();
     server.run(&["HSET", KEY, "field", "value"]);
-    let one = Replica::of(fast(&server.url()), builder());
+    let one = Replica::unconnected(&server.url(), builder());
     one.reaches(SharingState::Refused).await;
     one.cool_down(0, 30);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -118,7 +118,7 @@ async fn a_hash_of_another_program_is_left_alone() {
 #[tokio::test]
 async fn a_server_without_memory_refuses_records_but_is_no_outage() {
     let server = server!();
-    let (one, other) = two_fast_replicas(&server).await;
+    let (one, other) = two_replicas(&server).await;
     server.run(&["CONFIG", "SET", "maxmemory", "1"]);
     one.cool_down(0, 30);
     until(|| one.sharing.status().rejected > 0).await;
@@ -132,7 +132,7 @@ async fn a_server_without_memory_refuses_records_but_is_no_outage() {
 #[tokio::test]
 async fn a_read_only_server_refuses_records_but_is_no_outage() {
     let server = server!();
-    let (one, other) = two_fast_replicas(&server).await;
+    let (one, other) = two_replicas(&server).await;
     server.run(&["REPLICAOF", "127.0.0.1", "1"]);
     one.cool_down(0, 30);
     until(|| one.sharing.status().rejected > 0).await;
