@@ -56,6 +56,11 @@ impl Key {
         })
     }
 
+    /// Whether neither the key nor its group had a mark when the handle was made.
+    pub(super) fn has_seen_no_mark(&self) -> bool {
+        self.seen.has_no_mark()
+    }
+
     /// The same handle for a request with a scope.
     #[inline]
     pub(super) fn for_scope(mut self, scope: Option<&Scope>) -> Self {

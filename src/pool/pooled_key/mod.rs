@@ -200,6 +200,11 @@ impl Seen {
         }
     }
 
+    /// Whether neither limit was marked, apart from suspicions.
+    pub(super) fn has_no_mark(self) -> bool {
+        self.own.is_unmarked() && self.group.is_unmarked()
+    }
+
     /// Whether no limit of `key` was returned to service since.
     pub(super) fn is_current(self, key: &PooledKey) -> bool {
         let now = key.seen();

@@ -128,9 +128,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         loop {
             match self.search() {
                 Search::Found(found) => {
-                    // Dropped with its probe if the key has reached its cap.
-                    if let Ok(in_flight) = InFlight::begin(&self.list.keys[found.at]) {
-                        return Some(self.use_key(found, in_flight));
+                    // Dropped with its probe if the key has reached its cap, or was marked since.
+                    if let Ok(in_flight) = InFlight::begin(&self.list.keys[found.at])
+                        && let Some(key) = self.handle(&found)
+                    {
+                        return Some(self.use_key(found, key, in_flight));
                     }
                 }
                 Search::Nothing => return None,
@@ -140,7 +142,15 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         }
     }
 
-    fn use_key(&mut self, found: Found, in_flight: Option<InFlight>) -> Pick {
+    /// A handle to the key that was found, unless the key was open then and is marked now. The request
+    /// would prove that the mark has ended, although it began before it.
+    fn handle(&self, found: &Found) -> Option<Key> {
+        let key = self.list.handle(found.at);
+        let is_as_found = found.probe.is_some() || key.has_seen_no_mark();
+        is_as_found.then(|| key.for_scope(self.scope()))
+    }
+
+    fn use_key(&mut self, found: Found, key: Key, in_flight: Option<InFlight>) -> Pick {
         let Found {
             at,
             probe,
@@ -153,7 +163,7 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         let is_probe = probe.as_deref().is_some_and(Probe::is_of_doubtful_key);
         let may_probe = !is_probe && !self.request.has_probed;
         Pick {
-            key: self.list.handle(at).for_scope(self.scope()),
+            key,
             probe,
             has_more: has_more || self.has_usable(rest, None, may_probe),
             in_flight,

@@ -6,6 +6,7 @@ mod distribution;
 mod pins;
 mod replicas;
 mod strategies;
+mod threads;
 
 use std::collections::HashMap;
 use std::time::Duration;
