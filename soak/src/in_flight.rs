@@ -50,7 +50,7 @@ impl InFlight {
     /// Whether the cap was exceeded for longer than news takes.
     pub fn has_exceeded_cap(&self) -> bool {
         let count = self.count();
-        let above = count.above_since.map_or(Duration::ZERO, |at| at.elapsed());
+        let above = count.above_since.map_or(Duration::ZERO, since);
         above.max(count.longest_above) > NEWS
     }
 
@@ -75,9 +75,13 @@ impl Drop for Request {
         let mut count = self.0.count();
         count.now -= 1;
         if count.now <= CAP
-            && let Some(since) = count.above_since.take()
+            && let Some(above) = count.above_since.take()
         {
-            count.longest_above = count.longest_above.max(since.elapsed());
+            count.longest_above = count.longest_above.max(since(above));
         }
     }
+}
+
+fn since(start: Instant) -> Duration {
+    Instant::now().saturating_duration_since(start)
 }

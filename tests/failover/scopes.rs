@@ -42,6 +42,12 @@ fn keys<const N: usize>(
     provider.run_request(of(scope), responses).0
 }
 
+/// The keys `k0` and `k1` with the labels `a` and `b`.
+fn labeled() -> Arc<KeyPool> {
+    let pool = KeyPool::builder().labeled_key("a", "k0");
+    Arc::new(pool.labeled_key("b", "k1").build().unwrap())
+}
+
 fn all_valid(pool: &KeyPool) -> bool {
     pool.states().iter().all(|state| *state == KeyState::Valid)
 }
@@ -362,13 +368,7 @@ async fn a_waiter_learns_when_its_scope_opens_if_an_abandoned_response_closes_it
 
 #[tokio::test(start_paused = true)]
 async fn a_reinstated_key_is_open_in_all_scopes() {
-    let pool = Arc::new(
-        KeyPool::builder()
-            .labeled_key("a", "k0")
-            .labeled_key("b", "k1")
-            .build()
-            .unwrap(),
-    );
+    let pool = labeled();
     let mut provider = Harness::new(&layer(&pool));
     keys(&mut provider, "hot", [limited("50"), ok()]);
     assert!(pool.reinstate("a").unwrap());
@@ -467,13 +467,7 @@ async fn a_success_that_began_before_a_rate_limit_does_not_lift_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_rate_limit_has_no_effect_after_an_operator_reinstated_the_key() {
-    let pool = Arc::new(
-        KeyPool::builder()
-            .labeled_key("a", "k0")
-            .labeled_key("b", "k1")
-            .build()
-            .unwrap(),
-    );
+    let pool = labeled();
     let mut provider = Harness::new(&layer(&pool));
     let mut late = provider.send_request(of("hot"));
     let attempt = provider.next_attempt();
@@ -487,13 +481,7 @@ async fn a_late_rate_limit_has_no_effect_after_an_operator_reinstated_the_key() 
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_an_old_secret_does_not_concern_the_new_one() {
-    let pool = Arc::new(
-        KeyPool::builder()
-            .labeled_key("a", "k0")
-            .labeled_key("b", "k1")
-            .build()
-            .unwrap(),
-    );
+    let pool = labeled();
     let mut provider = Harness::new(&layer(&pool));
     let mut odd = provider.send_request(of("m"));
     provider.next_attempt().respond(no_access());

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use test_support::mock::pool;
 use test_support::wire::{Protocol, client, within};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -230,7 +231,7 @@ async fn respond(
 type Body = RequestBody<model_scope::RequestBody<Full<Bytes>>>;
 
 fn stack(
-    kind: Kind,
+    provider: Provider,
     pool: &Arc<KeyPool>,
 ) -> impl Service<
     Request<Full<Bytes>>,
@@ -240,12 +241,8 @@ fn stack(
     let inner: hyper_util::client::legacy::Client<_, Body> = client(Protocol::Http1);
     ServiceBuilder::new()
         .layer(ModelScopeLayer::new())
-        .layer(KeyFailoverLayer::new((kind.provider)(), Arc::clone(pool)))
+        .layer(KeyFailoverLayer::new(provider, Arc::clone(pool)))
         .service(inner)
-}
-
-fn pool() -> Arc<KeyPool> {
-    Arc::new(KeyPool::new(["k0", "k1"]).unwrap())
 }
 
 macro_rules! for_each_kind {
@@ -289,8 +286,8 @@ for_each_kind! {
             ("k0", "hot") => Answer::Limited,
             _ => Answer::Ok,
         };
-        let (upstream, pool) = (Upstream::start(kind, rule).await, pool());
-        let service = stack(kind, &pool);
+        let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
+        let service = stack((kind.provider)(), &pool);
         let send = |model| service.clone().oneshot(upstream.request(model));
 
         assert_eq!(send("hot").await.unwrap().status(), StatusCode::OK);
@@ -311,8 +308,8 @@ for_each_kind! {
             "hot" => Answer::Limited,
             _ => Answer::Ok,
         };
-        let (upstream, pool) = (Upstream::start(kind, rule).await, pool());
-        let service = stack(kind, &pool);
+        let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
+        let service = stack((kind.provider)(), &pool);
         let send = |model| service.clone().oneshot(upstream.request(model));
 
         let response = send("hot").await.unwrap();
@@ -330,8 +327,8 @@ for_each_kind! {
             ("k0", "hot") => Answer::NoAccess,
             _ => Answer::Ok,
         };
-        let (upstream, pool) = (Upstream::start(kind, rule).await, pool());
-        let service = stack(kind, &pool);
+        let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
+        let service = stack((kind.provider)(), &pool);
         let send = |model| service.clone().oneshot(upstream.request(model));
 
         assert_eq!(send("hot").await.unwrap().status(), StatusCode::OK);
@@ -346,8 +343,8 @@ for_each_kind! {
             "k0" => Answer::NoCredit,
             _ => Answer::Ok,
         };
-        let (upstream, pool) = (Upstream::start(kind, rule).await, pool());
-        let service = stack(kind, &pool);
+        let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
+        let service = stack((kind.provider)(), &pool);
         let send = |model| service.clone().oneshot(upstream.request(model));
 
         assert_eq!(send("hot").await.unwrap().status(), StatusCode::OK);
@@ -362,8 +359,8 @@ for_each_kind! {
             "k0" => Answer::Limited,
             _ => Answer::Ok,
         };
-        let (upstream, pool) = (Upstream::start(kind, rule).await, pool());
-        let service = stack(kind, &pool);
+        let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
+        let service = stack((kind.provider)(), &pool);
         let send = |model| service.clone().oneshot(upstream.request(model));
 
         send("hot").await.unwrap();
@@ -382,11 +379,8 @@ async fn keys_of_a_cold_model(kind: Kind, provider: Provider) -> Vec<String> {
         _ => Answer::Ok,
     };
     let upstream = Upstream::start(kind, rule).await;
-    let inner: hyper_util::client::legacy::Client<_, Body> = client(Protocol::Http1);
-    let service = ServiceBuilder::new()
-        .layer(ModelScopeLayer::new())
-        .layer(KeyFailoverLayer::new(provider, pool()))
-        .service(inner);
+    let pool = pool(["k0", "k1"]);
+    let service = stack(provider, &pool);
     for model in ["hot", "cold", "hot"] {
         let response = service.clone().oneshot(upstream.request(model)).await;
         assert_eq!(response.unwrap().status(), StatusCode::OK);
