@@ -7,14 +7,14 @@ use tower_key_failover::policy::{BodyEvidence, MarkKind, ProviderPolicy, Verdict
 
 /// The head of a response. Header names may be in any case.
 pub fn head(status: u16, headers: &[(&str, &str)]) -> response::Parts {
-    let mut answer = Response::new(());
-    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
         let value = HeaderValue::from_str(value).unwrap();
-        answer.headers_mut().append(name, value);
+        response.headers_mut().append(name, value);
     }
-    answer.into_parts().0
+    response.into_parts().0
 }
 
 /// What the policy says at last, as the layer asks it.

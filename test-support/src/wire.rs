@@ -343,7 +343,7 @@ impl Exchange {
         read.freeze()
     }
 
-    /// Answers, and lets go of the request's body.
+    /// Responds, and lets go of the request's body.
     pub fn respond(self, status: u16) {
         self.respond_with(response(status));
     }
@@ -353,7 +353,7 @@ impl Exchange {
         let _ = self.reply.send(response);
     }
 
-    /// Answers, and leaves the request's body to the test.
+    /// Responds, and leaves the request's body to the test.
     pub fn respond_and_keep_body(self, response: Response<Fed>) -> Incoming {
         let _ = self.reply.send(response);
         self.body

@@ -69,8 +69,10 @@ where
     let measured = allocation_counter::measure(|| {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(service.poll_ready(&mut cx).is_ready());
-        let answer = pin!(service.call(request)).poll(&mut cx);
-        assert!(matches!(answer, Poll::Ready(Ok(answer)) if answer.status() == StatusCode::OK));
+        let response = pin!(service.call(request)).poll(&mut cx);
+        assert!(
+            matches!(response, Poll::Ready(Ok(response)) if response.status() == StatusCode::OK)
+        );
     });
     assert!(measured.count_current <= 0, "something is still held");
     measured.count_total

@@ -79,9 +79,9 @@ async fn upload_through<const N: usize>(keys: [&'static str; N]) {
         .await
         .unwrap();
     client.write_all(b"0\r\n\r\n").await.unwrap();
-    let mut answer = [0; 15];
-    client.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let mut response = [0; 15];
+    client.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 200 OK");
 }
 
 #[test]

@@ -80,8 +80,12 @@ fn upload_through(service: impl FnOnce(Arc<Barrier>) -> Service) -> AllocationIn
             .oneshot(Request::new(Upload { left: LENGTH }))
     };
     let measured = allocation_counter::measure(|| {
-        let answers = runtime.block_on(join_all((0..UPLOADS).map(|_| upload())));
-        assert!(answers.iter().all(|answer| *answer == Ok(StatusCode::OK)));
+        let responses = runtime.block_on(join_all((0..UPLOADS).map(|_| upload())));
+        assert!(
+            responses
+                .iter()
+                .all(|response| *response == Ok(StatusCode::OK))
+        );
     });
     assert_eq!(measured.bytes_current, 0, "is still held");
     measured

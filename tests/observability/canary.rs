@@ -296,7 +296,7 @@ fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response
     }});
     let mut body = serde_json::to_vec(&error).unwrap();
     let redirect = format!("/login?keys={}", encodings(key)[1..4].join("&"));
-    let mut answer = Response::builder()
+    let mut response = Response::builder()
         .status(status)
         .header("content-type", "application/json")
         .header("retry-after", "5")
@@ -309,9 +309,9 @@ fn echo(status: u16, key: &str, is_plain: bool, is_compressed: bool) -> Response
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&body).unwrap();
         body = encoder.finish().unwrap();
-        answer = answer.header("content-encoding", "gzip");
+        response = response.header("content-encoding", "gzip");
     }
-    answer.body(Full::from(body)).unwrap()
+    response.body(Full::from(body)).unwrap()
 }
 
 /// Sends one request, and prints everything that the layer reports, and the response if it is the
@@ -323,29 +323,29 @@ where
     R: http_body::Body<Data = Bytes>,
     R::Error: fmt::Debug,
 {
-    let answer = match service.oneshot(request).await {
-        Ok(answer) => answer,
+    let response = match service.oneshot(request).await {
+        Ok(response) => response,
         Err(error) => {
             emit_debug(error);
             return None;
         }
     };
-    emit_debug(answer.body());
-    let info = answer.body().failover().unwrap().clone();
+    emit_debug(response.body());
+    let info = response.body().failover().unwrap().clone();
     emit_debug(&info);
-    emit_debug(answer.extensions());
+    emit_debug(response.extensions());
     // The head of every response is free of keys.
-    emit_debug(answer.headers());
-    for value in answer.headers().values() {
+    emit_debug(response.headers());
+    for value in response.headers().values() {
         Emitted.write_all(value.as_bytes()).unwrap();
     }
-    if let Some(reason) = answer.extensions().get::<ReasonPhrase>() {
+    if let Some(reason) = response.extensions().get::<ReasonPhrase>() {
         Emitted.write_all(reason.as_bytes()).unwrap();
     }
     let last = info.history().last().map(|attempted| attempted.verdict());
     let is_kept = matches!(last, Some(Verdict::Failover(_)));
     if info.outcome() == Outcome::Exhausted || is_kept {
-        let body = answer.into_body().collect().await.unwrap();
+        let body = response.into_body().collect().await.unwrap();
         emit(String::from_utf8_lossy(&body.to_bytes()));
     }
     Some(info.outcome())
@@ -625,12 +625,12 @@ fn no_output_contains_a_key_after_a_failed_replay() {
             }
         });
         let layer = KeyFailoverLayer::new(Talkative::default(), pool(3));
-        let answer = layer
+        let response = layer
             .layer(provider)
             .oneshot(Request::new(failing()))
             .await
             .unwrap();
-        emit_debug(answer.body());
+        emit_debug(response.body());
         let mut kept = std::mem::take(&mut *kept.lock().unwrap());
         assert_eq!(kept.len(), 3);
         for body in &mut kept {
@@ -662,8 +662,8 @@ fn no_output_contains_a_key_after_a_transport_error() {
             Err("no route")
         });
         let layer = KeyFailoverLayer::new(Talkative::default(), pool(2));
-        let answer = send(layer.layer(provider), request("hello")).await;
-        assert_eq!(answer, None);
+        let response = send(layer.layer(provider), request("hello")).await;
+        assert_eq!(response, None);
     });
     assert_nothing_leaked(&["no route"]);
 }

@@ -88,8 +88,8 @@ async fn a_refusal_event_has_status_and_reason_and_precedes_exhaustion() {
         )
     });
 
-    let answer = layer(&pool).layer(provider).oneshot(request("")).await;
-    assert_eq!(answer.unwrap().status(), 502);
+    let response = layer(&pool).layer(provider).oneshot(request("")).await;
+    assert_eq!(response.unwrap().status(), 502);
 
     for label in ["a", "b"] {
         let Some(PoolEvent::Marked {

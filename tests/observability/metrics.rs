@@ -71,11 +71,11 @@ async fn send(layer: &KeyFailoverLayer<TestPolicy>, body: &'static str) -> u16 {
             .to_owned();
         let _ = request.into_body().collect().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let answer = Response::builder().status(key.as_str());
-        Ok::<_, Infallible>(answer.body(Body::default()).unwrap())
+        let response = Response::builder().status(key.as_str());
+        Ok::<_, Infallible>(response.body(Body::default()).unwrap())
     });
-    let answer = layer.layer(provider).oneshot(request(body)).await;
-    answer.unwrap().status().as_u16()
+    let response = layer.layer(provider).oneshot(request(body)).await;
+    response.unwrap().status().as_u16()
 }
 
 fn metrics<const N: usize>(expected: [(&str, &str); N]) -> Vec<Metric> {

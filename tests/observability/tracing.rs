@@ -158,14 +158,14 @@ async fn send(
         let status = test_support::mock::key_of(&request)[..3].to_owned();
         let _ = request.into_body().collect().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
-        tracing::trace!(status, "answers");
+        tracing::trace!(status, "responses");
         if status == "999" {
-            return Err("no answer");
+            return Err("no response");
         }
-        let answer = Response::builder()
+        let response = Response::builder()
             .status(status.as_str())
             .header("retry-after", "5");
-        Ok(answer.body(Body::default()).unwrap())
+        Ok(response.body(Body::default()).unwrap())
     });
     Ok(layer
         .layer(provider)
@@ -258,13 +258,13 @@ async fn a_failover_is_a_span_around_the_later_attempts() {
         told,
         [
             ("called", outside),
-            ("answers", outside),
+            ("responses", outside),
             ("key marked temporary", inside),
             ("called", inside),
-            ("answers", inside),
+            ("responses", inside),
             ("key marked permanent", inside),
             ("called", inside),
-            ("answers", inside),
+            ("responses", inside),
         ]
     );
 
@@ -325,8 +325,8 @@ async fn the_span_is_exited_while_the_request_waits() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let (answer, ()) = tokio::join!(send(&layer, "hello"), elsewhere);
-    assert_eq!(answer, Ok(200));
+    let (response, ()) = tokio::join!(send(&layer, "hello"), elsewhere);
+    assert_eq!(response, Ok(200));
     let events = log.events();
     let mut elsewhere = events.iter().filter(|told| told.message() == "elsewhere");
     assert!(elsewhere.all(|told| told.spans.is_empty()));
@@ -375,7 +375,7 @@ async fn a_span_ends_with_its_request_however_that_ends() {
     let (log, _guard) = Log::start();
     assert_eq!(
         send(&layer(&pool(["429", "999"])), "").await,
-        Err("no answer")
+        Err("no response")
     );
     let spans = log.spans();
     assert_eq!(
@@ -419,16 +419,16 @@ async fn the_mark_of_a_dropped_request_is_logged_in_its_span() {
     let pool = pool(["429-key-0123456789", "200-key-0123456789"]);
     let provider = service_fn(|request: Request<RequestBody<Body>>| async move {
         let status = &test_support::mock::key_of(&request)[..3];
-        let answer = Response::builder()
+        let response = Response::builder()
             .status(status)
             .header("x-say", "inspect");
-        Ok::<_, Infallible>(answer.body(Endless::default()).unwrap())
+        Ok::<_, Infallible>(response.body(Endless::default()).unwrap())
     });
     let layer = layer(&pool);
     let mut request = tokio_test::task::spawn(layer.layer(provider).oneshot(request("body")));
     assert!(request.poll().is_pending());
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(request.poll().is_pending(), "the second answer is read");
+    assert!(request.poll().is_pending(), "the second response is read");
     drop(request);
     let marks: Vec<_> = ours(log.events())
         .into_iter()
@@ -569,7 +569,7 @@ async fn a_successful_probe_is_logged_as_a_return() {
         [
             "key marked permanent",
             "called",
-            "answers",
+            "responses",
             "key returned to service"
         ]
     );

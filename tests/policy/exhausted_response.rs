@@ -25,7 +25,7 @@ fn permanent() -> Exhausted {
     }
 }
 
-fn answer(provider: &str, exhausted: &Exhausted) -> Response<Bytes> {
+fn respond(provider: &str, exhausted: &Exhausted) -> Response<Bytes> {
     Provider::named(provider)
         .unwrap()
         .exhausted_response(exhausted)
@@ -50,7 +50,7 @@ fn retry_after_is_rounded_up_like_the_conformance_cases() {
             _ => permanent(),
         };
         for provider in ["openai", "anthropic", "gemini", "cohere", "bearer"] {
-            let response = answer(provider, &exhausted);
+            let response = respond(provider, &exhausted);
             assert_eq!(
                 u64::from(response.status().as_u16()),
                 case["status"],
@@ -75,7 +75,7 @@ fn an_exhausted_response_gives_the_wait_in_seconds_and_milliseconds() {
         // Beyond 31 bits of milliseconds timers run out at once.
         (Duration::MAX, "2147483", "2147483000"),
     ] {
-        let response = answer("openai", &rate_limited(Some(wait)));
+        let response = respond("openai", &rate_limited(Some(wait)));
         assert_eq!(header(&response, "retry-after"), Some(seconds), "{wait:?}");
         assert_eq!(
             header(&response, "retry-after-ms"),
@@ -96,7 +96,7 @@ fn sdks_are_told_not_to_retry_if_the_wait_is_long_or_useless() {
         ),
         (permanent(), Some("false")),
     ] {
-        let response = answer("anthropic", &exhausted);
+        let response = respond("anthropic", &exhausted);
         assert_eq!(
             header(&response, "x-should-retry"),
             expected,
@@ -131,7 +131,7 @@ fn every_exhausted_response_is_json_with_a_message() {
 #[test]
 fn the_exhausted_message_contains_nothing_from_an_upstream() {
     let exhausted = rate_limited(Some(Duration::from_millis(2500)));
-    let response = answer("openai", &exhausted);
+    let response = respond("openai", &exhausted);
     assert_eq!(body(&response)["error"]["message"], exhausted.to_string());
 }
 
@@ -149,7 +149,7 @@ fn exhausted_responses_of_openai_and_similar_providers_have_its_error_format() {
         "copilot",
         "bearer",
     ] {
-        let response = answer(provider, &rate_limited(None));
+        let response = respond(provider, &rate_limited(None));
         assert_eq!(
             body(&response),
             json!({ "error": {
@@ -160,7 +160,7 @@ fn exhausted_responses_of_openai_and_similar_providers_have_its_error_format() {
             } }),
             "{provider}"
         );
-        let response = answer(provider, &permanent());
+        let response = respond(provider, &permanent());
         assert_eq!(
             body(&response),
             json!({ "error": {
@@ -177,9 +177,9 @@ fn exhausted_responses_of_openai_and_similar_providers_have_its_error_format() {
 #[test]
 fn exhausted_responses_of_anthropic_have_its_error_format() {
     let error = |kind: &str, message: &str| json!({ "type": "error", "error": { "type": kind, "message": message } });
-    let response = answer("anthropic", &rate_limited(None));
+    let response = respond("anthropic", &rate_limited(None));
     assert_eq!(body(&response), error("rate_limit_error", RATE_LIMITED));
-    let response = answer("anthropic", &permanent());
+    let response = respond("anthropic", &permanent());
     assert_eq!(body(&response), error("api_error", PERMANENT));
 }
 
@@ -189,7 +189,7 @@ fn exhausted_responses_of_google_include_retry_info() {
         for (millis, delay) in [(12_000, "12s"), (1500, "1.500s"), (20, "0.020s")] {
             let exhausted = rate_limited(Some(Duration::from_millis(millis)));
             assert_eq!(
-                body(&answer(provider, &exhausted)),
+                body(&respond(provider, &exhausted)),
                 json!({ "error": {
                     "code": 429,
                     "message": exhausted.to_string(),
@@ -201,7 +201,7 @@ fn exhausted_responses_of_google_include_retry_info() {
                 } }),
             );
         }
-        let error = body(&answer(provider, &permanent()));
+        let error = body(&respond(provider, &permanent()));
         assert_eq!(error["error"]["code"], 502);
         assert_eq!(error["error"]["status"], "UNAVAILABLE");
         assert_eq!(error["error"]["details"], Value::Null);
@@ -210,13 +210,13 @@ fn exhausted_responses_of_google_include_retry_info() {
 
 #[test]
 fn exhausted_responses_of_bedrock_name_the_error_type() {
-    let response = answer("bedrock", &rate_limited(None));
+    let response = respond("bedrock", &rate_limited(None));
     assert_eq!(
         header(&response, "x-amzn-errortype"),
         Some("ThrottlingException")
     );
     assert_eq!(body(&response), json!({ "message": RATE_LIMITED }));
-    let response = answer("bedrock", &permanent());
+    let response = respond("bedrock", &permanent());
     assert_eq!(
         header(&response, "x-amzn-errortype"),
         Some("ServiceUnavailableException")
@@ -226,13 +226,13 @@ fn exhausted_responses_of_bedrock_name_the_error_type() {
 
 #[test]
 fn exhausted_responses_of_cohere_have_its_error_format() {
-    let response = answer("cohere", &rate_limited(None));
+    let response = respond("cohere", &rate_limited(None));
     assert_eq!(body(&response), json!({ "message": RATE_LIMITED }));
 }
 
 #[test]
 fn exhausted_responses_of_mistral_suit_its_own_and_openais_sdk() {
-    let error = body(&answer("mistral", &rate_limited(None)));
+    let error = body(&respond("mistral", &rate_limited(None)));
     assert_eq!(error["object"], "error");
     assert_eq!(error["message"], RATE_LIMITED);
     assert_eq!(error["type"], "rate_limited");

@@ -472,10 +472,10 @@ fn exhausted(marks: &[Option<Duration>]) -> Exhausted {
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_grpc_response_has_no_body() {
     let wait = Duration::from_millis(2500);
-    let answer = Grpc::new().exhausted_response(&exhausted(&[None, Some(wait)]));
-    assert_eq!(answer.status(), 200);
-    assert!(answer.body().is_empty());
-    let headers = answer.headers();
+    let response = Grpc::new().exhausted_response(&exhausted(&[None, Some(wait)]));
+    assert_eq!(response.status(), 200);
+    assert!(response.body().is_empty());
+    let headers = response.headers();
     assert_eq!(headers["content-type"], "application/grpc");
     assert_eq!(headers["grpc-status"], "8");
     let message = headers["grpc-message"].to_str().unwrap();
@@ -511,7 +511,7 @@ async fn an_exhausted_grpc_response_has_no_body() {
     };
     assert_eq!(Status::decode(&details[..]).unwrap(), expected);
     // A layer above takes it for what it is.
-    let (head, _) = answer.into_parts();
+    let (head, _) = response.into_parts();
     assert!(Does::millis(2500).is(Grpc::new().classify(&head)));
 }
 
@@ -524,15 +524,15 @@ async fn a_long_wait_is_capped_to_the_pushback() {
     let mut walker = pool.walker();
     let key = walker.next_key().unwrap();
     key.mark_temporary(Some(Duration::from_secs(30 * 86400)));
-    let answer = Grpc::new().exhausted_response(&walker.next_key().unwrap_err());
-    assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "2147483647");
+    let response = Grpc::new().exhausted_response(&walker.next_key().unwrap_err());
+    assert_eq!(response.headers()["grpc-retry-pushback-ms"], "2147483647");
 }
 
 #[test]
 fn an_exhausted_grpc_response_forbids_retries_if_nothing_recovers() {
-    let answer = Grpc::new().exhausted_response(&exhausted(&[None, None]));
-    assert_eq!(answer.status(), 200);
-    let headers = answer.headers();
+    let response = Grpc::new().exhausted_response(&exhausted(&[None, None]));
+    assert_eq!(response.status(), 200);
+    let headers = response.headers();
     assert_eq!(headers["content-type"], "application/grpc");
     assert_eq!(headers["grpc-status"], "13");
     assert_eq!(
@@ -541,7 +541,7 @@ fn an_exhausted_grpc_response_forbids_retries_if_nothing_recovers() {
     );
     assert_eq!(headers["grpc-retry-pushback-ms"], "-1");
     assert!(!headers.contains_key("grpc-status-details-bin"));
-    let (head, _) = answer.into_parts();
+    let (head, _) = response.into_parts();
     assert_eq!(Grpc::new().classify(&head), Verdict::Forward);
 }
 
@@ -566,13 +566,13 @@ async fn a_refusal_in_available_trailers_fails_over() {
             "Bearer k1" => "7",
             _ => "0",
         });
-        let answer = Response::builder().header("content-type", "application/grpc");
-        Ok::<_, Infallible>(answer.body(body).unwrap())
+        let response = Response::builder().header("content-type", "application/grpc");
+        Ok::<_, Infallible>(response.body(body).unwrap())
     });
     let request = Request::new(Full::new(Bytes::new()));
-    let answer = layer.layer(upstream).oneshot(request).await.unwrap();
-    assert_eq!(answer.body().failover().unwrap().attempts(), 3);
-    let whole = answer.into_body().collect().await.unwrap();
+    let response = layer.layer(upstream).oneshot(request).await.unwrap();
+    assert_eq!(response.body().failover().unwrap().attempts(), 3);
+    let whole = response.into_body().collect().await.unwrap();
     assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
     let expected = [KeyState::Permanent, KeyState::Valid, KeyState::Valid];
     assert_eq!(pool.states(), expected);
@@ -596,19 +596,19 @@ async fn a_forwarded_grpc_refusal_does_not_contain_the_key() {
         let layer = KeyFailoverLayer::new(Grpc::new(), pool);
         let metadata = refusal.headers.clone();
         let upstream = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
-            let mut answer = Response::new(BoxBody::default());
+            let mut response = Response::new(BoxBody::default());
             if in_trailers {
-                *answer.body_mut() = body_of(metadata.clone());
+                *response.body_mut() = body_of(metadata.clone());
             } else {
-                *answer.headers_mut() = metadata.clone();
+                *response.headers_mut() = metadata.clone();
             }
             let kind = HeaderValue::from_static("application/grpc");
-            answer.headers_mut().insert("content-type", kind);
-            async move { Ok::<_, Infallible>(answer) }
+            response.headers_mut().insert("content-type", kind);
+            async move { Ok::<_, Infallible>(response) }
         });
         let request = Request::new(Full::new(Bytes::new()));
-        let answer = layer.layer(upstream).oneshot(request).await.unwrap();
-        let (head, body) = answer.into_parts();
+        let response = layer.layer(upstream).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap();
         let metadata = body.trailers().unwrap_or(&head.headers);
         assert_eq!(metadata["grpc-status"], "7");

@@ -194,6 +194,6 @@ fn map_verdict_works_with_any_policy() {
         kind: tower_key_failover::pool::ExhaustedKind::RateLimited,
         retry_after: None,
     };
-    let answer = policy.exhausted_response(&exhausted);
-    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    let response = policy.exhausted_response(&exhausted);
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
 }

@@ -200,17 +200,17 @@ async fn through_the_layer(
     let upstream = {
         let (asked, refusal) = (Arc::clone(&asked), refusal.clone());
         service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
-            let answer = match asked.fetch_add(1, Ordering::Relaxed) {
+            let response = match asked.fetch_add(1, Ordering::Relaxed) {
                 0 => Response::from_parts(refusal.clone(), Full::new(body.clone())),
                 _ => Response::new(Full::new(Bytes::from_static(b"good"))),
             };
-            async move { Ok::<_, Infallible>(answer) }
+            async move { Ok::<_, Infallible>(response) }
         })
     };
     let request = Request::new(Full::new(Bytes::from_static(b"{}")));
-    let answer = layer.layer(upstream).oneshot(request).await.unwrap();
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let response = layer.layer(upstream).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     (
         status,
         body,

@@ -68,11 +68,11 @@ async fn first_used(pool: &Arc<KeyPool>) -> String {
         let used = test_support::mock::key_of(&request).to_owned();
         Ok::<_, Infallible>(Response::new(Body::from(used)))
     });
-    let answer = test_support::mock::layer(pool)
+    let response = test_support::mock::layer(pool)
         .layer(provider)
         .oneshot(test_support::mock::request(""))
         .await;
-    let used = answer.unwrap().into_body().collect().await.unwrap();
+    let used = response.unwrap().into_body().collect().await.unwrap();
     String::from_utf8(used.to_bytes().to_vec()).unwrap()
 }
 
@@ -367,8 +367,8 @@ async fn waiters_are_refused_at_once_when_their_key_is_restored_as_permanent() {
     assert!(waiting.poll().is_pending());
     assert_eq!(restore(&after, &saved), 1);
     assert!(waiting.is_woken());
-    let Poll::Ready(Ok(answer)) = waiting.poll() else {
+    let Poll::Ready(Ok(response)) = waiting.poll() else {
         panic!("it waits");
     };
-    assert_eq!(answer.status(), 502);
+    assert_eq!(response.status(), 502);
 }

@@ -15,7 +15,7 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer, protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let caller = call(&service, server.post(body));
         let frame = Bytes::from(vec![b'x'; 50_000]);
 
         let mut refused = server.next().await;
@@ -28,7 +28,7 @@ on_both_protocols! {
         exchange.read(frame.len()).await;
         let (echo, body) = Fed::of_unknown_length();
         let mut upload = exchange.respond_and_keep_body(Response::new(body));
-        let mut answer = answered.await.unwrap().unwrap().into_body();
+        let mut response = caller.await.unwrap().unwrap().into_body();
         for _ in 0..100 {
             feed.send(frame.clone());
             let mut got = 0;
@@ -39,7 +39,7 @@ on_both_protocols! {
             }
             let mut back = 0;
             while back < got {
-                back += answer.frame().await.unwrap().unwrap().into_data().unwrap().len();
+                back += response.frame().await.unwrap().unwrap().into_data().unwrap().len();
             }
             assert_eq!(budget.held(), 0);
         }
@@ -47,6 +47,6 @@ on_both_protocols! {
         drop(feed);
         assert_eq!(read_all(upload).await.unwrap().data, "");
         drop(echo);
-        assert_eq!(read_all(answer).await.unwrap().data, "");
+        assert_eq!(read_all(response).await.unwrap().data, "");
     }
 }

@@ -17,7 +17,7 @@ const ERROR: &str = r#"{"type":"error","error":{"type":"authentication_error","m
 async fn refuse_after_the_upload(protocol: Protocol, refusal: Response<Fed>) -> (usize, usize) {
     let mut server = Server::start(protocol).await;
     let service = stack(&layer(&pool(["k0", "k1"])), protocol);
-    let answered = call(&service, server.post(Fed::full("hello")));
+    let response = call(&service, server.post(Fed::full("hello")));
 
     let mut refused = server.next().await;
     assert_eq!(read_all(&mut refused.body).await.unwrap().data, "hello");
@@ -27,7 +27,7 @@ async fn refuse_after_the_upload(protocol: Protocol, refusal: Response<Fed>) -> 
     assert_eq!(read_all(&mut accepting.body).await.unwrap().data, "hello");
     let connection = accepting.connection;
     accepting.respond(200);
-    assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+    assert_eq!(response.await.unwrap().unwrap().status(), 200);
     (connection, server.connections())
 }
 
@@ -64,7 +64,7 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         let mut refused = server.next().await;
         feed.send("hel");
@@ -83,7 +83,7 @@ on_both_protocols! {
         };
         assert_eq!(accepting.connection, connections);
         accepting.respond(200);
-        assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+        assert_eq!(response.await.unwrap().unwrap().status(), 200);
     }
 
     async fn nothing_above_debug_is_logged_about_a_refused_upload(protocol: Protocol) {
@@ -99,7 +99,7 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         let mut refused = server.next().await;
         feed.send("hel");
@@ -108,7 +108,7 @@ on_both_protocols! {
         let accepting = server.next().await;
         drop(feed);
         accepting.respond(200);
-        assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+        assert_eq!(response.await.unwrap().unwrap().status(), 200);
         read_all(unfinished).await.unwrap_err();
         drop(subscribed);
 

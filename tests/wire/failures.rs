@@ -13,14 +13,14 @@ use tower_key_failover::pool::KeyState;
 async fn fail_half_way<T>(
     server: &mut Server,
     feed: Feed,
-    answered: JoinHandle<Result<T, legacy::Error>>,
+    caller: JoinHandle<Result<T, legacy::Error>>,
 ) -> legacy::Error {
     let mut exchange = server.next().await;
     feed.send("hel");
     exchange.read(3).await;
     feed.fail();
     read_all(&mut exchange.body).await.unwrap_err();
-    let error = answered.await.unwrap().err().expect("no answer was given");
+    let error = caller.await.unwrap().err().expect("no response was given");
     assert!(server.has_no_other());
     error
 }
@@ -55,10 +55,10 @@ on_both_protocols! {
         let pool = pool(["k0", "k1", "k2"]);
         let service = stack(&layer(&pool), protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         server.next().await.respond(401);
-        fail_half_way(&mut server, feed, answered).await;
+        fail_half_way(&mut server, feed, response).await;
         assert_eq!(pool.states()[..], [KeyState::Permanent, KeyState::Valid, KeyState::Valid]);
     }
 }

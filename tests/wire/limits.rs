@@ -19,7 +19,7 @@ async fn refuse_after(
     let mut server = Server::start(protocol).await;
     let service = stack(&layer, protocol);
     let (feed, body) = Fed::of_unknown_length();
-    let answered = call(&service, server.post(body));
+    let caller = call(&service, server.post(body));
 
     let sent = Bytes::from(vec![b'x'; length]);
     sent.chunks(20_000)
@@ -28,20 +28,20 @@ async fn refuse_after(
     assert!(refused.read(length).await == sent, "the attempt was harmed");
     refused.respond(401);
 
-    let mut answered = answered;
-    let answer = tokio::select! {
-        answer = &mut answered => answer,
+    let mut caller = caller;
+    let response = tokio::select! {
+        response = &mut caller => response,
         mut accepting = server.next() => {
             assert!(accepting.read(length).await == sent, "not what was sent");
             drop(feed);
             accepting.respond(200);
-            answered.await
+            caller.await
         }
     };
-    let answer = answer.unwrap().unwrap();
+    let response = response.unwrap().unwrap();
     (
-        answer.status().into(),
-        answer.body().failover().unwrap().clone(),
+        response.status().into(),
+        response.body().failover().unwrap().clone(),
     )
 }
 
@@ -50,7 +50,7 @@ async fn accept(layer: KeyFailoverLayer<TestPolicy>, protocol: Protocol, length:
     let mut server = Server::start(protocol).await;
     let service = stack(&layer, protocol);
     let (feed, body) = Fed::of_unknown_length();
-    let answered = call(&service, server.post(body));
+    let caller = call(&service, server.post(body));
 
     let sent = Bytes::from(vec![b'x'; length]);
     sent.chunks(20_000)
@@ -60,9 +60,9 @@ async fn accept(layer: KeyFailoverLayer<TestPolicy>, protocol: Protocol, length:
     let got = read_all(&mut exchange.body).await.unwrap();
     assert!(got.data == sent, "the attempt was harmed");
     exchange.respond(200);
-    let answer = answered.await.unwrap().unwrap();
-    assert_eq!(answer.status(), 200);
-    answer.body().failover().unwrap().replay()
+    let response = caller.await.unwrap().unwrap();
+    assert_eq!(response.status(), 200);
+    response.body().failover().unwrap().replay()
 }
 
 on_both_protocols! {
@@ -116,16 +116,16 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer, protocol);
         let (feed, body) = Fed::of_length(10);
-        let answered = call(&service, server.post(body));
+        let caller = call(&service, server.post(body));
 
         let mut exchange = server.next().await;
         feed.send("01234");
         exchange.read(5).await;
         assert_eq!(budget.held(), 0);
         exchange.respond(401);
-        let answer = answered.await.unwrap().unwrap();
-        assert_eq!(answer.status(), 429);
-        assert_eq!(answer.body().failover().unwrap().replay(), Replay::TooLarge);
+        let response = caller.await.unwrap().unwrap();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.body().failover().unwrap().replay(), Replay::TooLarge);
     }
 
     async fn a_caller_that_gives_up_during_its_upload_leaves_nothing_held(protocol: Protocol) {
@@ -134,14 +134,14 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer, protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         let mut exchange = server.next().await;
         feed.send(vec![b'x'; LIMIT]);
         exchange.read(LIMIT).await;
         assert_eq!(budget.held(), LIMIT);
-        answered.abort();
-        answered.await.unwrap_err();
+        response.abort();
+        response.await.unwrap_err();
         assert_eq!(budget.held(), 0);
     }
 
@@ -152,7 +152,7 @@ on_both_protocols! {
         let mut server = Server::start(protocol).await;
         let service = stack(&layer, protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         let mut refused = server.next().await;
         let sent = Bytes::from(vec![b'x'; MORE_THAN_IS_TAKEN_UNREAD]);
@@ -162,7 +162,7 @@ on_both_protocols! {
         refused.respond(401);
         let unread = server.next().await;
         assert!(budget.held() > 0);
-        answered.abort();
+        response.abort();
         // hyper keeps an upload on HTTP/1.1 as long as the connection takes nothing more of it.
         drop(unread);
         feed.abandoned().await;

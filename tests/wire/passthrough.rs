@@ -18,18 +18,18 @@ on_both_protocols! {
         let service = stack(&layer(&pool(["k0", "k1"])), protocol);
         let mut request = server.post(Fed::full("hello"));
         request.headers_mut().insert("te", HeaderValue::from_static("trailers"));
-        let answered = call(&service, request);
+        let caller = call(&service, request);
 
         server.next().await.respond(401);
         let (feed, body) = Fed::of_unknown_length();
         feed.send("hi");
         feed.send_trailers(trailers());
         drop(feed);
-        let answer = Response::builder().header("trailer", "x-sum").body(body);
-        server.next().await.respond_with(answer.unwrap());
+        let response = Response::builder().header("trailer", "x-sum").body(body);
+        server.next().await.respond_with(response.unwrap());
 
-        let answer = answered.await.unwrap().unwrap();
-        let whole = read_all(answer.into_body()).await.unwrap();
+        let response = caller.await.unwrap().unwrap();
+        let whole = read_all(response.into_body()).await.unwrap();
         assert_eq!((&whole.data[..], whole.trailers), (&b"hi"[..], Some(trailers())));
     }
 }
@@ -45,14 +45,14 @@ async fn an_informational_response_reaches_the_callers_callback() {
         hyper::ext::on_informational(&mut request, move |response| {
             seen.lock().unwrap().push(response.status());
         });
-        let answered = call(&service, request);
+        let caller = call(&service, request);
 
         let mut raw = raw.await.unwrap();
         raw.read_until("hello").await;
         raw.write("HTTP/1.1 103 Early Hints\r\n\r\n").await;
         raw.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             .await;
-        assert_eq!(answered.await.unwrap().unwrap().status(), 200);
+        assert_eq!(caller.await.unwrap().unwrap().status(), 200);
         assert_eq!(hints.lock().unwrap()[..], [103]);
     })
     .await;

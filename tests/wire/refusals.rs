@@ -197,7 +197,7 @@ impl Case {
             _ => (Server::start(self.protocol).await, None),
         };
         let (feed, request) = self.request(&server);
-        let answered = call(&service, request);
+        let caller = call(&service, request);
 
         let mut feed = Some(feed);
         match self.when {
@@ -235,9 +235,13 @@ impl Case {
         let got = read_all(body).await.unwrap();
         assert!(got == self.whole(), "{self:?}: not what was sent");
         reply.send(response(200)).unwrap();
-        let answer = answered.await.unwrap().unwrap();
-        assert_eq!(answer.status(), 200, "{self:?}");
-        assert_eq!(answer.body().failover().unwrap().attempts(), 2, "{self:?}");
+        let forwarded = caller.await.unwrap().unwrap();
+        assert_eq!(forwarded.status(), 200, "{self:?}");
+        assert_eq!(
+            forwarded.body().failover().unwrap().attempts(),
+            2,
+            "{self:?}"
+        );
         assert!(server.has_no_other(), "{self:?}");
 
         self.check_the_end(refused).await;

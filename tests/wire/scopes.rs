@@ -138,10 +138,10 @@ const ANTHROPIC: Kind = Kind {
 };
 
 /// What the upstream does with a key and a model: the status of its response.
-type Rule = fn(key: &str, model: &str) -> Answer;
+type Rule = fn(key: &str, model: &str) -> Reply;
 
 #[derive(Clone, Copy)]
-enum Answer {
+enum Reply {
     Ok,
     Limited,
     NoAccess,
@@ -216,10 +216,10 @@ async fn respond(
         .find(|model| body["model"] == **model || path.contains(**model));
     let model = (*model.unwrap()).to_owned();
     let (status, body) = match rule(&key, &model) {
-        Answer::Ok => (200, json!({ "ok": true })),
-        Answer::Limited => (429, (kind.limited)()),
-        Answer::NoAccess => (kind.no_access)(),
-        Answer::NoCredit => (kind.no_credit)(),
+        Reply::Ok => (200, json!({ "ok": true })),
+        Reply::Limited => (429, (kind.limited)()),
+        Reply::NoAccess => (kind.no_access)(),
+        Reply::NoCredit => (kind.no_credit)(),
     };
     seen.lock().unwrap().push((key, model));
     let response = Response::builder()
@@ -283,8 +283,8 @@ macro_rules! for_each_kind {
 for_each_kind! {
     async fn a_hot_model_leaves_the_key_to_a_cold_one(kind: Kind) {
         let rule: Rule = |key, model| match (key, model) {
-            ("k0", "hot") => Answer::Limited,
-            _ => Answer::Ok,
+            ("k0", "hot") => Reply::Limited,
+            _ => Reply::Ok,
         };
         let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
         let service = stack((kind.provider)(), &pool);
@@ -305,8 +305,8 @@ for_each_kind! {
 
     async fn only_requests_for_the_hot_model_are_exhausted(kind: Kind) {
         let rule: Rule = |_, model| match model {
-            "hot" => Answer::Limited,
-            _ => Answer::Ok,
+            "hot" => Reply::Limited,
+            _ => Reply::Ok,
         };
         let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
         let service = stack((kind.provider)(), &pool);
@@ -324,8 +324,8 @@ for_each_kind! {
 
     async fn a_model_that_a_key_may_not_use_is_left_to_the_others(kind: Kind) {
         let rule: Rule = |key, model| match (key, model) {
-            ("k0", "hot") => Answer::NoAccess,
-            _ => Answer::Ok,
+            ("k0", "hot") => Reply::NoAccess,
+            _ => Reply::Ok,
         };
         let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
         let service = stack((kind.provider)(), &pool);
@@ -340,8 +340,8 @@ for_each_kind! {
 
     async fn an_account_without_credit_is_out_for_all_models(kind: Kind) {
         let rule: Rule = |key, _| match key {
-            "k0" => Answer::NoCredit,
-            _ => Answer::Ok,
+            "k0" => Reply::NoCredit,
+            _ => Reply::Ok,
         };
         let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
         let service = stack((kind.provider)(), &pool);
@@ -356,8 +356,8 @@ for_each_kind! {
 
     async fn two_limited_models_are_a_limited_key(kind: Kind) {
         let rule: Rule = |key, _| match key {
-            "k0" => Answer::Limited,
-            _ => Answer::Ok,
+            "k0" => Reply::Limited,
+            _ => Reply::Ok,
         };
         let (upstream, pool) = (Upstream::start(kind, rule).await, pool(["k0", "k1"]));
         let service = stack((kind.provider)(), &pool);
@@ -375,8 +375,8 @@ for_each_kind! {
 /// the hot model.
 async fn keys_of_a_cold_model(kind: Kind, provider: Provider) -> Vec<String> {
     let rule: Rule = |key, model| match (key, model) {
-        ("k0", "hot") => Answer::Limited,
-        _ => Answer::Ok,
+        ("k0", "hot") => Reply::Limited,
+        _ => Reply::Ok,
     };
     let upstream = Upstream::start(kind, rule).await;
     let pool = pool(["k0", "k1"]);

@@ -40,13 +40,13 @@ on_both_protocols! {
         let pool = pool(["k0", "k1"]);
         let service = stack(&layer(&pool), protocol);
         let (feed, body) = Fed::of_unknown_length();
-        let answered = call(&service, server.post(body));
+        let response = call(&service, server.post(body));
 
         let mut exchange = server.next().await;
         feed.send("hello");
         exchange.read(5).await;
         drop(exchange);
-        answered.await.unwrap().unwrap_err();
+        response.await.unwrap().unwrap_err();
 
         assert!(server.has_no_other());
         assert!(all_valid(&pool));

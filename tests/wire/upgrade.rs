@@ -34,7 +34,7 @@ async fn a_refused_upgrade_is_sent_again_and_the_caller_gets_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pool = pool(["k0", "k1"]);
         let service = stack(&layer(&pool), Protocol::Http1);
-        let answered = call(&service, switch(&listener));
+        let caller = call(&service, switch(&listener));
 
         let mut refusing = accept(&listener).await;
         let head = refusing.read_until("\r\n\r\n").await;
@@ -54,10 +54,10 @@ async fn a_refused_upgrade_is_sent_again_and_the_caller_gets_the_connection() {
             .write("HTTP/1.1 101 Yes\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\nhello")
             .await;
 
-        let mut answer = answered.await.unwrap().unwrap();
-        assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-        assert_eq!(answer.headers()["upgrade"], "parrot");
-        let upgraded = hyper::upgrade::on(&mut answer).await.unwrap();
+        let mut response = caller.await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(response.headers()["upgrade"], "parrot");
+        let upgraded = hyper::upgrade::on(&mut response).await.unwrap();
         let mut upgraded = TokioIo::new(upgraded);
         let mut hello = [0; 5];
         upgraded.read_exact(&mut hello).await.unwrap();
@@ -76,7 +76,7 @@ async fn an_upgraded_connection_outlives_response_and_service() {
     within(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = stack(&layer(&pool(["k0", "k1"])), Protocol::Http1);
-        let answered = call(&service, switch(&listener));
+        let response = call(&service, switch(&listener));
         drop(service);
         let mut server = accept(&listener).await;
         server.read_until("\r\n\r\n").await;
@@ -84,7 +84,7 @@ async fn an_upgraded_connection_outlives_response_and_service() {
             .write("HTTP/1.1 101 Yes\r\nconnection: upgrade\r\nupgrade: parrot\r\n\r\n")
             .await;
 
-        let upgraded = hyper::upgrade::on(answered.await.unwrap().unwrap());
+        let upgraded = hyper::upgrade::on(response.await.unwrap().unwrap());
         let mut upgraded = TokioIo::new(upgraded.await.unwrap());
 
         upgraded.write_all(b"hello").await.unwrap();
@@ -99,19 +99,19 @@ async fn an_upgrade_can_be_accepted_in_a_later_attempt() {
     within(async {
         let inner = service_fn(async |mut request: Request<RequestBody<Incoming>>| {
             let upgrade = hyper::upgrade::on(&mut request);
-            let answer = Response::builder();
-            let answer = match request.headers()["x-key"] == "k0" {
-                true => answer.status(401),
+            let response = Response::builder();
+            let response = match request.headers()["x-key"] == "k0" {
+                true => response.status(401),
                 false => {
                     tokio::spawn(async {
                         let mut upgraded = TokioIo::new(upgrade.await.unwrap());
                         upgraded.write_all(b"hello").await.unwrap();
                     });
-                    let switched = answer.status(101).header("connection", "upgrade");
+                    let switched = response.status(101).header("connection", "upgrade");
                     switched.header("upgrade", "parrot")
                 }
             };
-            Ok::<_, Infallible>(answer.body(Empty::new()).unwrap())
+            Ok::<_, Infallible>(response.body(Empty::new()).unwrap())
         });
         let service = TowerToHyperService::new(layer(&pool(["k0", "k1"])).layer(inner));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -71,9 +71,9 @@ async fn a_proxy_that_cannot_reach_its_upstream_responds_with_an_error() {
     drop(listener);
 
     let request = http::Request::post("/v1/messages").body(axum::body::Body::empty());
-    let answered = proxy(&upstream, ["first", "second"]).oneshot(request.unwrap());
+    let response = proxy(&upstream, ["first", "second"]).oneshot(request.unwrap());
 
-    assert_eq!(within(answered).await.unwrap().status(), 502);
+    assert_eq!(within(response).await.unwrap().status(), 502);
 }
 
 #[tokio::test]
@@ -87,13 +87,13 @@ async fn a_proxy_streams_the_upload_and_the_response_of_a_later_attempt() {
     upload.send_data(Bytes::from("one")).await.unwrap();
 
     let response = within(client().request(request)).await.unwrap();
-    let mut answer = response.into_body();
-    assert_eq!(next(&mut answer).await, "one");
+    let mut download = response.into_body();
+    assert_eq!(next(&mut download).await, "one");
 
     upload.send_data(Bytes::from("two")).await.unwrap();
-    assert_eq!(next(&mut answer).await, "two");
+    assert_eq!(next(&mut download).await, "two");
     drop(upload);
-    assert_eq!(text(answer).await, "");
+    assert_eq!(text(download).await, "");
 }
 
 async fn next(body: &mut hyper::body::Incoming) -> Bytes {
@@ -150,6 +150,6 @@ async fn the_service_and_its_future_can_be_shared_over_axums_types() {
 
     // A service that cannot fail still cannot.
     let infallible = layer.layer(provider(&Seen::default()));
-    let answered = infallible.oneshot(Request::new(axum::body::Body::empty()));
-    let Ok::<_, Infallible>(_) = answered.await;
+    let response = infallible.oneshot(Request::new(axum::body::Body::empty()));
+    let Ok::<_, Infallible>(_) = response.await;
 }

@@ -27,7 +27,7 @@ const LAST: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 /// event comes when the test says so.
 async fn upstream() -> (String, watch::Sender<bool>) {
     let (tell, told) = watch::channel(false);
-    let answer = async move |headers: HeaderMap| {
+    let respond = async move |headers: HeaderMap| {
         let begin = match headers["x-api-key"] == "first" {
             true => REFUSAL,
             false => FIRST,
@@ -43,7 +43,7 @@ async fn upstream() -> (String, watch::Sender<bool>) {
         let response = Response::builder().header("content-type", "text/event-stream");
         response.body(Stream::from_stream(events)).unwrap()
     };
-    let (address, _) = serve(Router::new().route("/v1/messages", post(answer))).await;
+    let (address, _) = serve(Router::new().route("/v1/messages", post(respond))).await;
     (format!("http://{address}/v1/messages"), tell)
 }
 

@@ -96,12 +96,12 @@ async fn move_an_upload(client: HttpClient<RequestBody<Channel<Bytes>>>) {
         .unwrap();
     let response = within(service.oneshot(request)).await.unwrap();
 
-    let mut answer = response.into_body();
-    let first = within(answer.frame()).await.unwrap().unwrap();
+    let mut download = response.into_body();
+    let first = within(download.frame()).await.unwrap().unwrap();
     assert_eq!(first.into_data().unwrap(), "begun ");
     upload.send_data(Bytes::from("and ended")).await.unwrap();
     drop(upload);
-    assert_eq!(text(answer).await, "and ended");
+    assert_eq!(text(download).await, "and ended");
     assert_eq!(upstream.seen.keys(), ["limited", "revoked", "good"]);
 }
 
@@ -221,11 +221,11 @@ async fn a_single_http1_connection_ends_with_an_upload_that_is_refused_midway() 
     let request = Request::post("/v1/messages")
         .header("host", "upstream.test")
         .body(body);
-    let answered: Result<Response<ResponseBody<Incoming>>, BoxError> =
+    let response: Result<Response<ResponseBody<Incoming>>, BoxError> =
         within(service.oneshot(request.unwrap())).await;
 
     // What was cut off cannot be taken for a whole message: the connection is spent.
-    answered.unwrap_err();
+    response.unwrap_err();
     drop(within(task).await.unwrap());
     assert_eq!(upstream.seen.keys(), ["limited"]);
 }

@@ -60,8 +60,8 @@ async fn bodies_stream_through_reqwest_in_both_directions() {
     let service = failover(&pool(["limited", "good"])).layer(Reqwest(client.unwrap()));
 
     let response = within(service.oneshot(request.unwrap())).await.unwrap();
-    let mut answer = response.into_body();
-    let first = within(answer.frame()).await.unwrap().unwrap();
+    let mut download = response.into_body();
+    let first = within(download.frame()).await.unwrap().unwrap();
     assert_eq!(first.into_data().unwrap(), "one");
 
     upload.send_data(Bytes::from("two")).await.unwrap();
@@ -69,7 +69,7 @@ async fn bodies_stream_through_reqwest_in_both_directions() {
     trailers.insert("x-sum", "6".parse().unwrap());
     upload.send_trailers(trailers).await.unwrap();
     drop(upload);
-    let rest = within(answer.collect()).await.unwrap();
+    let rest = within(download.collect()).await.unwrap();
     assert_eq!(
         rest.trailers().map(|trailers| &trailers["x-sum"]),
         Some(&"6".parse().unwrap())
@@ -148,8 +148,8 @@ async fn a_redirect_is_left_to_the_caller() {
     let (address, _task) = serve(router).await;
 
     let request = Request::post(format!("http://{address}/")).body(Body::default());
-    let answered = within(service(["first", "second"]).oneshot(request.unwrap())).await;
+    let response = within(service(["first", "second"]).oneshot(request.unwrap())).await;
 
-    assert_eq!(answered.unwrap().status(), 303);
+    assert_eq!(response.unwrap().status(), 303);
     assert!(elsewhere.seen.heads().is_empty());
 }

@@ -69,10 +69,10 @@ pub fn key_of(headers: &HeaderMap) -> &str {
 /// A provider in process: it responds as its keys are named, and echoes bodies and trailers under a
 /// good one.
 pub fn provider(seen: &Seen) -> Router {
-    Router::new().fallback(answer).with_state(seen.clone())
+    Router::new().fallback(response).with_state(seen.clone())
 }
 
-async fn answer(State(seen): State<Seen>, request: Request) -> Response {
+async fn response(State(seen): State<Seen>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let key = key_of(&head.headers).to_owned();
     let path = head.uri.path().to_owned();

@@ -24,7 +24,7 @@ use crate::support::{
 
 const REFUSED: &str = "HTTP/1.1 429 Too Many Requests\r\n\
     date: Sun, 30 Aug 2015 12:36:00 GMT\r\ncontent-length: 0\r\n\r\n";
-const ANSWERED: &str = "HTTP/1.1 200 Fine\r\nX-Zeta: 1\r\nx-AlPHa: 2\r\nx-zeta: 3\r\n\
+const ACCEPTED: &str = "HTTP/1.1 200 Fine\r\nX-Zeta: 1\r\nx-AlPHa: 2\r\nx-zeta: 3\r\n\
     Date: Sun, 30 Aug 2015 12:36:00 GMT\r\nContent-Length: 2\r\n\r\nok";
 
 /// An upstream of which every byte is known: it refuses the key `limited`.
@@ -35,10 +35,10 @@ struct Wire {
 
 impl Wire {
     async fn start() -> Self {
-        Self::answering(REFUSED, ANSWERED).await
+        Self::responding(REFUSED, ACCEPTED).await
     }
 
-    async fn answering(refused: &'static str, answered: &'static str) -> Self {
+    async fn responding(refused: &'static str, accepted: &'static str) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -51,8 +51,8 @@ impl Wire {
                     while let Some(message) = read_message(&mut stream).await {
                         let refuse = message.contains("Bearer limited");
                         noted.lock().unwrap().push(message);
-                        let answer = if refuse { refused } else { answered };
-                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        let response = if refuse { refused } else { accepted };
+                        stream.write_all(response.as_bytes()).await.unwrap();
                     }
                 });
             }
@@ -251,9 +251,9 @@ fn to<B>(wire: &Wire) -> impl Fn(Request<B>) -> Request<B> + Clone + Send + 'sta
 async fn exchange(address: SocketAddr, message: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(message.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    within(stream.read_to_string(&mut answer)).await.unwrap();
-    answer
+    let mut response = String::new();
+    within(stream.read_to_string(&mut response)).await.unwrap();
+    response
 }
 
 const RAW_QUESTION: &str = "POST /a%2Fb//c?q=%20+&&empty= HTTP/1.1\r\nhOsT: upstream.test\r\n\
@@ -267,7 +267,7 @@ async fn a_proxy_forwards_requests_and_responses_unchanged() {
         .map_request(to(&wire))
         .map_response(|response: Response<_>| response.map(axum::body::Body::new))
         .service(case_keeper::<Incoming>());
-    let answer_without = exchange(proxy(plain).await, RAW_QUESTION).await;
+    let plain_response = exchange(proxy(plain).await, RAW_QUESTION).await;
     let without = wire.take();
 
     let service = ServiceBuilder::new()
@@ -275,12 +275,12 @@ async fn a_proxy_forwards_requests_and_responses_unchanged() {
         .map_response(|response: Response<_>| response.map(axum::body::Body::new))
         .layer(failover(&pool(["limited", "good"])))
         .service(case_keeper());
-    let answer = exchange(proxy(service).await, RAW_QUESTION).await;
+    let response = exchange(proxy(service).await, RAW_QUESTION).await;
 
     assert!(without[0].contains("X-ZETA: 1\r\n"), "{without:?}");
     assert_sent_alike(&without, &wire.take(), "authorization:");
-    assert!(answer.contains("x-AlPHa: 2\r\n"), "{answer:?}");
-    assert_eq!(answer, answer_without);
+    assert!(response.contains("x-AlPHa: 2\r\n"), "{response:?}");
+    assert_eq!(response, plain_response);
 }
 
 #[tokio::test]
@@ -310,9 +310,9 @@ async fn a_chunked_upload_keeps_its_trailers_in_every_attempt() {
 
 #[tokio::test]
 async fn response_trailers_follow_the_body() {
-    let answered = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+    let accepted = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
         2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n";
-    let wire = Wire::answering(REFUSED, answered).await;
+    let wire = Wire::responding(REFUSED, accepted).await;
     let service = failover(&pool(["limited", "good"])).layer(client());
 
     let mut request = question(&wire);
@@ -352,8 +352,8 @@ async fn trailers_pass_in_both_directions_on_http2() {
 async fn informational_responses_of_every_attempt_reach_the_caller() {
     const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
     let refused = format!("{HINT}{REFUSED}").leak();
-    let answered = format!("{HINT}{HINT}{ANSWERED}").leak();
-    let wire = Wire::answering(refused, answered).await;
+    let accepted = format!("{HINT}{HINT}{ACCEPTED}").leak();
+    let wire = Wire::responding(refused, accepted).await;
     let service = failover(&pool(["limited", "good"])).layer(client());
 
     let hints = Arc::new(Mutex::new(Vec::new()));
@@ -395,10 +395,10 @@ async fn a_client_that_expects_100_continue_gets_it_once() {
     within(stream.read_exact(&mut go_on)).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(b"a question").await.unwrap();
-    let mut answer = String::new();
-    within(stream.read_to_string(&mut answer)).await.unwrap();
+    let mut response = String::new();
+    within(stream.read_to_string(&mut response)).await.unwrap();
 
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response:?}");
     let sent = wire.take();
     assert_eq!(sent.len(), 2);
     assert!(
@@ -418,9 +418,9 @@ async fn a_client_that_expects_100_continue_does_not_get_it_if_no_key_is_left() 
     exchange(gateway, RAW_QUESTION).await;
 
     // It sends no body: none is asked for.
-    let answer = exchange(gateway, EXPECTING).await;
+    let response = exchange(gateway, EXPECTING).await;
 
-    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer:?}");
+    assert!(response.starts_with("HTTP/1.1 429 "), "{response:?}");
 }
 
 /// Put into its request by a layer beneath.
@@ -456,7 +456,7 @@ async fn changes_of_a_layer_below_end_with_their_attempt() {
                     "revoked" => StatusCode::UNAUTHORIZED,
                     _ => StatusCode::OK,
                 };
-                response.extensions_mut().insert(Callers("answered"));
+                response.extensions_mut().insert(Callers("accepted"));
                 Ok::<_, Infallible>(response)
             },
         ));
@@ -465,7 +465,7 @@ async fn changes_of_a_layer_below_end_with_their_attempt() {
     let response = service.oneshot(request).await.unwrap();
 
     assert_eq!(response.status(), 200);
-    assert_eq!(response.extensions().get(), Some(&Callers("answered")));
+    assert_eq!(response.extensions().get(), Some(&Callers("accepted")));
     assert!(response.extensions().get::<Beneath>().is_none());
     assert!(response.extensions().get::<Attempt>().is_none());
     assert!(response.headers().is_empty());

@@ -84,8 +84,8 @@ where
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
-    let answer = pin!(service.call(request)).poll(&mut cx);
-    assert!(matches!(answer, Poll::Ready(Ok(answer)) if answer.status() == StatusCode::OK));
+    let response = pin!(service.call(request)).poll(&mut cx);
+    assert!(matches!(response, Poll::Ready(Ok(response)) if response.status() == StatusCode::OK));
 }
 
 /// A pool of which the last `usable` keys are usable; the provider likes the last one.

@@ -22,10 +22,10 @@ impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for Cloning {
     fn retry(
         &mut self,
         request: &mut Request<B>,
-        answer: &mut Result<Response<R>, E>,
+        response: &mut Result<Response<R>, E>,
     ) -> Option<Ready<()>> {
-        let answer = answer.as_ref().ok()?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
+        let response = response.as_ref().ok()?;
+        if response.status() != StatusCode::UNAUTHORIZED {
             return None;
         }
         self.refusals -= 1;

@@ -66,9 +66,9 @@ where
         .map(|_| tokio::spawn(service.clone().oneshot(request("one"))))
         .collect();
     for request in requests {
-        let answer = timeout(Duration::from_secs(30), request).await.unwrap();
-        let answer = answer.unwrap().unwrap();
-        assert_eq!(answer.status(), 200, "{:?}", answer.body().failover());
+        let response = timeout(Duration::from_secs(30), request).await.unwrap();
+        let response = response.unwrap().unwrap();
+        assert_eq!(response.status(), 200, "{:?}", response.body().failover());
     }
 }
 

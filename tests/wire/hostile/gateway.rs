@@ -122,13 +122,13 @@ async fn serve(
             let (stream, _) = listener.accept().await.unwrap();
             stream.set_nodelay(true).unwrap();
             let service = service.clone();
-            let answer = service_fn(move |mut request: Request<Incoming>| {
+            let respond = service_fn(move |mut request: Request<Incoming>| {
                 let uri = format!("http://{upstream}{}", request.uri().path());
                 *request.uri_mut() = uri.parse().unwrap();
                 request.headers_mut().remove("host");
-                let answered = service.clone().oneshot(request);
+                let sent = service.clone().oneshot(request);
                 async move {
-                    Ok::<_, Infallible>(match answered.await {
+                    Ok::<_, Infallible>(match sent.await {
                         Ok(response) => response.map(Either::Left),
                         Err(_) => bad_gateway().map(Either::Right),
                     })
@@ -137,7 +137,7 @@ async fn serve(
             let mut server = hyper::server::conn::http1::Builder::new();
             server.timer(TokioTimer::new());
             server.header_read_timeout(HEAD_TIMEOUT);
-            let connection = server.serve_connection(TokioIo::new(stream), answer);
+            let connection = server.serve_connection(TokioIo::new(stream), respond);
             tasks.spawn(connection);
         }
     };

@@ -1,4 +1,4 @@
-//! Answers that are none yet.
+//! Informational responses, which precede the final one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -20,9 +20,9 @@ const UNTIL_THE_END: &str = "HTTP/1.1 401 Unauthorized\r\n\r\n";
 
 fn ask(mut peer: Peer) -> String {
     peer.write(ASK).unwrap();
-    let answer = peer.read_head();
+    let response = peer.read_head();
     peer.wait_for_the_end();
-    answer
+    response
 }
 
 /// The second key succeeded, and the first is permanently marked.

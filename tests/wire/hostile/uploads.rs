@@ -64,12 +64,12 @@ fn an_upload_that_arrives_byte_by_byte_is_replayed_and_holds_little_memory() {
     let upstream = Upstream::start(|mut peer| {
         let is_first = peer.read_head().contains("first-key");
         let body = read_chunks(&mut peer, BYTES);
-        let answer = match is_first {
+        let response = match is_first {
             true => REFUSED,
             false if body == bytes(BYTES) => FINE,
             false => "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
         };
-        let _ = peer.write(answer);
+        let _ = peer.write(response);
         peer.wait_for_the_end();
     });
     let ran = run(upstream.address, Protocol::Http1, |mut peer| {

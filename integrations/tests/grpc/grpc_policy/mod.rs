@@ -29,8 +29,8 @@ async fn a_unary_call_fails_over_after_every_kind_of_refusal() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "denied", "limited", "good"]);
-        let answer = client.unary(Request::new(say("hello"))).await.unwrap();
-        assert_eq!(answer, "GOOD: hello");
+        let response = client.unary(Request::new(say("hello"))).await.unwrap();
+        assert_eq!(response, "GOOD: hello");
         assert_eq!(server.asked(), ["revoked", "denied", "limited", "good"]);
         let states = client.states();
         assert_eq!(states[..2], [KeyState::Permanent, KeyState::Valid]);
@@ -57,8 +57,8 @@ async fn an_http_refusal_of_a_grpc_call_fails_over() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["http-401", "http-429", "good"]);
-        let answer = client.unary(Request::new(say("hello"))).await.unwrap();
-        assert_eq!(answer, "GOOD: hello");
+        let response = client.unary(Request::new(say("hello"))).await.unwrap();
+        assert_eq!(response, "GOOD: hello");
         assert_eq!(client.states()[0], KeyState::Permanent);
         assert!(matches!(client.states()[1], KeyState::Temporary { .. }));
     })
@@ -77,14 +77,14 @@ async fn metadata_is_sent_with_every_attempt_and_returned_to_the_caller() {
         let binary = [0, 1, 0xfe, 0xff];
         metadata.insert_bin("x-raw-bin", MetadataValue::from_bytes(&binary));
         request.set_timeout(Duration::from_secs(9));
-        let answer = client.unary_with_metadata(request).await.unwrap();
-        let metadata = answer.metadata();
+        let response = client.unary_with_metadata(request).await.unwrap();
+        let metadata = response.metadata();
         let notes: Vec<_> = metadata.get_all("x-note").iter().collect();
         assert_eq!(notes, ["one", "two"]);
         let raw = metadata.get_bin("x-raw-bin").unwrap();
         assert_eq!(raw.to_bytes().unwrap(), &binary[..]);
         assert_eq!(metadata.get("grpc-timeout").unwrap(), "9000000u");
-        assert_eq!(answer.get_ref().text, "GOOD: hello");
+        assert_eq!(response.get_ref().text, "GOOD: hello");
     })
     .await;
 }
@@ -131,8 +131,8 @@ async fn a_server_stream_fails_over_after_a_refusal_in_the_head() {
     within(async {
         let server = Server::start().await;
         let mut client = server.client(["limited", "good"]);
-        let answers = texts(client.watch("one two").await.unwrap()).await;
-        assert_eq!(answers, ["GOOD: one", "GOOD: two"]);
+        let responses = texts(client.watch("one two").await.unwrap()).await;
+        assert_eq!(responses, ["GOOD: one", "GOOD: two"]);
     })
     .await;
 }
@@ -143,8 +143,8 @@ async fn a_server_stream_fails_over_after_a_refusal_in_trailers() {
         let server = Server::start().await;
         let patient = Grpc::new().wait_for_first_frame(Duration::from_secs(5));
         let mut client = server.client_with(patient, ["revoked-late", "limited-late", "good"]);
-        let answers = texts(client.watch("one two").await.unwrap()).await;
-        assert_eq!(answers, ["GOOD: one", "GOOD: two"]);
+        let responses = texts(client.watch("one two").await.unwrap()).await;
+        assert_eq!(responses, ["GOOD: one", "GOOD: two"]);
         assert_eq!(client.states()[0], KeyState::Permanent);
         assert!(matches!(client.states()[1], KeyState::Temporary { .. }));
     })
@@ -159,8 +159,8 @@ async fn a_refusal_in_trailers_that_arrive_with_the_head_is_seen_without_waiting
         for _ in 0..50 {
             let server = Server::start().await;
             let mut client = server.client(["revoked-late", "good"]);
-            let mut answers = client.watch("one").await.unwrap();
-            match answers.message().await {
+            let mut responses = client.watch("one").await.unwrap();
+            match responses.message().await {
                 Ok(message) => {
                     assert_eq!(message, Some(say("GOOD: one")));
                     assert_eq!(client.states()[0], KeyState::Permanent);
@@ -182,12 +182,12 @@ async fn a_bidirectional_call_fails_over_and_gets_responses_before_it_ends() {
             let mut client = server.client([key, "good"]);
             let (messages, stream) = stream();
             messages.send(say("one")).unwrap();
-            let mut answers = client.chat(stream).await.unwrap();
-            assert_eq!(answers.message().await.unwrap(), Some(say("GOOD: one")));
+            let mut responses = client.chat(stream).await.unwrap();
+            assert_eq!(responses.message().await.unwrap(), Some(say("GOOD: one")));
             messages.send(say("two")).unwrap();
-            assert_eq!(answers.message().await.unwrap(), Some(say("GOOD: two")));
+            assert_eq!(responses.message().await.unwrap(), Some(say("GOOD: two")));
             drop(messages);
-            assert_eq!(answers.message().await.unwrap(), None);
+            assert_eq!(responses.message().await.unwrap(), None);
             assert_eq!(server.asked(), [key, "good"]);
         }
     })
@@ -201,9 +201,9 @@ async fn a_bidirectional_call_whose_server_speaks_first_does_not_hang() {
         let server = Server::start().await;
         let mut client = server.client(["revoked", "good"]);
         let (messages, stream) = stream();
-        let mut answers = client.chat(stream).await.unwrap();
+        let mut responses = client.chat(stream).await.unwrap();
         messages.send(say("one")).unwrap();
-        assert_eq!(answers.message().await.unwrap(), Some(say("GOOD: one")));
+        assert_eq!(responses.message().await.unwrap(), Some(say("GOOD: one")));
     })
     .await;
 }

@@ -42,11 +42,11 @@ async fn compression_above_compresses_the_response_of_a_later_attempt() {
         .await
         .unwrap()
         .to_bytes();
-    let mut answer = String::new();
+    let mut decoded = String::new();
     GzDecoder::new(&packed[..])
-        .read_to_string(&mut answer)
+        .read_to_string(&mut decoded)
         .unwrap();
-    assert_eq!(answer, QUESTION);
+    assert_eq!(decoded, QUESTION);
 }
 
 /// Refuses every key for this model alone.
@@ -140,10 +140,10 @@ async fn a_body_limit_above_ends_an_upload_of_unknown_length_without_another_att
     let request = Request::post(upstream.uri("/v1/messages"))
         .body(body)
         .unwrap();
-    let answered = within(service.oneshot(request)).await;
+    let result = within(service.oneshot(request)).await;
 
     // The upload broke off: whether a response had begun is the client's race. No key is to blame.
-    if let Ok(response) = answered {
+    if let Ok(response) = result {
         within(response.into_body().collect()).await.unwrap_err();
     }
     assert_eq!(pool.states(), [KeyState::Valid, KeyState::Valid]);
@@ -161,8 +161,8 @@ async fn a_body_limit_below_counts_each_attempt_separately() {
     let response = within(service.oneshot(packed_question())).await.unwrap();
 
     assert_eq!(seen.keys(), ["limited", "revoked", "good"]);
-    let answer = within(response.into_body().collect()).await.unwrap();
-    assert_eq!(answer.to_bytes(), QUESTION);
+    let body = within(response.into_body().collect()).await.unwrap();
+    assert_eq!(body.to_bytes(), QUESTION);
 }
 
 #[tokio::test]

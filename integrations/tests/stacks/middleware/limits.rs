@@ -18,7 +18,7 @@ fn question() -> Request<Body> {
 }
 
 /// A request that the provider never responds to.
-fn unanswered() -> Request<Body> {
+fn without_response() -> Request<Body> {
     let request = Request::post("/v1/messages").header("authorization", "Bearer silent");
     request.body("a question".into()).unwrap()
 }
@@ -59,8 +59,8 @@ async fn a_concurrency_limit_below_makes_a_later_attempt_wait_for_its_turn() {
 
     assert!(waiting.is_woken());
     let rival = within(waiting).await;
-    let answered = within(rival.call(question())).await.unwrap();
-    assert_eq!(answered.status(), 200);
+    let response = within(rival.call(question())).await.unwrap();
+    assert_eq!(response.status(), 200);
     assert_eq!(within(first).await.unwrap().status(), 200);
     assert_eq!(seen.keys(), ["limited", "good", "good"]);
 }
@@ -128,7 +128,7 @@ async fn load_shed_above_sheds_requests() {
         .service(provider(&seen));
     assert_shareable::<_, Request<Body>>(&service);
 
-    let held = ready(&mut service).await.call(unanswered());
+    let held = ready(&mut service).await.call(without_response());
     let shed = within(ready(&mut service).await.call(question())).await;
     assert!(shed.unwrap_err().is::<Overloaded>());
 
@@ -147,7 +147,7 @@ async fn load_shed_below_sheds_an_attempt_without_marking_a_key() {
         .service(provider(&seen));
     assert_shareable::<_, Request<Body>>(&service);
 
-    let held = ready(&mut service).await.call(unanswered());
+    let held = ready(&mut service).await.call(without_response());
     let shed: Result<_, BoxError> = within(ready(&mut service).await.call(question())).await;
     assert!(shed.unwrap_err().is::<Overloaded>());
     assert_eq!(pool.states(), [KeyState::Valid, KeyState::Valid]);

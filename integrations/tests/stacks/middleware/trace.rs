@@ -13,9 +13,9 @@ use crate::support::{Body, Upstream, assert_shareable, client, failover, pool, t
 
 /// The status of every response that passed a trace layer.
 #[derive(Clone, Debug, Default)]
-struct Answers(Arc<Mutex<Vec<u16>>>);
+struct Statuses(Arc<Mutex<Vec<u16>>>);
 
-impl<B> OnResponse<B> for Answers {
+impl<B> OnResponse<B> for Statuses {
     fn on_response(self, response: &Response<B>, _: Duration, _: &Span) {
         self.0.lock().unwrap().push(response.status().as_u16());
     }
@@ -24,7 +24,7 @@ impl<B> OnResponse<B> for Answers {
 #[tokio::test]
 async fn trace_above_sees_one_request_and_trace_below_sees_each_attempt() {
     let upstream = Upstream::start().await;
-    let (requests, attempts) = (Answers::default(), Answers::default());
+    let (requests, attempts) = (Statuses::default(), Statuses::default());
     let service = ServiceBuilder::new()
         .layer(TraceLayer::new_for_http().on_response(requests.clone()))
         .layer(failover(&pool(["limited", "revoked", "good"])))
