@@ -107,7 +107,7 @@ impl KeyChoice {
             && (other.scope.is_none() || other.scope == self.scope)
     }
 
-    /// Whether it says nothing about keys.
+    /// Whether it is at most a scope, so that every key is as good as another.
     pub(super) fn is_only_scope(&self) -> bool {
         self.affinity.is_none() && self.pin.is_none()
     }

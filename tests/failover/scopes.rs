@@ -571,7 +571,7 @@ async fn marks_of_scopes_are_saved_and_restored() {
 
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
-async fn a_restored_refusal_of_a_scope_still_gives_way_to_rate_limits() {
+async fn rate_limits_take_the_place_of_a_restored_refusal_of_a_scope() {
     let (before, mut provider) = marked(63, || limited("100")).await;
     // Access can be refused with any status.
     let no_such_model = response_with(404, &[("x-say", "keep"), ("x-in-scope", "")], "");

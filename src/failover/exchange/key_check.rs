@@ -8,13 +8,13 @@ impl<S, P, B> Exchange<S, P, B> {
     /// another key is usable, and otherwise uses it. Returns `None` if no key is left.
     pub(super) fn check_key(&mut self) -> Option<()> {
         let can_continue = self.is_replayable_so_far();
-        let mut gave_way = false;
+        let mut was_replaced = false;
         match self.key().check() {
             KeyCheck::Usable => {}
             KeyCheck::Marked if self.probes_a_mark() => {}
             KeyCheck::Marked => {
-                gave_way = self.take_key(can_continue);
-                if !gave_way {
+                was_replaced = self.take_key(can_continue);
+                if !was_replaced {
                     // If it succeeds after all, that counts. Its place among the attempts with a
                     // reopening key is older than the mark.
                     let current = self.current.as_mut()?;
@@ -32,8 +32,8 @@ impl<S, P, B> Exchange<S, P, B> {
         let has_more = self
             .pool()
             .has_more(self.key(), self.pick_request(false), self.tried());
-        // A key that gave way has not been tried, and can return.
-        self.current.as_mut()?.has_more = has_more || gave_way;
+        // The replaced key has not been tried, and can return.
+        self.current.as_mut()?.has_more = has_more || was_replaced;
         Some(())
     }
 

@@ -12,7 +12,7 @@ use super::wants::Wants;
 use crate::pool::pooled_key::PooledKey;
 
 /// A waiter that does not look for so long after it should have is passed over.
-const PATIENCE: Duration = Duration::from_millis(250);
+const LATE_AFTER: Duration = Duration::from_millis(250);
 /// The resolution of deadlines.
 const RESOLUTION: Duration = Duration::from_millis(1);
 /// How often the second waiter checks whether the first one is polled. The others check less often, the
@@ -82,7 +82,7 @@ impl Line {
     /// The same if only one key has changed. Waiters that cannot use it do not have to look.
     #[must_use]
     pub(super) fn begin_round_for(&mut self, key: &PooledKey, now: Instant) -> Option<Waker> {
-        // Those whose scope is closed have to learn when it opens.
+        // Also those whose scope is closed, because the change may have opened it.
         let can_use = |place: &Place| place.wants.include(key);
         let first = self.places.iter().position(can_use)?;
         let mut before = self.places.range(..first);
@@ -184,7 +184,7 @@ impl Place {
     /// Whether it should have looked long ago.
     fn is_late(&self, now: Instant) -> bool {
         let since = self.turn.into_iter().chain(self.due).min();
-        since.is_some_and(|since| since + PATIENCE <= now)
+        since.is_some_and(|since| since + LATE_AFTER <= now)
     }
 
     /// Whether it may find a key although others have looked in vain.

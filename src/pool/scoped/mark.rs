@@ -48,7 +48,7 @@ impl PooledKey {
             });
             let of_table = of_table.unwrap_or(Marked::Unchanged);
             marked = least(marked, of_table);
-            // A late refusal says nothing new if the scope cools down already.
+            // A late refusal is no second limit if the scope cools down already.
             if of_table != Marked::Unchanged {
                 let shared = scopes.limit_of_key(scope, wait, config, now);
                 wait_of_key = wait_of_key.into_iter().chain(shared).min();

@@ -49,7 +49,7 @@ impl Limit {
         suspicion
     }
 
-    /// Records a refusal of access, which says nothing about the limit unless
+    /// Records a refusal of access, which does not concern the limit unless
     /// [`settle_doubt`](Self::settle_doubt) confirms it.
     pub(in crate::pool) fn doubt(&self) -> Suspicion {
         self.trust.suspect()

@@ -90,7 +90,7 @@ struct Request {
     /// The keys that refused it, and how.
     refused: Vec<(Slot, Verdict)>,
     /// Whether the key that was picked was marked before it was used, so that another one is.
-    gave_way: bool,
+    was_replaced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -470,7 +470,7 @@ impl Reference {
             attempts: 1,
             could_follow: false,
             refused: Vec::new(),
-            gave_way: false,
+            was_replaced: false,
         };
         request.could_follow = self.could_follow(&request);
         self.requests.insert(id, request);
@@ -493,7 +493,7 @@ impl Reference {
             .iter()
             .filter(|slot| !tried.contains(slot) && slot.own != request.turn.slot.own);
         self.has_attempts(request)
-            && (request.gave_way || others.any(|slot| self.standing(*slot) != Standing::Shut))
+            && (request.was_replaced || others.any(|slot| self.standing(*slot) != Standing::Shut))
     }
 
     fn answer(&mut self, id: usize, answer: Answer) -> Option<Ended> {
@@ -542,12 +542,12 @@ impl Reference {
                 None => return Some(self.say_exhausted(&request)),
             }
         }
-        request.gave_way = false;
+        request.was_replaced = false;
         if self.standing(request.turn.slot) == Standing::Shut {
             // It was marked in the meantime.
             let other = self.next(&request);
             self.end(&request.turn, false);
-            request.gave_way = other.is_some();
+            request.was_replaced = other.is_some();
             match other {
                 Some(other) => request.turn = other,
                 // A success then proves that it works.

@@ -72,7 +72,7 @@ async fn a_rate_limited_key_is_used_if_no_other_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_gave_way_can_be_used_after_its_cooldown() {
+async fn a_key_that_was_replaced_can_be_used_after_its_cooldown() {
     let (pool, mut harness, mut request) = between_attempts(["k0", "k1", "k2"]);
     key(&pool, 1).mark_temporary(Some(SECOND));
     harness.provider.allow(1);
