@@ -58,7 +58,7 @@ impl Route {
         self.known.as_ref().filter(|_| self.is_followed)
     }
 
-    /// The node serves the hash.
+    /// The node served the hash for a while.
     pub(crate) fn arrived(&mut self) {
         self.hops = 0;
     }

@@ -36,6 +36,7 @@ impl Runner {
         let mut retry = self.timing.first_retry;
         loop {
             let server = Arc::clone(&self.server);
+            let start = Instant::now();
             let redirect = self.route.redirect().cloned();
             let result = self.observing(server.connect(redirect.as_ref())).await;
             self.shared.attempted(match &result {
@@ -50,6 +51,9 @@ impl Runner {
                 Err(failure) => failure,
             };
             self.replica.forget_clock();
+            if start.elapsed() >= self.timing.poll_after {
+                self.route.arrived();
+            }
             let Some(failure) = self.route.after(failure) else {
                 continue;
             };

@@ -129,7 +129,6 @@ impl Runner {
             Err(failure) => return Err(failure),
         };
         agenda.is_refused = false;
-        self.route.arrived();
         self.replica.set_clock(pulled.now, now);
         if let Some(records) = pulled.records {
             self.version = pulled.version;

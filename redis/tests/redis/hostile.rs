@@ -13,12 +13,22 @@ use crate::server::KEY;
 
 /// A server that completes the handshake and answers each script with `reply`. Returns its URL.
 async fn hostile(reply: &[u8]) -> String {
+    hostile_to(reply, reply).await
+}
+
+/// The same with different replies to pulls and to pushes.
+async fn hostile_to(pull: &[u8], push: &[u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}/", listener.local_addr().unwrap());
-    let reply = reply.to_vec();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let replies = [pull, push].map(|reply| match str::from_utf8(reply) {
+        // The port of this server.
+        Ok(text) => text.replace("PORT", &port).into_bytes(),
+        Err(_) => reply.to_vec(),
+    });
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let reply = reply.clone();
+            let [pull, push] = replies.clone();
             tokio::spawn(async move {
                 let mut buffer = vec![0; 64 * 1024];
                 while let Ok(count @ 1..) = client.read(&mut buffer).await {
@@ -27,8 +37,10 @@ async fn hostile(reply: &[u8]) -> String {
                         b"%1\r\n$5\r\nproto\r\n:3\r\n"
                     } else if asked.contains("SUBSCRIBE") {
                         b">3\r\n$9\r\nsubscribe\r\n$25\r\ntower-key-failover:{pool}\r\n:1\r\n"
+                    } else if asked.contains("rate_limited") || asked.contains("other") {
+                        &push
                     } else {
-                        &reply
+                        &pull
                     };
                     if client.write_all(answer).await.is_err() {
                         return;
@@ -127,15 +139,17 @@ async fn numbers_that_no_script_returns_change_nothing() {
 
 #[tokio::test]
 async fn nodes_that_send_replicas_around_in_circles_are_an_outage() {
-    let replica = Replica::of(fast(&hostile(b"-MOVED 1 127.0.0.1:1\r\n").await), builder());
-    replica.reaches(SharingState::Disconnected).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let own = format!("-MOVED 1 :{port}\r\n");
-    let replica = Replica::of(fast(&hostile(own.as_bytes()).await), builder());
-    replica.reaches(SharingState::Disconnected).await;
-    assert_eq!(replica.state(0), KeyState::Valid);
+    let moved = b"-MOVED 1 :PORT\r\n";
+    for url in [
+        hostile(b"-MOVED 1 127.0.0.1:1\r\n").await,
+        hostile(moved).await,
+        hostile_to(&pulled("1", "0", &[]), moved).await,
+    ] {
+        let replica = Replica::of(fast(&url), builder());
+        replica.cool_down(0, 30);
+        until(|| replica.sharing.status().outages > 0).await;
+        assert_eq!(replica.state(1), KeyState::Valid);
+    }
 }
 
 #[tokio::test]
