@@ -62,6 +62,11 @@ impl PooledKey {
         (marked, wait)
     }
 
+    /// Whether a scope of the key or its group was ever marked.
+    pub(in crate::pool) fn has_scopes(&self) -> bool {
+        self.scopes().any(|scopes| !scopes.is_unused())
+    }
+
     /// Records that a request succeeded in a scope.
     pub(in crate::pool) fn succeed_in(&self, seen: &SeenInScope, mut permits: ScopedPermits) {
         let config = self.limit_config();

@@ -1,6 +1,7 @@
 //! The list of keys that a pool holds at a time, in order.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::check::check;
@@ -111,24 +112,38 @@ impl KeyList {
         Key::new(&self.keys[at], at)
     }
 
-    /// The position of the first key from `from` on that is valid, apart from its group.
+    /// The position of the first key in a part of the list that is valid, apart from its group. Of keys
+    /// that are open and not suspected, it passes over those that `skips` names.
     #[inline]
-    pub(super) fn next_open(&self, from: usize, clock: Clock, now: &mut LazyNow) -> Option<usize> {
-        let mut cells = self.cells[from..].iter();
-        let skipped = cells.position(|cell| is_valid(cell.state.load(), clock, now))?;
-        Some(from + skipped)
+    pub(super) fn next_open(
+        &self,
+        part: Range<usize>,
+        clock: Clock,
+        now: &mut LazyNow,
+        skips: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let mut at = part.start;
+        for cell in &self.cells[part] {
+            let state = cell.state.load();
+            if is_valid(state, clock, now) && !(state.is_open() && skips(at)) {
+                return Some(at);
+            }
+            at += 1;
+        }
+        None
     }
 
-    /// The position of the first key from `from` on that is valid or due for a probe, apart from its
-    /// group. `soonest` becomes the earliest time at which a key is due that was skipped.
+    /// The position of the first key in a part of the list that is valid or due for a probe, apart from
+    /// its group. `soonest` becomes the earliest time at which a key is due that was skipped.
     pub(super) fn next_open_or_due(
         &self,
-        from: usize,
+        part: Range<usize>,
         config: &LimitConfig,
         now: &mut LazyNow,
         soonest: &mut u64,
     ) -> Option<usize> {
-        let mut cells = self.cells[from..].iter();
+        let from = part.start;
+        let mut cells = self.cells[part].iter();
         let skipped = cells.position(|cell| {
             let state = cell.state.load();
             if is_valid(state, config.clock, now) {

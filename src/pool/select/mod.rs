@@ -7,8 +7,10 @@ mod pick;
 mod probe_order;
 mod rank;
 mod rendezvous;
+mod search;
 mod selection;
 mod shards;
+mod spare;
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests;
 mod turns;

@@ -44,6 +44,12 @@ struct RankedKey {
     tier: u32,
 }
 
+impl RankedKey {
+    fn load(self, in_flight: u32) -> u64 {
+        u64::from(in_flight) * u64::from(self.stride)
+    }
+}
+
 impl Ranking {
     pub(super) fn new(selection: Selection, keys: &[Arc<PooledKey>]) -> Self {
         let keys = keys.iter().map(|key| RankedKey {
@@ -104,10 +110,35 @@ impl Ranking {
             tier: key.tier,
             draw: session.map_or(0, |session| session.draw(key.identity, key.stride)),
             load: match self.strategy {
-                Strategy::LeastInFlight => u64::from(in_flight()) * u64::from(key.stride),
+                Strategy::LeastInFlight => key.load(in_flight()),
                 Strategy::InOrder | Strategy::RoundRobin | Strategy::Weighted => 0,
             },
             turn: turns.map_or(0, |turns| turns.until(at)),
+        }
+    }
+
+    /// Whether the key at `at` certainly does not come before an earlier one of rank `best`. Neither is
+    /// suspected. This costs much less than the rank itself.
+    #[inline]
+    pub(super) fn is_behind(
+        &self,
+        at: usize,
+        best: &Rank,
+        session: Option<Session>,
+        turns: Option<&Turns>,
+        in_flight: impl FnOnce() -> u32,
+    ) -> bool {
+        let key = &self.keys[at];
+        if key.tier != best.tier {
+            return key.tier > best.tier;
+        }
+        let until_turn = || turns.map_or(0, |turns| turns.until(at));
+        match (session, self.strategy) {
+            (Some(session), _) => session.draws_more_than(best.draw, key.identity, key.stride),
+            (None, Strategy::LeastInFlight) => {
+                (best.load, best.turn) <= (key.load(in_flight()), until_turn())
+            }
+            (None, _) => best.turn <= until_turn(),
         }
     }
 
@@ -228,6 +259,26 @@ mod tests {
             ..busy
         };
         assert_eq!(order(Strategy::LeastInFlight, &[busy, heavy], None), [1, 0]);
+    }
+
+    #[test]
+    fn a_key_is_behind_exactly_if_it_does_not_come_first() {
+        let keys = [1, 2, 3, 1].map(|weight| RankedKey {
+            identity: Identity::of_label("a"),
+            stride: stride(weight),
+            tier: 1 + weight / 3,
+        });
+        for strategy in ALL {
+            let ranking = Ranking::of(strategy, keys.into());
+            let turns = ranking.turns(0);
+            for (best, other) in (0..4).flat_map(|one| (0..4).map(move |other| (one, other))) {
+                let rank = |at: usize| ranking.rank(at, 0, None, turns.as_ref(), || at as u32);
+                let in_flight = || other as u32;
+                let is_behind =
+                    ranking.is_behind(other, &rank(best), None, turns.as_ref(), in_flight);
+                assert_eq!(is_behind, rank(best) <= rank(other), "{strategy:?}");
+            }
+        }
     }
 
     #[test]

@@ -55,10 +55,25 @@ impl Session {
     /// proportional to the key's weight.
     #[inline]
     pub(in crate::pool) fn draw(self, key: Identity, stride: u32) -> u64 {
-        let uniform = unit(mix(self.0 ^ key.0));
-        let draw = -ln(uniform) * f64::from(stride);
+        let draw = -ln(self.uniform(key)) * f64::from(stride);
         // Positive floats are ordered like their bits.
         draw.to_bits()
+    }
+
+    /// Whether the draw of a key is certainly greater than `draw`, without a logarithm. In a long list,
+    /// this is so for nearly all keys.
+    #[inline]
+    pub(in crate::pool) fn draws_more_than(self, draw: u64, key: Identity, stride: u32) -> bool {
+        /// More than the logarithm's error.
+        const MARGIN: f64 = 1.0 - 1e-9;
+        // -ln x >= 1 - x
+        let least = (1.0 - self.uniform(key)) * f64::from(stride) * MARGIN;
+        least > f64::from_bits(draw)
+    }
+
+    #[inline]
+    fn uniform(self, key: Identity) -> f64 {
+        unit(mix(self.0 ^ key.0))
     }
 }
 
@@ -241,6 +256,18 @@ mod tests {
                 order(session, keys).into_iter().map(|at| keys[at].0).collect()
             };
             prop_assert_eq!(names(&keys), names(&rotated));
+        }
+
+        #[test]
+        fn a_draw_that_is_certainly_greater_is_greater(
+            session: u64, key: u64, weight in 1_u32..=1000, other: u64,
+        ) {
+            let (session, key) = (Session::new(session), Identity(key));
+            let draw = session.draw(key, stride(weight));
+            let is_certain = |than| session.draws_more_than(than, key, stride(weight));
+            prop_assert!(!is_certain(draw) && !is_certain(draw + 1));
+            let other = session.draw(Identity(other), stride(1));
+            prop_assert!(!is_certain(other) || draw > other);
         }
 
         #[test]

@@ -1,5 +1,7 @@
 //! The order in which a search looks at the keys.
 
+use std::ops::Range;
+
 /// Positions from a start to the end of the list, and then from its beginning to the start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
@@ -30,13 +32,16 @@ impl Walk {
         }
     }
 
-    /// The next position at which `find` finds a key. `find` returns the first such position from the
-    /// given one on, if the list has any.
+    /// The next position at which `find` finds a key. `find` returns the first such position in a part
+    /// of the list, if there is one.
     #[inline]
-    pub(super) fn next(&mut self, mut find: impl FnMut(usize) -> Option<usize>) -> Option<usize> {
+    pub(super) fn next(
+        &mut self,
+        mut find: impl FnMut(Range<usize>) -> Option<usize>,
+    ) -> Option<usize> {
         loop {
             if self.next < self.end
-                && let Some(at) = find(self.next).filter(|at| *at < self.end)
+                && let Some(at) = find(self.next..self.end)
             {
                 self.next = at + 1;
                 return Some(at);
@@ -56,11 +61,13 @@ impl Walk {
 
 #[cfg(all(test, not(tower_key_failover_loom)))]
 mod tests {
+    use std::ops::Range;
+
     use super::Walk;
 
     fn positions(start: usize, open: &[bool]) -> Vec<usize> {
         let mut walk = Walk::new(start, open.len());
-        let find = |from| (from..open.len()).find(|at| open[*at]);
+        let find = |part: Range<usize>| part.into_iter().find(|at| open[*at]);
         let found = std::iter::from_fn(|| walk.next(find)).collect();
         assert_eq!(walk.next(find), None, "a walk that has ended stays so");
         found

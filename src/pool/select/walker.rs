@@ -57,13 +57,17 @@ impl Walker {
     pub fn next_key(&mut self) -> Result<Key, Exhausted> {
         let mut now = LazyNow::default();
         let clock = self.list.keys[0].limit_config().clock;
-        while let Some(at) = self.list.next_open(self.next, clock, &mut now) {
+        let len = self.list.keys.len();
+        while let Some(at) = self
+            .list
+            .next_open(self.next..len, clock, &mut now, |_| false)
+        {
             self.next = at + 1;
             if self.list.keys[at].availability(&mut now) < Availability::ProbeDue {
                 return Ok(self.list.handle(at));
             }
         }
-        self.next = self.list.keys.len();
+        self.next = len;
         Err(exhausted(&self.list, None, |_| false, &mut now))
     }
 }
