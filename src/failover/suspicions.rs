@@ -1,6 +1,6 @@
 use smallvec::SmallVec;
 
-use crate::pool::{Cause, Key, ScopeDoubt, Suspicion};
+use crate::pool::{Cause, Key, Scope, ScopeDoubt, Suspicion};
 
 /// The keys that a request suspects: each was refused, but perhaps because of the request.
 #[derive(Default)]
@@ -19,9 +19,9 @@ impl Suspicions {
         self.keys.push((key.clone(), suspicion, cause));
     }
 
-    /// The key was refused access to the scope of the request.
-    pub(super) fn add_scope(&mut self, key: &Key, cause: Cause) {
-        let doubt = key.doubt_scope();
+    /// The key was refused access to a scope.
+    pub(super) fn add_scope(&mut self, key: &Key, scope: &Scope, cause: Cause) {
+        let doubt = key.doubt_scope(scope);
         self.scopes.extend(doubt.map(|doubt| (doubt, cause)));
     }
 

@@ -28,8 +28,8 @@ use crate::key_search::KeySearch;
 pub struct Key {
     key: Arc<PooledKey>,
     seen: Seen,
-    /// The scope of the request that uses the handle, and its limits.
-    in_scope: Option<Arc<SeenInScope>>,
+    /// The limits in the scope of the request that uses the handle. Allocated only if there are any.
+    seen_in_scope: Option<Arc<SeenInScope>>,
     position: u32,
 }
 
@@ -39,7 +39,7 @@ impl Key {
         Self {
             key: Arc::clone(key),
             seen: key.seen(),
-            in_scope: None,
+            seen_in_scope: None,
             position: position as u32,
         }
     }
@@ -51,7 +51,7 @@ impl Key {
         own.is_open().then(|| Self {
             key: Arc::clone(first),
             seen: Seen::of_own(own),
-            in_scope: None,
+            seen_in_scope: None,
             position: 0,
         })
     }
@@ -65,7 +65,7 @@ impl Key {
     #[inline]
     pub(super) fn for_scope(mut self, scope: Option<&Scope>) -> Self {
         if let Some(scope) = scope {
-            self.in_scope = Some(Arc::new(self.key.seen_in(scope)));
+            self.seen_in_scope = self.key.seen_in(scope).map(Arc::new);
         }
         self
     }
@@ -160,26 +160,23 @@ impl Key {
         self.key.cool_down(self.seen, wait, cause)
     }
 
-    /// The same for the scope of the request, if it has one. Otherwise, the whole key cools down.
-    pub(crate) fn cool_down_in_scope(
+    /// The same for one scope. Without a scope, the whole key cools down.
+    pub(crate) fn cool_down_in(
         &self,
+        scope: Option<&Scope>,
         wait: Option<Duration>,
         cause: Cause,
     ) -> (Marked, Duration) {
-        match self.scope() {
+        match scope {
             Some(scope) => self.key.cool_down_in(scope, self.seen, wait, cause),
             None => self.cool_down(wait, cause),
         }
     }
 
-    /// Records that the key may not use the scope of the request. This has no effect unless the request
-    /// succeeds with another key. `None` if the request has no scope.
-    pub(crate) fn doubt_scope(&self) -> Option<ScopeDoubt> {
-        ScopeDoubt::of(self)
-    }
-
-    pub(super) fn scope(&self) -> Option<&Scope> {
-        self.in_scope.as_deref().map(|seen| &seen.scope)
+    /// Records that the key may not use a scope. This has no effect unless the request succeeds with
+    /// another key.
+    pub(crate) fn doubt_scope(&self, scope: &Scope) -> Option<ScopeDoubt> {
+        ScopeDoubt::of(self, scope)
     }
 
     /// Whether no limit of the key was returned to service since the handle was created.
@@ -201,40 +198,45 @@ impl Key {
         self.key.convict(self.seen, suspicion, cause)
     }
 
-    /// Records that a request succeeded with the key. If it holds a [`Probe`](super::Probe), that
-    /// records the success instead.
+    /// Records that a request with this scope succeeded with the key. If it holds a
+    /// [`Probe`](super::Probe), that records the success instead.
     #[inline]
-    pub(crate) fn succeed(&self) {
-        self.succeed_in_scope(ScopedPermits::default());
+    pub(crate) fn succeed(&self, scope: Option<&Scope>) {
+        self.succeed_in(scope, ScopedPermits::default());
         self.key.succeed(self.seen);
     }
 
-    pub(super) fn succeed_with(&self, permits: Permits, scoped: ScopedPermits) {
-        self.succeed_in_scope(scoped);
+    pub(super) fn succeed_with(
+        &self,
+        permits: Permits,
+        scope: Option<&Scope>,
+        scoped: ScopedPermits,
+    ) {
+        self.succeed_in(scope, scoped);
         self.key.succeed_with(self.seen, permits);
     }
 
     #[inline]
-    fn succeed_in_scope(&self, permits: ScopedPermits) {
-        if let Some(seen) = &self.in_scope {
-            self.key.succeed_in(seen, permits);
+    fn succeed_in(&self, scope: Option<&Scope>, permits: ScopedPermits) {
+        if let Some(scope) = scope {
+            let seen = self.seen_in_scope.as_deref();
+            self.key.succeed_in(scope, seen, permits);
         }
     }
 
     /// Remembers the current states of the key's limits instead of earlier ones.
-    pub(crate) fn renew(&mut self) {
+    pub(crate) fn renew(&mut self, scope: Option<&Scope>) {
         self.seen = self.key.seen();
-        if let Some(seen) = &self.in_scope {
-            self.in_scope = Some(Arc::new(self.key.seen_in(&seen.scope)));
-        }
+        self.seen_in_scope = scope.and_then(|scope| self.key.seen_in(scope).map(Arc::new));
     }
 
-    /// Whether an attempt can start with the key.
+    /// Whether an attempt of a request with this scope can start with the key.
     #[inline]
-    pub(crate) fn check(&self) -> KeyCheck {
-        match self.key.is_open() && self.in_scope.is_none() {
+    pub(crate) fn check(&self, scope: Option<&Scope>) -> KeyCheck {
+        let is_unscoped = scope.is_none() || self.key.core.scopes.is_unused();
+        match self.key.is_open() && is_unscoped {
             true => KeyCheck::Usable,
-            false => self.key.check(self.scope()),
+            false => self.key.check(scope),
         }
     }
 

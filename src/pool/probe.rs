@@ -18,7 +18,9 @@ pub(crate) struct Probe {
     key: Key,
     /// Permits of the key's own limit and of its group's.
     permits: Permits,
-    /// The same in the scope of the request.
+    /// The scope of the request.
+    scope: Option<Scope>,
+    /// The same in that scope.
     scoped: ScopedPermits,
     /// The probe of the pool, if no key was usable, and how many probes of the pool were refused before.
     pool: Option<(ProbeToken, u32)>,
@@ -56,6 +58,7 @@ impl Probe {
         Some(Box::new(Self {
             key: Key::new(key, 0).for_scope(scope),
             permits,
+            scope: scope.cloned(),
             scoped,
             pool: None,
             is_of_pool: false,
@@ -122,12 +125,10 @@ impl Probe {
         let is_current = self.key.is_current();
         self.succeed();
         if is_current {
-            self.key.renew();
+            self.key.renew(self.scope.as_ref());
         }
-        match in_scope {
-            true => self.key.cool_down_in_scope(wait, cause),
-            false => self.key.cool_down(wait, cause),
-        }
+        let scope = self.scope.as_ref().filter(|_| in_scope);
+        self.key.cool_down_in(scope, wait, cause)
     }
 
     /// Ends with a response that proves nothing. The key is probed again after the same interval.
@@ -143,9 +144,11 @@ impl Probe {
     }
 
     fn succeed(&mut self) {
-        let scoped = std::mem::take(&mut self.scoped);
-        self.key
-            .succeed_with(std::mem::take(&mut self.permits), scoped);
+        let (permits, scoped) = (
+            std::mem::take(&mut self.permits),
+            std::mem::take(&mut self.scoped),
+        );
+        self.key.succeed_with(permits, self.scope.as_ref(), scoped);
         self.finish_pool(0);
     }
 

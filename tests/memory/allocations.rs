@@ -13,6 +13,7 @@ use http_body::Body;
 use http_body_util::Full;
 use test_support::policy::TestPolicy;
 use tower::{Layer, Service};
+use tower_key_failover::pool::{KeyChoice, Scope};
 use tower_key_failover::{KeyFailoverLayer, KeyPool};
 
 /// A provider that reads each request at once, and allocates nothing.
@@ -123,6 +124,27 @@ fn the_last_usable_key_allocates_nothing() {
 #[test]
 fn a_key_with_possible_successors_costs_two_allocations() {
     assert_eq!(through(&layer(["good", "k1"])), 2);
+}
+
+#[test]
+fn a_scope_without_marks_allocates_nothing_for_the_picks() {
+    let with = |choice: KeyChoice, keys: &[&'static str]| {
+        let mut request = request();
+        request.extensions_mut().insert(choice);
+        let pool = KeyPool::new(keys.iter().copied()).unwrap();
+        let layer = KeyFailoverLayer::new(TestPolicy::default(), pool);
+        count(layer.layer(Provider), request)
+    };
+    let scoped = KeyChoice::new().scope(Scope::new("model").unwrap());
+    for keys in [
+        &["good"][..],
+        &["good", "k1"],
+        &["k0", "good"],
+        &["k0", "k1", "good"],
+    ] {
+        let (without, with) = (with(KeyChoice::new(), keys), with(scoped.clone(), keys));
+        assert_eq!(with, without, "{keys:?}");
+    }
 }
 
 // The report of a refusal is allocated.

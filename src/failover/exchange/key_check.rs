@@ -1,6 +1,6 @@
 //! A key is checked again once the service is ready, which can take a while.
 
-use super::Exchange;
+use super::{Exchange, scope_in};
 use crate::pool::{KeyCheck, Probe};
 
 impl<S, P, B> Exchange<S, P, B> {
@@ -9,7 +9,7 @@ impl<S, P, B> Exchange<S, P, B> {
     pub(super) fn check_key(&mut self) -> Option<()> {
         let can_continue = self.is_replayable_so_far();
         let mut was_replaced = false;
-        match self.key().check() {
+        match self.key().check(self.scope()) {
             KeyCheck::Usable => {}
             KeyCheck::Marked if self.probes_a_mark() => {}
             KeyCheck::Marked => {
@@ -19,7 +19,7 @@ impl<S, P, B> Exchange<S, P, B> {
                     // reopening key is older than the mark.
                     let current = self.current.as_mut()?;
                     current.probe = None;
-                    current.key.renew();
+                    current.key.renew(scope_in(&self.progress));
                 }
             }
             KeyCheck::Withdrawn => {

@@ -29,7 +29,7 @@ use super::suspicions::Suspicions;
 use super::tried_keys;
 use crate::Observer;
 use crate::policy::Verdict;
-use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, PickedBy, Probe};
+use crate::pool::{InFlight, Key, KeyChoice, KeyPool, Pick, PickRequest, PickedBy, Probe, Scope};
 use crate::replay::Recorder;
 
 type Span = <Observer as ExchangeObserver>::Span;
@@ -105,6 +105,11 @@ impl<S, P, B> Exchange<S, P, B> {
 
     fn choice(&self) -> Option<&KeyChoice> {
         self.progress.as_deref()?.choice.as_ref()
+    }
+
+    #[inline]
+    fn scope(&self) -> Option<&Scope> {
+        scope_in(&self.progress)
     }
 
     fn pool(&self) -> &KeyPool {
@@ -217,6 +222,12 @@ impl<S, P, B> Exchange<S, P, B> {
         let tried = self.refused().iter().map(AttemptRecord::key);
         attempts <= max || attempts <= max + self.pool().count_replaced(tried)
     }
+}
+
+/// The scope of a request with this progress, while other parts of its exchange are borrowed.
+#[inline]
+fn scope_in(progress: &Option<Box<Progress>>) -> Option<&Scope> {
+    progress.as_deref()?.choice.as_ref()?.scope_ref()
 }
 
 impl CurrentAttempt {

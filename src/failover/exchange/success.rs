@@ -5,16 +5,17 @@ use bytes::Bytes;
 use http::response;
 use http_body::Body;
 
-use super::Exchange;
+use super::{Exchange, scope_in};
 use crate::failover::late_success::LateSuccess;
 use crate::failover::response_body::BodyKind;
 use crate::failover::suspicions::Suspicions;
 use crate::policy::{ProviderPolicy, Success};
-use crate::pool::{Key, Probe};
+use crate::pool::{Key, Probe, Scope};
 
 /// What a success, or its absence, decides.
 pub(in crate::failover) struct Pending {
     key: Key,
+    scope: Option<Scope>,
     suspicions: Suspicions,
     probe: Option<Box<Probe>>,
 }
@@ -24,7 +25,7 @@ impl Pending {
         match (self.probe, is_success) {
             (Some(probe), true) => probe.succeeded(),
             (Some(probe), false) => probe.inconclusive(),
-            (None, true) => self.key.succeed(),
+            (None, true) => self.key.succeed(self.scope.as_ref()),
             (None, false) => {}
         }
         if is_success {
@@ -51,12 +52,13 @@ impl<S, P: ProviderPolicy, B> Exchange<S, P, B> {
         let has_suspicions = progress.is_some_and(|progress| !progress.suspicions.is_empty());
         if success == Success::Yes && !has_suspicions && current.probe.is_none() {
             // The usual case.
-            current.key.succeed();
+            current.key.succeed(scope_in(&self.progress));
             return None;
         }
         let is_late = matches!(success, Success::FirstEvent | Success::Trailers);
         let pending = Pending {
             key: current.key.clone(),
+            scope: scope_in(&self.progress).cloned(),
             suspicions: self
                 .progress
                 .as_mut()

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::{StatusCode, response};
 use http_body::Body;
 
-use super::{CurrentAttempt, Entered, Exchange, Next, Span, trust};
+use super::{CurrentAttempt, Entered, Exchange, Next, Span, scope_in, trust};
 use crate::Observer;
 use crate::failover::attempt::AttemptRecord;
 use crate::failover::observer::{ExchangeObserver, ExchangeSpan};
 use crate::inspect::Inspection;
 use crate::policy::{BodyEvidence, Mark, MarkKind, ProviderPolicy, ReadLimit, ReadUntil, Verdict};
-use crate::pool::Cause;
+use crate::pool::{Cause, KeyChoice};
 use crate::sse;
 
 /// What the head of a response leads to.
@@ -148,19 +148,20 @@ impl<S, P, B> Exchange<S, P, B> {
         }
         match mark.kind() {
             MarkKind::Permanent => drop(key.mark_permanently(cause)),
-            MarkKind::Temporary(wait) if mark.is_in_scope() => {
-                key.cool_down_in_scope(wait, cause);
-            }
             MarkKind::Temporary(wait) => {
-                key.cool_down(wait, cause);
+                let scope = scope_in(&self.progress).filter(|_| mark.is_in_scope());
+                key.cool_down_in(scope, wait, cause);
             }
             MarkKind::Suspect => {
                 let progress = self.progress.get_or_insert_default();
                 progress.suspicions.add(key, cause);
             }
             MarkKind::Keep if mark.is_in_scope() => {
-                let progress = self.progress.get_or_insert_default();
-                progress.suspicions.add_scope(key, cause);
+                if let Some(progress) = self.progress.as_deref_mut()
+                    && let Some(scope) = progress.choice.as_ref().and_then(KeyChoice::scope_ref)
+                {
+                    progress.suspicions.add_scope(key, scope, cause);
+                }
             }
             MarkKind::Keep => {}
         }

@@ -62,7 +62,7 @@ fn scopes(peer: &PeerPool, position: usize) -> Vec<(String, u64)> {
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_of_a_scope_is_shown_with_the_key_and_with_its_group() {
     let (pool, peer) = pool();
-    key(&pool, &scope("m")).cool_down_in_scope(Some(MINUTE / 2), cause(Reason::Quota));
+    key(&pool, &scope("m")).cool_down_in(Some(&scope("m")), Some(MINUTE / 2), cause(Reason::Quota));
     let expected = [("m".to_owned(), 30)];
     assert_eq!(scopes(&peer, 0), expected);
     assert_eq!(scopes(&peer, 1), []);
@@ -96,7 +96,11 @@ async fn a_refusal_just_after_another_process_was_refused_in_another_scope_conce
         tokio::time::advance(MINUTE).await;
         assert!(hear(&peer, 0, heard));
         assert_eq!(pool.states()[0], KeyState::Valid);
-        key(&pool, &scope("n")).cool_down_in_scope(Some(MINUTE), cause(Reason::RateLimited));
+        key(&pool, &scope("n")).cool_down_in(
+            Some(&scope("n")),
+            Some(MINUTE),
+            cause(Reason::RateLimited),
+        );
         let is_closed = pool.states()[0] != KeyState::Valid;
         assert_eq!(is_closed, is_same_limit, "{age}");
     }
@@ -115,8 +119,8 @@ async fn scopes_that_are_heard_one_after_the_other_say_nothing_of_the_key() {
 async fn refusals_of_access_are_not_shown_even_if_the_scope_was_rate_limited_before() {
     let (pool, peer) = pool();
     let scope = scope("m");
-    let doubt = key(&pool, &scope).doubt_scope().unwrap();
-    key(&pool, &scope).cool_down_in_scope(Some(MINUTE / 6), cause(Reason::RateLimited));
+    let doubt = key(&pool, &scope).doubt_scope(&scope).unwrap();
+    key(&pool, &scope).cool_down_in(Some(&scope), Some(MINUTE / 6), cause(Reason::RateLimited));
     doubt.convict(cause(Reason::Forbidden));
     assert_eq!(scopes(&peer, 0), [("m".to_owned(), 10)]);
     tokio::time::advance(MINUTE / 5).await;
@@ -128,7 +132,7 @@ async fn refusals_of_access_are_not_shown_even_if_the_scope_was_rate_limited_bef
 async fn rate_limits_that_are_heard_take_the_place_of_refusals_of_access_and_never_the_reverse() {
     let (pool, peer) = pool();
     let refused = scope("no-access");
-    let doubt = key(&pool, &refused).doubt_scope().unwrap();
+    let doubt = key(&pool, &refused).doubt_scope(&refused).unwrap();
     doubt.convict(cause(Reason::Forbidden));
     for n in 0..100 {
         hear(&peer, 0, limited(&format!("m{n}"), MINUTE));
@@ -139,7 +143,7 @@ async fn rate_limits_that_are_heard_take_the_place_of_refusals_of_access_and_nev
         marked.iter().any(|marked| marked.scope == *name)
     };
     assert!(!is_marked(&refused));
-    assert!(key(&pool, &refused).doubt_scope().is_none());
+    assert!(key(&pool, &refused).doubt_scope(&refused).is_none());
     assert!(is_marked(&scope("m99")));
 }
 

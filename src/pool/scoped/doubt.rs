@@ -7,6 +7,7 @@ use super::table::{Purpose, ScopedLimit};
 use crate::pool::clock::LazyNow;
 use crate::pool::key::Key;
 use crate::pool::reason::Cause;
+use crate::pool::scope::Scope;
 use crate::pool::state::{KeyState, Marked, Suspicion};
 
 /// How long a key is not used for a scope that it may not use.
@@ -20,9 +21,8 @@ pub(crate) struct ScopeDoubt {
 }
 
 impl ScopeDoubt {
-    /// Records that a request with a scope was refused access. `None` without a scope.
-    pub(in crate::pool) fn of(key: &Key) -> Option<Self> {
-        let scope = key.scope()?;
+    /// Records that a request was refused access to a scope. `None` if there is no place for it.
+    pub(in crate::pool) fn of(key: &Key, scope: &Scope) -> Option<Self> {
         let pooled = key.pooled();
         let (config, now) = (pooled.limit_config(), &mut LazyNow::default());
         let scopes = &pooled.core.scopes;

@@ -17,10 +17,7 @@ use crate::pool::state::{
 pub(in crate::pool) struct ScopedLimits([Option<Arc<ScopedLimit>>; 2]);
 
 /// The limits of a key in one scope when a handle to the key was created, and their states.
-pub(in crate::pool) struct SeenInScope {
-    pub(in crate::pool) scope: Scope,
-    pub(super) limits: [Option<(Arc<ScopedLimit>, StateValue)>; 2],
-}
+pub(in crate::pool) struct SeenInScope(pub(super) [Option<(Arc<ScopedLimit>, StateValue)>; 2]);
 
 /// What an attempt holds of the limits in its scope.
 pub(in crate::pool) type ScopedPermits = [Option<(Arc<ScopedLimit>, Permit)>; 2];
@@ -93,17 +90,17 @@ impl PooledKey {
         ])
     }
 
-    /// The limits in a scope, with their current states.
-    pub(in crate::pool) fn seen_in(&self, scope: &Scope) -> SeenInScope {
+    /// The limits in a scope, with their current states. `None` if there are none.
+    #[inline]
+    pub(in crate::pool) fn seen_in(&self, scope: &Scope) -> Option<SeenInScope> {
         let ScopedLimits(limits) = self.in_scope(Some(scope));
-        SeenInScope {
-            scope: scope.clone(),
-            limits: limits.map(|entry| {
+        limits.iter().any(Option::is_some).then(|| {
+            SeenInScope(limits.map(|entry| {
                 let entry = entry?;
                 let value = entry.limit.value();
                 Some((entry, value))
-            }),
-        }
+            }))
+        })
     }
 
     /// The limits that apply to requests with this scope.

@@ -68,14 +68,19 @@ impl PooledKey {
     }
 
     /// Records that a request succeeded in a scope.
-    pub(in crate::pool) fn succeed_in(&self, seen: &SeenInScope, mut permits: ScopedPermits) {
+    pub(in crate::pool) fn succeed_in(
+        &self,
+        scope: &Scope,
+        seen: Option<&SeenInScope>,
+        mut permits: ScopedPermits,
+    ) {
         let config = self.limit_config();
         for (at, scopes) in self.scopes().enumerate() {
             // The entry may have been made after the request got the key.
-            let Some(entry) = scopes.find(&seen.scope) else {
+            let Some(entry) = scopes.find(scope) else {
                 continue;
             };
-            let seen = seen.limits[at].as_ref();
+            let seen = seen.and_then(|SeenInScope(limits)| limits[at].as_ref());
             let seen = seen.filter(|(other, _)| Arc::ptr_eq(other, &entry));
             let seen = seen.map_or(StateValue::ZERO, |(_, seen)| *seen);
             let permit = permits[at].take_if(|(other, _)| Arc::ptr_eq(other, &entry));

@@ -1,7 +1,7 @@
 //! Limits of a key, or of a group of keys, that apply to one scope, such as a model.
 //!
-//! An entry exists only as long as it is needed, so a pool without marks of scopes stores nothing for them. A handle
-//! to a key allocates once for the scope of its request.
+//! An entry exists only as long as it is needed, so a pool without marks of scopes stores nothing for them, and its
+//! requests allocate nothing for them.
 
 mod doubt;
 mod limits;

@@ -46,15 +46,15 @@ fn no_rate_limit_is_lost_while_other_threads_change_the_same_table() {
                 for n in 0..300 {
                     // More scopes than a table holds are refused, doubted and used.
                     let refused = scope(&format!("refused-{}", (n * 7 + thread) % 200));
-                    let doubt = handle(pool, thread % 2, &refused).doubt_scope();
+                    let doubt = handle(pool, thread % 2, &refused).doubt_scope(&refused);
                     if n % 3 == 0 {
                         doubt.map(|doubt| doubt.convict(cause(Reason::Forbidden)));
                     }
-                    handle(pool, 1, &refused).succeed();
+                    handle(pool, 1, &refused).succeed(Some(&refused));
                     if n < 5 {
                         let hot = scope(&format!("hot-{thread}-{n}"));
                         let key = handle(pool, thread % 2, &hot);
-                        key.cool_down_in_scope(Some(HOUR), cause(Reason::RateLimited));
+                        key.cool_down_in(Some(&hot), Some(HOUR), cause(Reason::RateLimited));
                         assert!(is_marked(pool, 0, &hot) && is_marked(pool, 1, &hot));
                     }
                     assert!(pool.snapshot().keys[0].scopes.len() <= 128);
@@ -79,8 +79,8 @@ fn nothing_is_left_of_scopes_that_were_doubted_without_a_mark() {
                 for n in 0..500 {
                     let scope = scope(&format!("scope-{}", (n + thread) % 80));
                     let key = handle(pool, 0, &scope);
-                    let doubt = key.doubt_scope();
-                    key.succeed();
+                    let doubt = key.doubt_scope(&scope);
+                    key.succeed(Some(&scope));
                     // The success came first.
                     if let Some(doubt) = doubt {
                         doubt.convict(cause(Reason::Forbidden));

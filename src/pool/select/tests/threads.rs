@@ -15,7 +15,7 @@ fn a_mark_survives_requests_that_choose_the_key_at_the_same_time() {
     let lost = thread::scope(|scope| {
         let requests = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                pick(&pool).key.succeed();
+                pick(&pool).key.succeed(None);
             }
         });
         let mut lost = 0;
@@ -25,7 +25,7 @@ fn a_mark_survives_requests_that_choose_the_key_at_the_same_time() {
             key.mark_temporary(Some(Duration::from_secs(60)));
             // The other thread has a key, which succeeds at some point of these.
             for _ in 0..20 {
-                pick(&pool).key.succeed();
+                pick(&pool).key.succeed(None);
             }
             lost += u32::from(key.state() == KeyState::Valid);
             pool.reinstate("k0").unwrap();
