@@ -7,7 +7,6 @@ mod chunks;
 mod locked;
 mod picking;
 mod requests;
-mod selection;
 mod threads;
 
 use std::time::Duration;
@@ -22,7 +21,6 @@ fn benches() {
     requests::bench(&mut criterion);
     bodies::bench(&mut criterion);
     picking::bench(&mut criterion);
-    selection::bench(&mut criterion);
     criterion.final_summary();
 }
 

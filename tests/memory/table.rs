@@ -8,6 +8,7 @@ use tower_key_failover::policy::Provider;
 const COUNTS: &[(&str, u64, u64)] = &[
     ("bare", 0, 0),
     ("retry", 2, 19),
+    ("floor", 4, 23),
     ("disabled", 0, 0),
     ("byok", 0, 0),
     ("one key", 0, 2),

@@ -1,6 +1,7 @@
 //! Every path that a request can take through the layer, and through the alternatives to it. The
 //! benches, the instruction counts and the allocation counts share this list.
 
+mod floor;
 mod peers;
 mod provider;
 mod requests;
@@ -19,6 +20,7 @@ use tower::{Layer, Service};
 use tower_key_failover::pool::peer::PeerPool;
 use tower_key_failover::{KeyFailoverLayer, KeyPool, KeyPoolBuilder, ProviderPolicy};
 
+use self::floor::Floor;
 pub use self::peers::cloning;
 pub use self::provider::{Plain, Provider, X_KEY};
 pub use self::requests::Requests;
@@ -141,6 +143,7 @@ where
     vec![
         Path::new("bare", || Provider, plain),
         Path::new("retry", || cloning(0).layer(Provider), plain),
+        Path::new("floor", || Floor(Provider), plain),
         with("disabled", KeyFailoverLayer::disabled(Plain), plain),
         with(
             "byok",
