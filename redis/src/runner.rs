@@ -51,7 +51,7 @@ impl Runner {
                 Err(failure) => failure,
             };
             self.replica.forget_clock();
-            if start.elapsed() >= self.timing.poll_after {
+            if Instant::now() >= start + self.timing.poll_after {
                 self.route.arrived();
             }
             let Some(failure) = self.route.after(failure) else {
