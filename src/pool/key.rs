@@ -56,9 +56,11 @@ impl Key {
         })
     }
 
-    /// Whether neither the key nor its group had a mark when the handle was made.
+    /// Whether no limit had a mark when the handle was made.
+    #[inline]
     pub(super) fn has_seen_no_mark(&self) -> bool {
-        self.seen.has_no_mark()
+        let in_scope = self.seen_in_scope.as_deref();
+        self.seen.has_no_mark() && in_scope.is_none_or(SeenInScope::has_no_mark)
     }
 
     /// The same handle for a request with a scope.

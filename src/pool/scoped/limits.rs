@@ -28,6 +28,14 @@ pub(in crate::pool) struct LimitsOfKey<'a> {
     scoped: ScopedLimits,
 }
 
+impl SeenInScope {
+    /// Whether none of the limits was marked.
+    pub(in crate::pool) fn has_no_mark(&self) -> bool {
+        let Self(limits) = self;
+        limits.iter().flatten().all(|(_, seen)| seen.is_unmarked())
+    }
+}
+
 impl ScopedLimits {
     fn iter(&self) -> impl Iterator<Item = &Limit> {
         self.0.iter().flatten().map(|entry| &entry.limit)

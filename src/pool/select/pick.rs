@@ -88,10 +88,11 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
         if let Some(first) = &self.list.plain_first
             && self.is_free_to_use(first)
             && !(self.tried)(first)
-            && let Some(key) = Key::if_open(first)
+            && let Some(key) = Key::if_open(first).map(|key| key.for_scope(self.scope()))
+            && key.has_seen_no_mark()
         {
             return Some(Pick {
-                key: key.for_scope(self.scope()),
+                key,
                 probe: None,
                 has_more: self.has_usable_spare(),
                 in_flight: None,
@@ -117,9 +118,8 @@ impl<'a, F: Fn(&PooledKey) -> bool> Selector<'a, F> {
     /// A handle to the key that was found, unless the key was open then and is marked now. The request
     /// would prove that the mark has ended, although it began before it.
     fn handle(&self, found: &Found) -> Option<Key> {
-        let key = self.list.handle(found.at);
-        let is_as_found = found.probe.is_some() || key.has_seen_no_mark();
-        is_as_found.then(|| key.for_scope(self.scope()))
+        let key = self.list.handle(found.at).for_scope(self.scope());
+        (found.probe.is_some() || key.has_seen_no_mark()).then_some(key)
     }
 
     fn use_key(&mut self, found: Found, key: Key, in_flight: Option<InFlight>) -> Pick {
