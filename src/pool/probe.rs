@@ -49,6 +49,8 @@ impl Probe {
         now: &mut LazyNow,
     ) -> Option<Box<Self>> {
         let config = key.limit_config();
+        // Before the permits: a success does not end a mark that is made in between.
+        let handle = Key::new(key, 0).for_scope(scope);
         let scoped = key.in_scope(scope).take(config, others, now)?;
         let Some(permits) = take_permits(key, own, others, now) else {
             give_back(scoped, config);
@@ -56,7 +58,7 @@ impl Probe {
         };
         // Boxed, because it is rare and every request would carry the space for it.
         Some(Box::new(Self {
-            key: Key::new(key, 0).for_scope(scope),
+            key: handle,
             permits,
             scope: scope.cloned(),
             scoped,

@@ -206,7 +206,7 @@ fn saved_scopes(
             scope: entry.scope.as_str().to_owned(),
             state,
             reason,
-            is_access: entry.rate_limited_for(config, now).is_none(),
+            is_access: entry.is_access_refused(config, now),
         })
     });
     saved.collect()

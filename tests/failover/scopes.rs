@@ -587,6 +587,29 @@ async fn rate_limits_take_the_place_of_a_restored_refusal_of_a_scope() {
     assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
 }
 
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_outlasts_the_rate_limit_of_its_scope_is_restored_as_a_refusal() {
+    let (before, mut provider) = marked(63, || limited("100")).await;
+    advance(2 * SECOND).await;
+    let mut refused = provider.send_request(of("m"));
+    let refusal = provider.next_attempt();
+    keys(&mut provider, "m", [limited("10"), ok()]);
+    refusal.respond(no_access());
+    assert!(refused.is_pending());
+    provider.next_attempt().respond(ok());
+    assert_eq!(refused.status(), 200);
+
+    let after = pool(["k0", "k1"]);
+    after.restore(&before.save());
+    assert_eq!(scopes(&after), 64);
+    let mut provider = Harness::new(&layer(&after));
+    advance(2 * SECOND).await;
+    keys(&mut provider, "another", [limited("1000"), ok()]);
+    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
+    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_scopes_leave_a_bounded_number_of_marks() {
     let pool = pool(["k0"]);

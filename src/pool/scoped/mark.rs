@@ -86,6 +86,9 @@ impl PooledKey {
             let permit = permits[at].take_if(|(other, _)| Arc::ptr_eq(other, &entry));
             let permit = permit.map(|(_, permit)| permit);
             let succeeded = entry.limit.succeed(config, seen, permit);
+            if succeeded.was_closed {
+                entry.end_rate_limit();
+            }
             scopes.tidy(&entry);
             if succeeded.was_closed {
                 self.shared.queue.wake_for(self);

@@ -274,6 +274,23 @@ impl ScopedLimit {
         Some(left.min(retry_after))
     }
 
+    /// Whether a refusal of access keeps it closed for longer than its rate limit, if it has one.
+    #[cfg(feature = "serde")]
+    pub(in crate::pool) fn is_access_refused(
+        &self,
+        config: &LimitConfig,
+        now: &mut LazyNow,
+    ) -> bool {
+        let rate_limited = self.rate_limited_for(config, now);
+        let rate_limited = rate_limited.map(|retry_after| KeyState::Temporary { retry_after });
+        rate_limited != Some(self.limit.state(config, now))
+    }
+
+    /// A success has ended its mark.
+    pub(super) fn end_rate_limit(&self) {
+        self.rate_limited_until.store(0, Ordering::Relaxed);
+    }
+
     fn worth(&self, config: &LimitConfig, now: &mut LazyNow) -> Worth {
         if let Some(left) = self.rate_limited_for(config, now) {
             return Worth::RateLimit(left);
