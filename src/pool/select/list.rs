@@ -122,13 +122,11 @@ impl KeyList {
         now: &mut LazyNow,
         skips: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let mut at = part.start;
-        for cell in &self.cells[part] {
+        for (at, cell) in (part.start..).zip(&self.cells[part]) {
             let state = cell.state.load();
             if is_valid(state, clock, now) && !(state.is_open() && skips(at)) {
                 return Some(at);
             }
-            at += 1;
         }
         None
     }
