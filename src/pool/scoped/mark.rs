@@ -85,9 +85,10 @@ impl PooledKey {
             let seen = seen.map_or(StateValue::ZERO, |(_, seen)| *seen);
             let permit = permits[at].take_if(|(other, _)| Arc::ptr_eq(other, &entry));
             let permit = permit.map(|(_, permit)| permit);
+            let until = entry.rate_limited_until();
             let succeeded = entry.limit.succeed(config, seen, permit);
             if succeeded.was_closed {
-                entry.end_rate_limit();
+                entry.end_rate_limit(until);
             }
             scopes.tidy(&entry);
             if succeeded.was_closed {

@@ -286,9 +286,19 @@ impl ScopedLimit {
         rate_limited != Some(self.limit.state(config, now))
     }
 
-    /// A success has ended its mark.
-    pub(super) fn end_rate_limit(&self) {
-        self.rate_limited_until.store(0, Ordering::Relaxed);
+    /// When its rate limit ends, as of now.
+    pub(super) fn rate_limited_until(&self) -> u64 {
+        self.rate_limited_until.load(Ordering::Relaxed)
+    }
+
+    /// A success has ended its mark. A rate limit that began after `until` was read stays.
+    pub(super) fn end_rate_limit(&self, until: u64) {
+        let _ = self.rate_limited_until.compare_exchange(
+            until,
+            0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     fn worth(&self, config: &LimitConfig, now: &mut LazyNow) -> Worth {
