@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::header::HOST;
-use axum::http::{Request, Response, Uri};
+use axum::http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tower::Service;
@@ -116,16 +116,50 @@ async fn send(versions: Versions, mut request: Request<Body>) -> Responded {
     }
 }
 
-/// HTTP/1.1 names the host in a header, which is set already, and HTTP/2 in the target.
-fn prepare_for(connection: &Connection, target: &Uri, request: &mut Request<Body>) {
+/// HTTP/1.1 names the host in a header, and HTTP/2 in the target.
+fn prepare_for<B>(connection: &Connection, target: &Uri, request: &mut Request<B>) {
     match connection {
         Connection::Http1(_) => {
             let path = target.path_and_query().cloned();
             *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+            // The header is missing if the request was prepared for an HTTP/2 connection that has closed.
+            if let (false, Some(host)) = (request.headers().contains_key(HOST), target.authority())
+            {
+                let host = HeaderValue::from_str(host.as_str());
+                request
+                    .headers_mut()
+                    .insert(HOST, host.expect("the name of a host is visible"));
+            }
         }
         Connection::Http2(_) => {
             *request.uri_mut() = target.clone();
             request.headers_mut().remove(HOST);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::{http1, http2};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_moves_from_http2_to_http1_names_its_host() {
+        let (stream, _peer) = tokio::io::duplex(1024);
+        let (http2, _) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        let (stream, _peer) = tokio::io::duplex(1024);
+        let (http1, _) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let target = Uri::from_static("https://api.example:8443/v1");
+        let mut request = Request::new(());
+
+        prepare_for(&Connection::Http2(http2), &target, &mut request);
+        prepare_for(&Connection::Http1(http1), &target, &mut request);
+
+        assert_eq!(request.headers()[HOST], "api.example:8443");
+        assert_eq!(request.uri(), "/v1");
     }
 }
