@@ -13,7 +13,7 @@ pub(crate) struct Redirect {
     /// `None` if it is the host of the node that said so.
     host: Option<String>,
     port: u16,
-    /// The hash is on its way there. Until it has arrived for good, the node serves only those who ask.
+    /// The hash is being moved there. Until the move has ended, the node serves only requests that ask.
     pub(crate) asks: bool,
 }
 

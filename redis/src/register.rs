@@ -71,7 +71,7 @@ impl Register {
                 && self.mine.outranks(self.server, now)
     }
 
-    /// The server has `record`. Returns it if it is news and outranks what this replica knows.
+    /// The server has `record`. Returns it if it is new and outranks what this replica knows.
     pub(crate) fn hear(&mut self, record: Record, server_now: u64, now: Instant) -> Option<Held> {
         let times = Some((record.epoch, record.until));
         if self.server_times == times {

@@ -11,8 +11,8 @@ use crate::payload::Payload;
 /// The cap of each key.
 pub const CAP: u32 = 2;
 
-/// How long a request that was dropped can seem to be in flight: until its upstream learns of it.
-const NEWS: Duration = Duration::from_secs(2);
+/// How long a request that was dropped can still count: until the upstream sees its connection close.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<Mutex<Count>>);
@@ -47,11 +47,11 @@ impl InFlight {
         self.count().most
     }
 
-    /// Whether the cap was exceeded for longer than news takes.
+    /// Whether the cap was exceeded for longer than a connection takes to close.
     pub fn has_exceeded_cap(&self) -> bool {
         let count = self.count();
         let above = count.above_since.map_or(Duration::ZERO, since);
-        above.max(count.longest_above) > NEWS
+        above.max(count.longest_above) > CLOSING_TIME
     }
 
     fn count(&self) -> MutexGuard<'_, Count> {

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::{Body, UpstreamError};
 
-/// How long a connection to the upstream may be silent before the gateway asks for a sign of life.
+/// How long a connection to the upstream may be silent before the gateway sends a ping or a TCP probe.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

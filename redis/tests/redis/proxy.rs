@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
     Works,
-    /// Nothing passes, and nobody is told.
+    /// Nothing passes, and neither side is notified.
     Silent,
     /// What the server sends over existing connections is lost.
     Deaf,
@@ -90,7 +90,7 @@ async fn forward(
     recorded: Arc<Mutex<Vec<u8>>>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
-    // A connection that fell silent never speaks again.
+    // A connection that fell silent stays silent.
     let mut is_silent = false;
     loop {
         tokio::select! {

@@ -296,7 +296,7 @@ fn finding(response: &ErrorResponse<'_>) -> Option<Finding> {
     {
         let millis = pushback.to_str().ok().map(|text| text.trim().parse());
         match millis {
-            // Retry at once, which says nothing about the key.
+            // Retry at once: the key is not the cause.
             Some(Ok(0)) => {}
             Some(Ok(millis @ 1..=i32::MAX)) => {
                 let wait = Duration::from_millis(u64::from(millis.unsigned_abs()));

@@ -21,7 +21,7 @@ impl Server {
         1_763_740_000_000 + (now - self.start).as_millis() as u64
     }
 
-    /// Returns the winner, and whether that is news.
+    /// Returns the winner, and whether that is new.
     pub(super) fn merge(&mut self, push: &Push, now: Instant) -> (Record, bool) {
         let at = self.millis(now);
         let old = self.records.get(&push.name).map(|told| told.record);

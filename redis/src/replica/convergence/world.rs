@@ -209,8 +209,8 @@ impl World {
         let replica = &mut self.replicas[from].0;
         replica.set_clock(server_now, now);
         for push in replica.due(64, false, now) {
-            let (winner, is_news) = self.server.merge(&push, now);
-            if is_news {
+            let (winner, is_new) = self.server.merge(&push, now);
+            if is_new {
                 let told = &self.server.records[&push.name];
                 self.messages
                     .extend((0..REPLICAS).map(|to| (to, told.clone())));
