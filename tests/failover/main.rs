@@ -25,5 +25,6 @@ mod recovery;
 mod replay;
 #[cfg(feature = "providers")]
 mod request_trailers;
+mod scoped_requests;
 mod scopes;
 mod suspicion;

@@ -4,42 +4,18 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
 use test_support::body::{Source, chunked};
 use test_support::harness::{Harness, MockResponse, SECOND, cooling_down, key};
-use test_support::mock::{Body, layer, pool, request, response, response_with, stack};
+use test_support::mock::{Body, layer, pool, response, response_with, stack};
 use tokio::time::advance;
 use tokio_test::task;
 use tower::ServiceExt;
-use tower_key_failover::pool::{KeyChoice, KeyPool, KeyState, Scope};
+use tower_key_failover::pool::{KeyPool, KeyState};
 
-fn of(scope: &str) -> Request<Body> {
-    let mut request = request("body");
-    let choice = KeyChoice::new().scope(Scope::new(scope).unwrap());
-    request.extensions_mut().insert(choice);
-    request
-}
-
-/// A rate limit of one scope.
-fn limited(seconds: &'static str) -> MockResponse {
-    response_with(429, &[("retry-after", seconds), ("x-in-scope", "")], "")
-}
-
-/// A refusal of one scope.
-fn no_access() -> MockResponse {
-    response_with(403, &[("x-say", "keep"), ("x-in-scope", "")], "no access")
-}
+use crate::scoped_requests::{keys, limited, no_access, of};
 
 fn ok() -> MockResponse {
     response(200)
-}
-
-fn keys<const N: usize>(
-    provider: &mut Harness,
-    scope: &str,
-    responses: [MockResponse; N],
-) -> Vec<String> {
-    provider.run_request(of(scope), responses).0
 }
 
 /// The keys `k0` and `k1` with the labels `a` and `b`.
@@ -569,14 +545,9 @@ async fn marks_of_scopes_are_saved_and_restored() {
     assert_eq!(keys(&mut provider, "cold", [ok()]), ["k0"]);
 }
 
+/// Restores a full table, and asserts that a rate limit takes the place of the mark of `m`.
 #[cfg(feature = "serde")]
-#[tokio::test(start_paused = true)]
-async fn rate_limits_take_the_place_of_a_restored_refusal_of_a_scope() {
-    let (before, mut provider) = marked(63, || limited("100")).await;
-    // Access can be refused with any status.
-    let no_such_model = response_with(404, &[("x-say", "keep"), ("x-in-scope", "")], "");
-    keys(&mut provider, "m", [no_such_model, ok()]);
-
+async fn assert_restored_as_refusal(before: &KeyPool) {
     let after = pool(["k0", "k1"]);
     after.restore(&before.save());
     assert_eq!(scopes(&after), 64);
@@ -585,6 +556,17 @@ async fn rate_limits_take_the_place_of_a_restored_refusal_of_a_scope() {
     keys(&mut provider, "another", [limited("1000"), ok()]);
     assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
     assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn rate_limits_take_the_place_of_a_restored_refusal_of_a_scope() {
+    let (before, mut provider) = marked(63, || limited("100")).await;
+    // Access can be refused with any status.
+    let no_such_model = response_with(404, &[("x-say", "keep"), ("x-in-scope", "")], "");
+    keys(&mut provider, "m", [no_such_model, ok()]);
+
+    assert_restored_as_refusal(&before).await;
 }
 
 #[cfg(feature = "serde")]
@@ -600,14 +582,7 @@ async fn a_refusal_that_outlasts_the_rate_limit_of_its_scope_is_restored_as_a_re
     provider.next_attempt().respond(ok());
     assert_eq!(refused.status(), 200);
 
-    let after = pool(["k0", "k1"]);
-    after.restore(&before.save());
-    assert_eq!(scopes(&after), 64);
-    let mut provider = Harness::new(&layer(&after));
-    advance(2 * SECOND).await;
-    keys(&mut provider, "another", [limited("1000"), ok()]);
-    assert_eq!(keys(&mut provider, "m", [ok()]), ["k0"]);
-    assert_eq!(keys(&mut provider, "model-0", [ok()]), ["k1"]);
+    assert_restored_as_refusal(&before).await;
 }
 
 #[tokio::test(start_paused = true)]

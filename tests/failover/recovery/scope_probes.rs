@@ -2,34 +2,12 @@
 
 use std::sync::Arc;
 
-use http::Request;
-use test_support::harness::{Harness, MILLI, MockResponse, SECOND, key};
-use test_support::mock::{Body, layer, request, response, response_with};
+use test_support::harness::{Harness, MILLI, SECOND, key};
+use test_support::mock::{layer, request, response};
 use tokio::time::advance;
-use tower_key_failover::pool::{KeyChoice, KeyPool, KeyState, Scope};
+use tower_key_failover::pool::{KeyChoice, KeyPool, KeyState};
 
-fn of(scope: &str) -> Request<Body> {
-    let mut request = request("body");
-    let choice = KeyChoice::new().scope(Scope::new(scope).unwrap());
-    request.extensions_mut().insert(choice);
-    request
-}
-
-fn limited(seconds: &'static str) -> MockResponse {
-    response_with(429, &[("retry-after", seconds), ("x-in-scope", "")], "")
-}
-
-fn no_access() -> MockResponse {
-    response_with(403, &[("x-say", "keep"), ("x-in-scope", "")], "no access")
-}
-
-fn keys<const N: usize>(
-    provider: &mut Harness,
-    scope: &str,
-    responses: [MockResponse; N],
-) -> Vec<String> {
-    provider.run_request(of(scope), responses).0
-}
+use crate::scoped_requests::{keys, limited, no_access, of};
 
 /// Two keys, of which the first may not use the scope `m`.
 fn without_access() -> (Arc<KeyPool>, Harness) {
