@@ -2,8 +2,8 @@
 //! therefore contains the scope, encrypted.
 //!
 //! The encryption is deterministic, as in SIV: the name of the record is an HMAC of the text, and the text
-//! is masked with HMACs of that name. Who opens a sealed text compares its HMAC with the name, so nobody
-//! without the secret can make one up.
+//! is masked with HMACs of that name. Opening a sealed text compares its HMAC with the name, so it cannot be
+//! forged without the secret.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 -- Merges records into a pool's hash and publishes those that changed.
 -- KEYS[1]: the hash, which is also the channel. ARGV[1]: the nonce of a new hash.
--- Then seven values for each record: its name, its epoch, how long it lasts (-1: for good, 0: not at all),
+-- Then seven values for each record: its name, its epoch, how long it lasts (-1: without end, 0: not at all),
 -- how long ago the mark was made, its kind, its reason, and its sealed scope, which is empty if it has none.
 local FORMAT, FOREVER = '1', 9007199254740991
 local DAY = 24 * 60 * 60 * 1000

@@ -113,7 +113,7 @@ async fn what_operators_do_during_an_outage_applies_afterwards() {
 }
 
 #[tokio::test]
-async fn keys_that_were_added_during_an_outage_learn_and_tell_afterwards() {
+async fn keys_that_were_added_during_an_outage_are_shared_afterwards() {
     let server = server!();
     let (proxy, one, other) = one_behind_a_proxy(&server).await;
     proxy.set(Network::Closed);
