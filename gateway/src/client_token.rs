@@ -3,65 +3,107 @@
 //! The token is not a key of the provider. It is removed before the policy decides whether the request
 //! brings its own key, wherever a client may send a credential:
 //!
-//! - in any header, alone or after a scheme such as `Bearer`, because each provider's SDK uses its own
-//!   header;
+//! - in any header, alone, after a scheme such as `Bearer`, or as a word of a list or of parameters, such
+//!   as `Credential=TOKEN/...`, because each provider's SDK uses its own header. A cookie is no credential,
+//!   because browsers send it with requests of other sites;
 //! - as the user name or the password of `Basic`;
 //! - in any parameter of the query;
 //! - as a WebSocket subprotocol, alone or after a prefix such as `openai-insecure-api-key.`, because
 //!   browsers cannot send it anywhere else.
+//!
+//! Copies in other places are removed as well, but give no access: within a longer word, and in trailers.
 
 use axum::http::Uri;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::request;
 use axum::http::uri::PathAndQuery;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-/// Shorter tokens are not searched for in the middle of other headers, where they may occur by chance.
+/// Shorter tokens are not searched for within other values, where they may occur by chance.
 const MIN_SEARCHED: usize = 8;
 
-/// Removes the token from the request, and returns whether it was there.
+/// Reads what lenient decoders read.
+const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const LENIENT: GeneralPurposeConfig = NO_PAD.with_decode_allow_trailing_bits(true);
+
+/// Removes the token from the request, and returns whether it gives access.
 pub fn take(head: &mut request::Parts, token: &SecretString) -> bool {
     let token = token.expose_secret().as_bytes();
     let in_protocols = take_from_protocols(&mut head.headers, token);
-    let in_headers = remove_values(&mut head.headers, |value| presents(value, token));
-    let in_query = take_from_query(&mut head.uri, token);
-    let is_present = in_protocols || in_headers || in_query;
-    // Only now, because the search takes a time that depends on the token.
-    if is_present && token.len() >= MIN_SEARCHED {
-        // For example, the query can be in `referer`.
-        remove_values(&mut head.headers, |value| {
-            value.windows(token.len()).any(|part| part == token)
-        });
-    }
-    is_present
+    let in_headers = remove_values(&mut head.headers, |name, value| {
+        *name != header::COOKIE && presents(value, token)
+    });
+    let in_query = take_from_query(&mut head.uri, |value| presents(value, token));
+    let is_presented = in_protocols || in_headers || in_query;
+    // For example, the query can be in `referer`.
+    let contains = |value: &[u8]| contains(value, token, is_presented);
+    remove_values(&mut head.headers, |_, value| contains(value));
+    take_from_query(&mut head.uri, contains);
+    is_presented
+}
+
+/// Removes the trailers of a request that contain the token.
+pub fn remove_from_trailers(trailers: &mut HeaderMap, token: &SecretString) {
+    let token = token.expose_secret().as_bytes();
+    remove_values(trailers, |_, value| {
+        presents(value, token) || contains(value, token, false)
+    });
 }
 
 fn is_token(value: &[u8], token: &[u8]) -> bool {
     value.ct_eq(token).into()
 }
 
-/// Whether the value of a header is the token, with or without a scheme.
+/// Whether a value is the token, with or without a scheme, or contains it as a word.
 fn presents(value: &[u8], token: &[u8]) -> bool {
-    let value = value.trim_ascii();
-    if is_token(value, token) {
-        return true;
-    }
-    let Some(end) = value.iter().position(u8::is_ascii_whitespace) else {
+    let Some(last) = value.len().checked_sub(token.len()) else {
         return false;
     };
-    let (scheme, credential) = (&value[..end], value[end..].trim_ascii());
-    is_token(credential, token)
-        || (scheme.eq_ignore_ascii_case(b"basic") && is_in_basic(credential, token))
+    let is_long = token.len() >= MIN_SEARCHED;
+    let is_end = |byte: Option<&u8>| {
+        byte.is_none_or(|it| it.is_ascii_whitespace() || (is_long && b",;=\"/".contains(it)))
+    };
+    let is_word = |&at: &usize| {
+        is_end(at.checked_sub(1).map(|before| &value[before]))
+            && is_end(value.get(at + token.len()))
+    };
+    let mut words = (0..=last).filter(is_word);
+    words.any(|at| is_token(&value[at..at + token.len()], token)) || is_in_basic(value, token)
+}
+
+/// Whether a long token is anywhere in a value. The search may take a time that depends on the token if
+/// the client is known to have it.
+fn contains(value: &[u8], token: &[u8], is_known: bool) -> bool {
+    token.len() >= MIN_SEARCHED
+        && value.windows(token.len()).any(|part| match is_known {
+            true => part == token,
+            false => is_token(part, token),
+        })
 }
 
 /// Whether the token is the user name or the password of `Basic`.
-fn is_in_basic(credential: &[u8], token: &[u8]) -> bool {
-    let padding = credential.iter().rev().take_while(|&&byte| byte == b'=');
-    let digits = &credential[..credential.len() - padding.count()];
-    let Ok(pair) = STANDARD_NO_PAD.decode(digits) else {
+fn is_in_basic(value: &[u8], token: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let Some((scheme, credential)) = value.split_at_checked("basic ".len()) else {
+        return false;
+    };
+    if !scheme.trim_ascii_end().eq_ignore_ascii_case(b"basic") {
+        return false;
+    }
+    // Some clients use the alphabet for URLs.
+    let digits = credential.iter().filter(|byte| !b" \t=".contains(byte));
+    let digits: Vec<u8> = digits
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => *byte,
+        })
+        .collect();
+    let Ok(pair) = BASE64.decode(digits) else {
         return false;
     };
     // A user name contains no colon, but a token used as one may.
@@ -71,16 +113,16 @@ fn is_in_basic(credential: &[u8], token: &[u8]) -> bool {
 }
 
 /// Removes the values that match, and returns whether there were any.
-fn remove_values(headers: &mut HeaderMap, matches: impl Fn(&[u8]) -> bool) -> bool {
+fn remove_values(headers: &mut HeaderMap, matches: impl Fn(&HeaderName, &[u8]) -> bool) -> bool {
     let found = headers
         .iter()
-        .filter(|(_, value)| matches(value.as_bytes()))
+        .filter(|(name, value)| matches(name, value.as_bytes()))
         .map(|(name, _)| name.clone());
     let found: Vec<HeaderName> = found.collect();
     for name in &found {
         let values = headers.get_all(name).into_iter();
         let kept: Vec<_> = values
-            .filter(|value| !matches(value.as_bytes()))
+            .filter(|value| !matches(name, value.as_bytes()))
             .cloned()
             .collect();
         headers.remove(name);
@@ -115,15 +157,15 @@ fn take_from_protocols(headers: &mut HeaderMap, token: &[u8]) -> bool {
     true
 }
 
-/// Removes the parameters whose value is the token. A query without them is unchanged.
-fn take_from_query(uri: &mut Uri, token: &[u8]) -> bool {
-    let presents = |item: &&str| {
+/// Removes the parameters that match, encoded or decoded. A query without them is unchanged.
+fn take_from_query(uri: &mut Uri, matches: impl Fn(&[u8]) -> bool) -> bool {
+    let is_taken = |item: &&str| {
         let value = item.split_once('=').map_or(*item, |(_, value)| value);
-        is_token(value.as_bytes(), token) || is_token(&decoded(value), token)
+        matches(value.as_bytes()) || matches(&decoded(value)) || matches(&decoded(item))
     };
     let items = uri.query().into_iter().flat_map(|query| query.split('&'));
-    let (presented, kept): (Vec<_>, Vec<_>) = items.partition(presents);
-    if presented.is_empty() {
+    let (taken, kept): (Vec<_>, Vec<_>) = items.partition(is_taken);
+    if taken.is_empty() {
         return false;
     }
     let target = match kept.join("&") {
@@ -137,7 +179,7 @@ fn take_from_query(uri: &mut Uri, token: &[u8]) -> bool {
     true
 }
 
-/// A value of the query without percent-encoding.
-fn decoded(value: &str) -> Vec<u8> {
-    percent_encoding::percent_decode_str(&value.replace('+', " ")).collect()
+/// A part of the query without percent-encoding.
+fn decoded(part: &str) -> Vec<u8> {
+    percent_encoding::percent_decode_str(&part.replace('+', " ")).collect()
 }

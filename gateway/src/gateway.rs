@@ -18,6 +18,7 @@ use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
 use tracing::warn;
 
 use crate::byok::ByokRequests;
+use crate::client_body::ClientBody;
 use crate::config::{Config, RouteConfig};
 use crate::connections::Place;
 use crate::failovers::{Failovers, RequestSummary};
@@ -37,7 +38,7 @@ pub struct Gateway {
     routes: ArcSwap<Routes>,
     shared: Shared,
     pub tunnels: Tunnels,
-    client_token: Option<SecretString>,
+    client_token: Option<Arc<SecretString>>,
     is_local_only: bool,
     idle_timeout: Option<Duration>,
     pub byok: ByokRequests,
@@ -57,7 +58,7 @@ impl Gateway {
             routes: ArcSwap::from_pointee(routes),
             shared,
             tunnels: Tunnels::default(),
-            client_token: config.client_token.clone(),
+            client_token: config.client_token.clone().map(Arc::new),
             is_local_only: config.is_local_only(),
             idle_timeout: config.settings.idle_timeout.unless_zero(),
             byok: ByokRequests::default(),
@@ -80,6 +81,7 @@ impl Gateway {
 
     pub async fn forward(&self, request: Request<Incoming>) -> Result<ProxyResponse, Infallible> {
         let (mut head, body) = request.into_parts();
+        let body = ClientBody::new(body, self.client_token.as_ref());
         let route = match self.route(&mut head) {
             Ok(route) => route,
             Err((status, what)) => {

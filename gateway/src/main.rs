@@ -17,7 +17,7 @@
 //! - `target.rs` normalizes the path, so that it cannot leave the upstream's base path;
 //! - `routes.rs` contains the routes, `matcher.rs` says which requests belong to one, and `route.rs`
 //!   contains its layer;
-//! - `client_token.rs` finds and removes the client token;
+//! - `client_token.rs` finds and removes the client token, and `client_body.rs` removes it from trailers;
 //! - `origin.rs` recognizes web pages of other origins, for listeners without a token;
 //! - `request_choice.rs` reads the session and the scope of a request;
 //! - `model_limit.rs` limits how long a client may take to name the model;
@@ -50,6 +50,7 @@
 mod admin;
 mod bad_input;
 mod byok;
+mod client_body;
 mod client_token;
 mod config;
 mod connections;

@@ -16,6 +16,7 @@ use tower::{Service, ServiceExt};
 use tower_key_failover::model_scope::{self, ModelScope};
 use tower_key_failover::{KeyFailover, ResponseBody};
 
+use crate::client_body::ClientBody;
 use crate::policy::Policy;
 use crate::upstream_client::{UpstreamClient, UpstreamError};
 
@@ -25,7 +26,7 @@ type Responded = Result<Response<ResponseBody<Incoming>>, UpstreamError>;
 /// Calls the layer when the model is known. `None` if that takes too long.
 pub async fn call(
     layer: &Layer,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
     limit: Option<Duration>,
 ) -> Option<Responded> {
     let is_called = AtomicBool::new(false);
@@ -55,16 +56,16 @@ struct Noted<'a> {
     is_called: &'a AtomicBool,
 }
 
-impl Service<Request<model_scope::RequestBody<Incoming>>> for Noted<'_> {
-    type Response = <Layer as Service<Request<model_scope::RequestBody<Incoming>>>>::Response;
+impl Service<Request<model_scope::RequestBody<ClientBody>>> for Noted<'_> {
+    type Response = <Layer as Service<Request<model_scope::RequestBody<ClientBody>>>>::Response;
     type Error = UpstreamError;
-    type Future = <Layer as Service<Request<model_scope::RequestBody<Incoming>>>>::Future;
+    type Future = <Layer as Service<Request<model_scope::RequestBody<ClientBody>>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         self.layer.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<model_scope::RequestBody<Incoming>>) -> Self::Future {
+    fn call(&mut self, request: Request<model_scope::RequestBody<ClientBody>>) -> Self::Future {
         self.is_called.store(true, Ordering::Relaxed);
         self.layer.call(request)
     }

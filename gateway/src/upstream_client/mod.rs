@@ -20,8 +20,9 @@ use tower_key_failover::{BoxError, RequestBody, model_scope};
 
 use self::connect::{Connection, connect};
 pub use self::connect::{Versions, prepare};
+use crate::client_body::ClientBody;
 
-type Body = RequestBody<model_scope::RequestBody<Incoming>>;
+type Body = RequestBody<model_scope::RequestBody<ClientBody>>;
 type Responded = Result<Response<Incoming>, UpstreamError>;
 
 #[derive(Debug)]

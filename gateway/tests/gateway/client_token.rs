@@ -1,9 +1,17 @@
 //! The client token.
 
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 
-use crate::support::{GOOD, TOKEN, Upstream, gateway, post, send, upstream, with};
+use crate::support::{
+    GOOD, TOKEN, Upstream, gateway, post, send, soon, upstream, upstream_with, with,
+};
 
 fn assert_never_seen_by(upstream: &Upstream) {
     for seen in upstream.seen() {
@@ -178,6 +186,16 @@ async fn a_client_token_in_any_header_or_scheme_is_replaced_by_a_key() {
             ("x-custom", TOKEN.to_owned()),
             ("x-custom", format!("Bearer {TOKEN}")),
             ("proxy-authorization", format!("Bearer {TOKEN}")),
+            ("authorization", format!("Bearer \"{TOKEN}\"")),
+            ("authorization", format!("Bearer Bearer {TOKEN}")),
+            ("authorization", format!("Bearer {TOKEN}, Bearer other")),
+            ("authorization", format!("Token token=\"{TOKEN}\"")),
+            (
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential={TOKEN}/20260101/us-east-1/x, Signature=0"),
+            ),
+            ("authorization", basic("???", TOKEN).replace('/', "_")),
+            ("x-amz-security-token", TOKEN.to_owned()),
         ] {
             let request = with(post(&gateway.url("/")), name, &value);
             assert_eq!(
@@ -207,6 +225,8 @@ async fn a_client_token_in_the_query_is_removed_and_the_rest_of_the_query_stays(
         (format!("/a?key={TOKEN}&key={TOKEN}"), "/a"),
         (format!("/a?access_token=%74{}", &TOKEN[1..]), "/a"),
         (format!("/a?{TOKEN}&b"), "/a?b"),
+        (format!("/a?key=Bearer+{TOKEN}"), "/a"),
+        (format!("/a?key={TOKEN};alt=sse"), "/a"),
     ] {
         let request = with(post(&gateway.url(&sent)), "referer", &gateway.url(&sent));
         assert_eq!(send(request).await.status, 200, "{sent}");
@@ -235,6 +255,68 @@ async fn a_client_token_next_to_an_own_key_is_removed_and_the_key_stays() {
 }
 
 #[tokio::test]
+async fn copies_of_a_client_token_in_headers_and_query_are_not_forwarded() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
+    let gateway = gateway.listen().await;
+
+    for (name, value) in [("x-api-key", TOKEN), ("authorization", "Bearer sk-own")] {
+        for target in [
+            "/".to_owned(),
+            format!("/?url=http://host/?key=x{TOKEN}"),
+            format!("/?url=http%3A%2F%2Fhost%2F%3Fkey%3D{TOKEN}x"),
+            format!("/?{TOKEN}x=1"),
+        ] {
+            let request = with(post(&gateway.url(&target)), name, value);
+            let request = with(request, "x-note", &format!("a-{TOKEN}-b"));
+            assert_eq!(send(request).await.status, 200, "{name}: {target}");
+        }
+    }
+    assert_eq!(upstream.keys().iter().filter(|key| *key == GOOD).count(), 4);
+    assert_never_seen_by(&upstream);
+}
+
+#[tokio::test]
+async fn a_client_token_in_trailers_is_not_forwarded() {
+    let (trailers, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = upstream_with(move |request: Request<Body>| {
+        let trailers = trailers.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap();
+            trailers.send(body.trailers().cloned()).unwrap();
+            Response::new("fine".into())
+        }
+    })
+    .await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
+    let gateway = gateway.listen().await;
+
+    for (name, value) in [("x-api-key", TOKEN), ("authorization", "Bearer sk-own")] {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in [
+            ("x-kept", "kept".to_owned()),
+            ("x-note", TOKEN.to_owned()),
+            ("x-other", format!("a-{TOKEN}-b")),
+        ] {
+            trailers.insert(name, value.parse().unwrap());
+        }
+        let frames = [
+            Ok::<_, Infallible>(Frame::data(Bytes::from("question"))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
+        let request = Request::post(gateway.url("/")).body(body).unwrap();
+        let request = with(request, "trailer", "x-kept, x-note, x-other");
+
+        send(with(request, name, value)).await;
+
+        let trailers = soon(received.recv()).await.unwrap().unwrap();
+        assert_eq!(trailers["x-kept"], "kept");
+        assert_eq!(trailers.len(), 1, "{name}: {trailers:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_client_token_is_rejected_in_every_place() {
     let upstream = upstream().await;
     let gateway = gateway("header:x-custom", &upstream.url)
@@ -253,6 +335,8 @@ async fn a_wrong_client_token_is_rejected_in_every_place() {
             ("x-custom", wrong.to_owned()),
             ("sec-websocket-protocol", format!("realtime, x.{wrong}")),
             ("cookie", format!("token={TOKEN}")),
+            ("x-note", format!("a-{TOKEN}-b")),
+            ("authorization", format!("Bearer{TOKEN}")),
         ] {
             let request = post(&gateway.url(&format!("/?key={wrong}")));
             let response = send(with(request, name, &value)).await;
