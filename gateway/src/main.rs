@@ -34,7 +34,7 @@
 //!   command line or the configuration file. The flags are a configuration with one route, so
 //!   everything behind `config/` knows only routes;
 //! - `keys.rs` reads lists of keys, `key_options.rs` the options of a key, `upstream.rs` the upstream's address, `cooldown.rs` and
-//!   `duration.rs` times, `policy.rs` providers;
+//!   `duration.rs` times, `policy.rs` providers, `refusal.rs` what a 401 or 403 does to its key;
 //! - `flag_error.rs` describes errors on the command line;
 //! - `suggestion.rs` finds the name that a misspelled one is meant to be;
 //! - `start.rs` starts everything, and `listener.rs` binds addresses;
@@ -71,6 +71,7 @@ mod matcher;
 mod model_limit;
 mod origin;
 mod policy;
+mod refusal;
 mod reload;
 mod replicas;
 mod request_choice;

@@ -9,7 +9,10 @@ use tower_key_failover::policy::Grpc;
 use tower_key_failover::policy::{Byok, Provider, ProviderPolicy, Scope};
 use tower_key_failover::pool::KeyChoice;
 
+use crate::duration::Time;
+use crate::refusal::Refusal;
 use crate::request_choice::ScopeSource;
+use crate::settings::RouteSettings;
 use crate::suggestion::similar;
 
 #[derive(Clone, Debug)]
@@ -71,6 +74,31 @@ impl Policy {
             Protocol::Http(provider) => Protocol::Http(provider.byok(byok)),
             #[cfg(feature = "grpc")]
             Protocol::Grpc(grpc) => Protocol::Grpc(grpc.byok(byok)),
+        };
+        self
+    }
+
+    /// Applies what the settings say about refusals.
+    pub fn refusals(mut self, settings: &RouteSettings) -> Self {
+        macro_rules! apply {
+            ($policy:expr) => {{
+                let mut policy = $policy;
+                if let Some(Refusal(verdict)) = settings.on_unauthorized {
+                    policy = policy.on_unauthorized(verdict);
+                }
+                if let Some(Refusal(verdict)) = settings.on_forbidden {
+                    policy = policy.on_forbidden(verdict);
+                }
+                if let Some(Time(cooldown)) = settings.quota_cooldown {
+                    policy = policy.quota_cooldown(cooldown);
+                }
+                policy
+            }};
+        }
+        self.protocol = match self.protocol {
+            Protocol::Http(provider) => Protocol::Http(apply!(provider)),
+            #[cfg(feature = "grpc")]
+            Protocol::Grpc(grpc) => Protocol::Grpc(apply!(grpc)),
         };
         self
     }

@@ -17,6 +17,7 @@ use crate::duration::Time;
 use crate::flags::Flags;
 use crate::logging::Format;
 use crate::policy::{ByokMode, Policy};
+use crate::refusal::Refusal;
 use crate::request_choice::{Affinity, ScopeSource, Strategy};
 
 // The sections of the help.
@@ -179,6 +180,22 @@ pub struct RouteSettings {
     /// cool down for longer are probed as well. 0 does not probe [default: 60s]
     #[arg(long, value_name = "TIME", help_heading = RECOVERY)]
     pub probe_after: Option<Time>,
+
+    /// What a 401 does to its key, if it says that the key is dead or gives no reason: permanent (mark it),
+    /// suspect (use it last), temporary or a time (cool down), keep (nothing; the next key is tried) or
+    /// forward (nothing; the client receives the 401) [default: permanent]
+    #[arg(long, value_name = "WHAT", help_heading = RECOVERY)]
+    pub on_unauthorized: Option<Refusal>,
+
+    /// The same for a 403 that says that the key is dead or gives no reason [default: permanent if the key
+    /// is dead, suspect otherwise]
+    #[arg(long, value_name = "WHAT", help_heading = RECOVERY)]
+    pub on_forbidden: Option<Refusal>,
+
+    /// How long a key cools down after its credit or quota is used up, if the response names no reset
+    /// [default: 1h]
+    #[arg(long, value_name = "TIME", help_heading = RECOVERY)]
+    pub quota_cooldown: Option<Time>,
 }
 
 impl Settings {
@@ -245,6 +262,7 @@ deserialize_as_in_flags!(
     ByokMode,
     Cooldown,
     Policy,
+    Refusal,
     ScopeSource,
     Strategy,
     Time

@@ -76,7 +76,8 @@ impl RouteConfig {
             matcher,
             policy: policy
                 .byok(settings.byok.clone())
-                .scope_from(settings.scope.clone()),
+                .scope_from(settings.scope.clone())
+                .refusals(&settings),
             upstream,
             pool,
             pool_settings,

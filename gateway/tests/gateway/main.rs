@@ -24,6 +24,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod recovery;
+mod refusals;
 mod reload;
 #[cfg(feature = "redis")]
 mod replicas;
