@@ -15,7 +15,6 @@ use tower::ServiceExt;
 use tower_key_failover::model_scope;
 use tower_key_failover::policy::ProviderPolicy;
 use tower_key_failover::{FailoverInfo, ReplayBudget, ResponseBody};
-use tracing::warn;
 
 use crate::byok::ByokRequests;
 use crate::client_body::ClientBody;
@@ -154,6 +153,7 @@ impl Gateway {
         };
         match responded {
             Ok(mut response) => {
+                route.outage.responded(&route.name);
                 *response.version_mut() = Version::HTTP_11;
                 headers::clean_response(response.headers_mut());
                 self.report(&route, &summary, &mut response);
@@ -177,11 +177,17 @@ impl Gateway {
                     UpstreamError::Connect(_) => {
                         (StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
                     }
+                    UpstreamError::Request(cause) if cause.is_user() => {
+                        let what = "the request's body is incomplete";
+                        return Ok(error(&route, StatusCode::BAD_REQUEST, what));
+                    }
                     UpstreamError::Request(_) => {
                         (StatusCode::BAD_GATEWAY, "the upstream failed to respond")
                     }
                 };
-                warn!(target: "gateway", "{what}: {}", with_causes(&failed));
+                route
+                    .outage
+                    .failed(&route.name, what, &with_causes(&failed));
                 Ok(error(&route, status, what))
             }
         }

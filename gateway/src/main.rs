@@ -22,6 +22,7 @@
 //! - `request_choice.rs` reads the session and the scope of a request;
 //! - `model_limit.rs` limits how long a client may take to name the model;
 //! - `upstream_client/` sends each attempt;
+//! - `outage.rs` logs when the upstream stops to respond;
 //! - `byok.rs` counts requests with their own key;
 //! - `headers.rs` removes headers that a proxy must not forward;
 //! - `local_response.rs` builds the gateway's own error responses;
@@ -70,6 +71,7 @@ mod logging;
 mod matcher;
 mod model_limit;
 mod origin;
+mod outage;
 mod policy;
 mod refusal;
 mod reload;

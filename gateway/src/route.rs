@@ -11,6 +11,7 @@ use tower_key_failover::{KeyFailover, KeyFailoverLayer, KeyPool, ReplayBudget};
 
 use crate::config::{PoolSettings, RouteConfig};
 use crate::matcher::Matcher;
+use crate::outage::Outage;
 use crate::policy::Policy;
 use crate::request_choice::{self, Affinity, ScopeSource};
 use crate::upstream::Upstream;
@@ -28,6 +29,7 @@ pub struct Route {
     scope: ScopeSource,
     /// Whether the scope is the model in the body if the path names none.
     pub reads_model: bool,
+    pub outage: Outage,
     pub service: KeyFailover<UpstreamClient, Policy>,
     /// Uses HTTP/1.1 only, for WebSocket.
     pub http1: KeyFailover<UpstreamClient, Policy>,
@@ -74,6 +76,7 @@ impl Route {
             scope: settings.scope,
             pool,
             pool_settings: config.pool_settings,
+            outage: Outage::default(),
             service: layer.layer(UpstreamClient::new(versions, timeout)),
             http1: layer.layer(UpstreamClient::new(Versions::Http1, timeout)),
             policy,

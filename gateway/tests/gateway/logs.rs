@@ -1,9 +1,16 @@
 //! What the gateway logs to stderr.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::Response;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
-    GOOD, Gateway, LIMITED, REVOKED, Start, file, gateway, get, post, send, upstream, with,
+    GOOD, Gateway, LIMITED, REVOKED, Start, file, gateway, get, post, send, soon, upstream,
+    upstream_with, with,
 };
 
 fn lines(gateway: &Gateway, what: &str) -> Vec<String> {
@@ -99,6 +106,66 @@ async fn with_log_off_nothing_is_printed() {
     gateway.signal("TERM").await;
 
     assert_eq!(gateway.ended().await.stderr, "");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_upstream_is_logged_once_when_it_begins_and_once_when_it_ends() {
+    let is_out = Arc::new(AtomicBool::new(true));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let closes = Arc::clone(&is_out);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The request has no body.
+            let _ = stream.read(&mut [0; 1024]).await;
+            if !closes.load(Ordering::Relaxed) {
+                let response = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let gateway = gateway("openai", &url).keys([GOOD]).listen().await;
+    let status = async || send(get(&gateway.url("/"))).await.status;
+
+    for _ in 0..2 {
+        for _ in 0..3 {
+            assert_eq!(status().await, 502);
+        }
+        is_out.store(false, Ordering::Relaxed);
+        assert_eq!((status().await, status().await), (200, 200));
+        is_out.store(true, Ordering::Relaxed);
+    }
+    gateway.prints("responds again").await;
+    gateway.signal("TERM").await;
+
+    let printed = gateway.ended().await.stderr;
+    assert_eq!(printed.matches("failed to respond").count(), 2, "{printed}");
+    let ends = "the upstream responds again route=\"openai\" failed_requests=3";
+    assert_eq!(printed.matches(ends).count(), 2, "{printed}");
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_body_early_is_no_outage_of_the_upstream() {
+    let upstream = upstream_with(async |request| {
+        let body = axum::body::to_bytes(request.into_body(), usize::MAX).await;
+        Response::new(body.unwrap_or_default().into())
+    })
+    .await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.args(["--scope", "off"]).listen().await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nquest";
+
+    client.write_all(request).await.unwrap();
+    client.shutdown().await.unwrap();
+
+    let mut response = String::new();
+    soon(client.read_to_string(&mut response)).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    gateway.signal("TERM").await;
+    let printed = gateway.ended().await.stderr;
+    assert!(!printed.contains("the upstream"), "{printed}");
 }
 
 #[tokio::test]
