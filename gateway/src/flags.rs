@@ -41,7 +41,7 @@ Configuration file:
     provider = \"anthropic\"
     upstream = \"https://api.anthropic.com\"
     keys_env = \"ANTHROPIC_KEYS\"     # or keys_file = \"FILE\", or keys = [\"KEY\", \"LABEL = KEY\"]
-  A route has a host, a prefix or both. Routes with a host come first, and then those with longer
+  A route may have a host and a prefix. Routes with a host come first, and then those with longer
   prefixes. The file is reloaded when it changes, and on SIGHUP. A file with an error changes nothing.
 
 Admin endpoints:
@@ -50,12 +50,15 @@ Admin endpoints:
   GET  /failovers              Recent failovers, as JSON
   GET  /metrics                Metrics for Prometheus [builds with the feature metrics]
   GET  /healthz                200, or 503 if every key is permanently marked
+  GET  /about                  The routes and the version, as JSON; 200 as long as the gateway runs
   POST /keys/NAME/disable      Disables a key until it is reinstated
   POST /keys/NAME/reinstate    Returns a key to service
   NAME is a label or a position, starting at 0. With ?pool=ROUTE, /keys, /healthz and the changes
   concern the keys of one route. Changes require it if there are several routes.
 
-Times are written as 500ms, 30s, 10m, 2h or 1d.";
+Times are written as 500ms, 30s, 10m, 2h or 1d.
+
+Exit codes: 0 after SIGINT, SIGTERM or a successful --check, and 2 if the gateway cannot start.";
 
 /// A reverse proxy that sends a request again with the next API key when a provider refuses one.
 #[derive(Clone, Debug, Parser)]

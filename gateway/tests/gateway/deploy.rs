@@ -200,7 +200,7 @@ async fn the_systemd_unit_is_valid() {
 
 /// The metrics and labels of a gateway for which everything has happened that is counted.
 #[cfg(all(feature = "metrics", feature = "redis"))]
-async fn metrics() -> String {
+pub async fn metrics() -> String {
     use axum::http::Response;
 
     use crate::support::{

@@ -23,6 +23,7 @@ mod kubernetes;
 mod limits;
 mod logs;
 mod metrics;
+mod readme;
 mod recovery;
 mod refusals;
 mod reload;
