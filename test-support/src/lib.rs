@@ -3,9 +3,11 @@
 
 pub mod body;
 pub mod conformance;
+pub mod fake_clock;
 pub mod harness;
 pub mod mock;
 pub mod paths;
 pub mod policy;
+pub mod redis_server;
 pub mod verdict;
 pub mod wire;

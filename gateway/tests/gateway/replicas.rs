@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::Stdio;
 
-use tokio::process::{Child, Command};
+use test_support::redis_server::RedisServer;
 
 use crate::config::{ConfigFile, route};
 use crate::support::{
@@ -14,39 +13,13 @@ use crate::support::{
 
 const SECRET: &str = "token-canary-of-the-replicas";
 
-/// A server, which ends with the test.
-struct Redis {
-    _child: Child,
-    url: String,
-}
-
 /// Returns `None` if there is no redis-server.
-async fn redis() -> Option<Redis> {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
-    let mut command = Command::new(server);
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-    ]);
-    command.stdout(Stdio::null()).kill_on_drop(true);
-    let Ok(child) = command.spawn() else {
+fn redis() -> Option<RedisServer> {
+    let server = RedisServer::start(&[]);
+    if server.is_none() {
         println!("skipped: no redis-server");
-        return None;
-    };
-    let address = ("127.0.0.1", port);
-    until(async || tokio::net::TcpStream::connect(address).await.is_ok()).await;
-    Some(Redis {
-        _child: child,
-        url: format!("redis://127.0.0.1:{port}/"),
-    })
+    }
+    server
 }
 
 fn replica(upstream: &Upstream, url: &str) -> Start {
@@ -67,12 +40,12 @@ async fn reaches(gateway: &Gateway, state: &str) {
 
 #[tokio::test]
 async fn marks_and_acts_of_operators_reach_the_other_gateway() {
-    let Some(redis) = redis().await else {
+    let Some(redis) = redis() else {
         return;
     };
     let upstream = upstream().await;
-    let one = replica(&upstream, &redis.url).listen().await;
-    let other = replica(&upstream, &redis.url).listen().await;
+    let one = replica(&upstream, &redis.url()).listen().await;
+    let other = replica(&upstream, &redis.url()).listen().await;
     reaches(&one, "connected").await;
     reaches(&other, "connected").await;
 
@@ -89,11 +62,11 @@ async fn marks_and_acts_of_operators_reach_the_other_gateway() {
 
 #[tokio::test]
 async fn the_health_check_the_page_and_the_metrics_show_the_replicas() {
-    let Some(redis) = redis().await else {
+    let Some(redis) = redis() else {
         return;
     };
     let upstream = upstream().await;
-    let one = replica(&upstream, &redis.url).listen().await;
+    let one = replica(&upstream, &redis.url()).listen().await;
     reaches(&one, "connected").await;
     let about = send(get(&one.admin_url("/about"))).await.json();
     assert_eq!(about["replicas"]["openai"]["state"], "connected");
