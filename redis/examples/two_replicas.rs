@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::KeyState;
-use tower_key_failover_redis::{RedisSharing, Sharing, SharingState};
+use tower_key_failover_redis::{RedisSharing, Sharing};
 
 /// Starts a replica. All replicas have the same keys, the same name and the same secret.
 fn replica(url: &str) -> Result<(Arc<KeyPool>, Sharing), Box<dyn Error>> {
@@ -32,11 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let ((one, sharing), (other, other_sharing)) = (replica(&url)?, replica(&url)?);
     for sharing in [&sharing, &other_sharing] {
         sharing.started().await?;
-        while sharing.status().state != SharingState::Connected {
-            if let Some(problem) = sharing.status().problem {
-                return Err(problem.into());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        if let Some(problem) = sharing.status().problem {
+            return Err(problem.into());
         }
     }
 

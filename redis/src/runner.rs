@@ -39,10 +39,6 @@ impl Runner {
             let start = Instant::now();
             let redirect = self.route.redirect().cloned();
             let result = self.observing(server.connect(redirect.as_ref())).await;
-            self.shared.attempted(match &result {
-                Err(Failure::NotRedis) => Err(Error::NotRedis),
-                _ => Ok(()),
-            });
             let failure = match result {
                 Ok(connection) => {
                     retry = self.timing.first_retry;
@@ -57,7 +53,12 @@ impl Runner {
             let Some(failure) = self.route.after(failure) else {
                 continue;
             };
+            let started = match failure {
+                Failure::NotRedis => Err(Error::NotRedis),
+                _ => Ok(()),
+            };
             self.shared.failed(failure, SharingState::Disconnected);
+            self.shared.attempted(started);
             self.observing(sleep(jittered(retry))).await;
             retry = (retry * 2).min(self.timing.last_retry);
         }

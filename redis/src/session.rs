@@ -71,6 +71,8 @@ impl Runner {
             if let Err(failure) = self.keep_up(&mut connection, &mut agenda).await {
                 return failure;
             }
+            // Only now does the pool know which keys operators have disabled.
+            self.shared.attempted(Ok(()));
             tokio::select! {
                 message = connection.next_message() => match message {
                     Some(message) => self.receive(message, &mut agenda),

@@ -90,7 +90,7 @@ impl RedisSharing {
     /// # Errors
     ///
     /// Returns [`Error`] if the URL, the name or the secret is unusable. Nothing is connected yet, so an
-    /// unreachable server is not an error. [`Sharing::started`] waits for the first connection.
+    /// unreachable server is not an error. [`Sharing::started`] waits for what the server knows.
     pub fn share(
         self,
         pool: impl Into<Arc<KeyPool>>,
@@ -133,8 +133,9 @@ impl Sharing {
         self.shared.status()
     }
 
-    /// Waits for the end of the first attempt to connect, which takes at most a few seconds once the
-    /// future of [`RedisSharing::share`] runs. A server that cannot be reached is not an error.
+    /// Waits until the pool knows what the server knows, which takes at most a few seconds once the
+    /// future of [`RedisSharing::share`] runs. A service that waits for this before it serves requests uses no
+    /// key that an operator has disabled. A server that cannot be reached is not an error, and ends the wait.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_key_failover::KeyPool;
 use tower_key_failover::pool::KeyState;
 
-use crate::replica::{LABELS, Replica, fast, two_fast_replicas, two_replicas, until};
+use crate::replica::{LABELS, Replica, builder, fast, two_fast_replicas, two_replicas, until};
 use crate::server;
 
 #[tokio::test]
@@ -49,6 +49,17 @@ async fn a_new_replica_learns_what_the_others_know() {
     let new = Replica::start(&server.url()).await;
     new.cools_down(1, 30).await;
     until(|| new.state(2) == KeyState::Permanent).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_has_started_uses_no_key_that_an_operator_has_disabled() {
+    let server = server!();
+    let one = Replica::start(&server.url()).await;
+    one.pool.disable(LABELS[2]).unwrap();
+    one.flushed().await;
+    let new = Replica::unconnected(&server.url(), builder());
+    new.sharing.started().await.unwrap();
+    assert_eq!(new.state(2), KeyState::Permanent);
 }
 
 #[tokio::test]
