@@ -1,4 +1,4 @@
-//! How many requests use a key at the same time, as the upstream sees them.
+//! How many requests of a replica use a key at the same time, as the upstream sees them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,10 +6,8 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use crate::keys::CAP;
 use crate::payload::Payload;
-
-/// The cap of each key.
-pub const CAP: u32 = 2;
 
 /// How long a request that was dropped can still count: until the upstream sees its connection close.
 const CLOSING_TIME: Duration = Duration::from_secs(2);

@@ -34,7 +34,10 @@ pub enum UpstreamResponse {
     Refused,
     /// A rate limit. Once it is over, the request may try the key again.
     Limited,
+    /// A success that arrives completely, unless the client leaves.
     Success,
+    /// A success that is cut, or whose connection can end before.
+    MayBreak,
     /// Any other response.
     Other,
 }
@@ -142,6 +145,13 @@ impl Ledger {
         }
     }
 
+    /// The key of the last attempt.
+    pub fn last_key(&self, number: u64) -> Option<String> {
+        let records = self.records();
+        let last = records.get(&number)?.attempts.last()?;
+        Some(last.key.clone())
+    }
+
     pub fn end(&self, number: u64, outcome: Outcome) {
         let mut records = self.records();
         let record = records.get_mut(&number).expect("the request is registered");
@@ -191,6 +201,10 @@ impl Ledger {
 impl Record {
     fn contradicts(&self, outcome: Outcome) -> Option<&'static str> {
         let last = self.attempts.last().and_then(|attempt| attempt.response);
+        let is_success = matches!(
+            last,
+            Some(UpstreamResponse::Success | UpstreamResponse::MayBreak)
+        );
         let is_refused = |attempt: &Attempt| {
             let response = attempt.response;
             matches!(
@@ -199,11 +213,15 @@ impl Record {
             )
         };
         match outcome {
-            Outcome::Success if last != Some(UpstreamResponse::Success) => {
-                Some("the upstream sent no success")
-            }
-            Outcome::Forwarded(_) if matches!(last, None | Some(UpstreamResponse::Success)) => {
+            Outcome::Success if !is_success => Some("the upstream sent no success"),
+            Outcome::Forwarded(_) if is_success || last.is_none() => {
                 Some("the upstream sent no such response")
+            }
+            // Not even if the replica is stopped meanwhile.
+            Outcome::FailedBeforeTheResponse | Outcome::FailedInTheBody
+                if last == Some(UpstreamResponse::Success) =>
+            {
+                Some("the upstream sent a success")
             }
             Outcome::Exhausted(_) if !self.attempts.iter().all(is_refused) => {
                 Some("not every key was refused")

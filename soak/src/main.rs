@@ -5,64 +5,87 @@
 //! cargo build -p key-failover-gateway && SOAK_SECONDS=300 cargo run --bin soak
 //! ```
 //!
+//! There are two lanes, with an upstream that speaks HTTP/1.1 and one that speaks HTTP/2. Each lane has two replicas of
+//! the gateway, which share their limits over a server that the test starts: `redis-server` and `redis-cli` must be in
+//! `PATH`. During the run, one replica of each lane restarts, and the server is killed and starts again without its data.
+//!
 //! Every request has a number, and a checksum of number and body. The test exits with status 1 if one
 //! of these conditions is violated:
 //!
 //! - every request ends once: it succeeds, fails, or is cancelled by its client;
+//! - a success that the upstream has sent completely reaches its client, even if the replica stops meanwhile;
 //! - a request reaches the upstream of its route, with a key of that route;
 //! - a response belongs to its request, and is complete unless it is visibly cut;
 //! - a body that the upstream has received completely equals the body that was sent;
 //! - a request tries a key again only after a rate limit, and no further key after a response that is not a
 //!   refusal;
 //! - the upstream sees the pool's keys or the caller's, and never the gateway's token;
-//! - the upstream's responses explain the state of each key, and of each scope of a key;
-//! - no key has more requests in flight than its cap, and none at the end;
-//! - memory, files and tasks of the gateway return to their initial level, and it stops on SIGTERM.
+//! - the upstream's responses explain the state of each key, and of each scope of a key: a rate limit explains the
+//!   state of all keys of a group in both replicas, any other refusal only that of the key in the replica that got it;
+//! - replicas agree on limits within 10 s: after a restart, after an outage of the server, and after a limit that only
+//!   one of them has seen;
+//! - what an operator does to one replica applies to the other one. No attempt starts with a disabled or removed key;
+//! - a session keeps its key, whichever replica serves it;
+//! - the server sees no key, no part of a key, no name of a group or a scope, and no token;
+//! - in no replica, a key has more requests in flight than its cap, and none at the end;
+//! - memory, files and threads of each replica return to their initial level, and it stops on SIGTERM.
 //!
 //! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,
-//! but not what happens concurrently. The routes of the two gateways have all strategies, every key has a cap, and some
-//! requests belong to sessions. The resources of the gateway are read from `/proc`.
+//! but not what happens concurrently. The routes of the two lanes have all strategies, every key has a cap, some
+//! keys are in groups, and some requests belong to sessions. The resources of the replicas are read from `/proc`.
 //!
-//! `SOAK_OPERATORS=1` adds operators who change the list of keys, and disable and reinstate keys.
+//! `SOAK_OPERATORS=1` adds operators who change the list of keys, and disable and reinstate keys, during the whole run.
 //!
+//! - `lane.rs` contains the parts of a lane, and `calm.rs` its end;
 //! - `traffic.rs` contains the clients;
-//! - `upstream.rs`, `upload.rs` and `responses.rs` contain the upstream;
-//! - `gateway.rs` starts and stops the gateway;
-//! - `operator.rs` contains the operators;
-//! - `ledger.rs` accounts for requests, `keys.rs` for keys, `in_flight.rs` for caps;
-//! - `payload.rs` generates bodies, `random.rs` reproducible random numbers.
+//! - `upstream.rs`, `connections.rs`, `upload.rs` and `responses.rs` contain the upstream;
+//! - `replica.rs`, `gateway.rs`, `files.rs` and `figures.rs` start, observe and stop the gateway;
+//! - `server.rs` contains the server that replicas share;
+//! - `disturbance.rs` contains the restart and the outage, `operator.rs` and `admin.rs` the operators;
+//! - `ledger.rs` accounts for requests, `keys.rs` and `key.rs` for keys, `states.rs` and `agreement.rs` for their
+//!   states, `in_flight.rs` for caps;
+//! - `payload.rs` generates bodies, `random.rs` reproducible random numbers, `waiting.rs` waits.
 
 // A binary has no public API.
 #![allow(unreachable_pub)]
 
+mod admin;
+mod agreement;
+mod calm;
+mod connections;
+mod disturbance;
+mod figures;
+mod files;
 mod gateway;
 mod in_flight;
+mod key;
 mod keys;
+mod lane;
 mod ledger;
 mod operator;
 mod payload;
 mod random;
+mod replica;
 mod responses;
+mod server;
+mod states;
 mod traffic;
 mod upload;
 mod upstream;
+mod waiting;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tower_key_failover::BoxError;
 
-use self::gateway::{ADMIN_TOKEN, Figures, Gateway, come_down, settled};
-use self::keys::Keys;
+use self::connections::Protocol;
+use self::lane::Lane;
 use self::ledger::Ledger;
-use self::operator::Operator;
-use self::traffic::Traffic;
-use self::upstream::{Protocol, TOKEN, Upstream, within};
-
-const CLIENTS: usize = 6;
+use self::waiting::within;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -82,21 +105,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A gateway and its upstream.
-struct Lane {
-    upstream: Arc<Upstream>,
-    gateway: Gateway,
-    traffic: Traffic,
-    start: Figures,
-    /// After the warm-up.
-    warm: Figures,
-    most: Figures,
-}
-
 async fn run() -> Result<usize, BoxError> {
     let seconds = setting("SOAK_SECONDS")?.unwrap_or(60);
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = setting("SOAK_SEED")?.unwrap_or(now.as_secs());
+    let has_operators = setting("SOAK_OPERATORS")?.is_some_and(|count| count > 0);
     println!("{seconds} s with SOAK_SEED={seed}");
 
     let time = Duration::from_secs(seconds);
@@ -106,10 +119,12 @@ async fn run() -> Result<usize, BoxError> {
         lanes.push(Lane::start(name, protocol, seed, time, &ledger).await?);
     }
 
-    fire(&mut lanes, time, &ledger).await?;
-    calm(&lanes).await?;
+    fire(&lanes, time, has_operators, &ledger).await?;
+    for lane in &lanes {
+        lane.calm().await?;
+    }
     for lane in lanes {
-        lane.end(&ledger).await?;
+        lane.end().await?;
     }
 
     let summary = ledger.summary();
@@ -138,39 +153,31 @@ fn setting(name: &str) -> Result<Option<u64>, BoxError> {
     }
 }
 
-/// Runs all clients against all gateways.
-async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Result<(), BoxError> {
-    let has_operators = setting("SOAK_OPERATORS")?.is_some_and(|count| count > 0);
+/// Runs all clients against all replicas.
+async fn fire(
+    lanes: &[Lane],
+    time: Duration,
+    has_operators: bool,
+    ledger: &Ledger,
+) -> Result<(), BoxError> {
     let start = Instant::now();
-    let mut clients = JoinSet::new();
-    for lane in &*lanes {
-        if has_operators {
-            let operator = Operator {
-                upstream: Arc::clone(&lane.upstream),
-                admin: lane.gateway.admin.clone(),
-                ledger: Arc::clone(ledger),
-            };
-            clients.spawn(operator.run(start + time));
-        }
-        for protocol in [Protocol::Http1, Protocol::Http2] {
-            for _ in 0..CLIENTS {
-                clients.spawn(lane.traffic.clone().run(protocol, start + time));
-            }
-        }
+    let mut tasks = JoinSet::new();
+    for lane in lanes {
+        lane.spawn(&mut tasks, start, time, has_operators);
     }
-    // By then, one-time allocations are done.
-    let warm = start + time / 4;
+    // By then, one-time allocations are done, also in the replica that restarts.
+    let warm = start + time * 5 / 8;
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     while Instant::now() < start + time {
         ticks.tick().await;
-        for lane in &mut *lanes {
-            lane.look(Instant::now() < warm, ledger).await?;
+        for lane in lanes {
+            lane.look(Instant::now() < warm).await?;
         }
     }
-    let ended = within(30, async {
-        while let Some(ended) = clients.join_next().await {
+    let ended = within(60, async {
+        while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
-                ledger.violation(format!("a client failed: {error}"));
+                ledger.violation(format!("a task failed: {error}"));
             }
         }
     });
@@ -178,108 +185,4 @@ async fn fire(lanes: &mut [Lane], time: Duration, ledger: &Arc<Ledger>) -> Resul
         ledger.violation("clients still wait for responses");
     }
     Ok(())
-}
-
-/// Sends requests until the gateway has seen the refusal of each key that is no longer valid.
-async fn calm(lanes: &[Lane]) -> Result<(), BoxError> {
-    for lane in lanes {
-        lane.upstream.calm_down();
-    }
-    // Longer than a short rate limit and a body inspection.
-    sleep(Duration::from_secs(2)).await;
-    for lane in lanes {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
-            lane.traffic.clone().ask_well(protocol, 40).await;
-        }
-    }
-    Ok(())
-}
-
-impl Lane {
-    async fn start(
-        name: &'static str,
-        protocol: Protocol,
-        seed: u64,
-        time: Duration,
-        ledger: &Arc<Ledger>,
-    ) -> Result<Self, BoxError> {
-        let keys = Keys::new(name, seed, time);
-        let upstream = Arc::new(Upstream::new(name, keys, seed, Arc::clone(ledger)));
-        let address = upstream.listen(protocol).await?;
-        let gateway = Gateway::start(&upstream, &address).await?;
-        let traffic = Traffic {
-            seed,
-            ledger: Arc::clone(ledger),
-            url: gateway.url.clone(),
-        };
-        let start = settled(&gateway).await?;
-        Ok(Self {
-            upstream,
-            gateway,
-            traffic,
-            start,
-            warm: start,
-            most: start,
-        })
-    }
-
-    async fn look(&mut self, is_warming: bool, ledger: &Ledger) -> Result<(), BoxError> {
-        let figures = self.gateway.figures()?;
-        self.most.resident = self.most.resident.max(figures.resident);
-        self.most.files = self.most.files.max(figures.files);
-        self.most.threads = self.most.threads.max(figures.threads);
-        if is_warming {
-            self.warm = self.most;
-        }
-        self.look_at_keys(false, ledger).await
-    }
-
-    async fn look_at_keys(&self, at_the_end: bool, ledger: &Ledger) -> Result<(), BoxError> {
-        let asked = Instant::now();
-        let shown = self.gateway.admin.keys().await?;
-        for wrong in self.upstream.keys.unexplained(&shown, asked, at_the_end) {
-            ledger.violation(wrong);
-        }
-        Ok(())
-    }
-
-    async fn end(self, ledger: &Ledger) -> Result<(), BoxError> {
-        const MEGABYTE: u64 = 1 << 20;
-
-        let name = self.upstream.name;
-        self.look_at_keys(true, ledger).await?;
-        self.upstream.close();
-        let end = come_down(&self.gateway, self.start.files).await?;
-        let shown = self.gateway.admin.keys().await?;
-        for wrong in self.upstream.keys.in_flight(&shown) {
-            ledger.violation(wrong);
-        }
-        let (start, warm, most) = (self.start, self.warm, self.most);
-        println!("\n{name}: {:>10} {:>6} {:>8}", "memory", "files", "threads");
-        for (when, figures) in [
-            ("start", start),
-            ("warm", warm),
-            ("most", most),
-            ("end", end),
-        ] {
-            let megabytes = figures.resident as f64 / MEGABYTE as f64;
-            let (files, threads) = (figures.files, figures.threads);
-            println!("{when:>5} {megabytes:>5.1} MiB {files:>6} {threads:>8}");
-        }
-        let most = self.upstream.keys.most_in_flight();
-        println!("at most {most} requests with one key at the same time");
-        if end.files > start.files {
-            ledger.violation(format!("{name}: files are still open"));
-        }
-        if end.resident > warm.resident + warm.resident / 4 + 8 * MEGABYTE {
-            ledger.violation(format!("{name}: memory has grown"));
-        }
-        let errors = self.gateway.end().await?;
-        for forbidden in ["panicked", "soak-h", "own-0", TOKEN, ADMIN_TOKEN] {
-            if errors.contains(forbidden) {
-                ledger.violation(format!("{name}: stderr holds {forbidden:?}"));
-            }
-        }
-        Ok(())
-    }
 }

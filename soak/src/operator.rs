@@ -1,5 +1,5 @@
 //! Operators who remove keys from the file and add them again, and disable and reinstate keys. They
-//! always choose the key in use. Once the gateway has applied the change, no attempt starts with it.
+//! always choose a key in use. Once all replicas have applied the change, no attempt starts with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +8,25 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
-use crate::gateway::Admin;
-use crate::keys::SoakKey;
+use crate::files::Files;
+use crate::key::SoakKey;
+use crate::keys::REPLICAS;
 use crate::ledger::Ledger;
-use crate::upstream::{Upstream, within};
+use crate::replica::Replica;
+use crate::upstream::Upstream;
+use crate::waiting::until_well;
 
 /// How long a key is unavailable, and how long the next change waits after that.
 const GONE: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(1);
 
+/// How long a change may take to reach a replica: until an outage has ended, and it has connected again.
+const SPREAD: u64 = 20;
+
 pub struct Operator {
     pub upstream: Arc<Upstream>,
-    pub admin: Admin,
+    pub files: Arc<Files>,
+    pub replicas: Arc<[Replica]>,
     pub ledger: Arc<Ledger>,
 }
 
@@ -31,7 +38,7 @@ impl Operator {
             }
             let done = match turn % 2 {
                 0 => self.remove_one().await,
-                _ => self.disable_one().await,
+                _ => self.disable_one(turn / 2, GONE).await,
             };
             if let Err(error) = done {
                 return self
@@ -43,43 +50,52 @@ impl Operator {
     }
 
     async fn remove_one(&self) -> Result<(), BoxError> {
-        let Some((key, _)) = self.in_use().await? else {
+        let Some((key, _)) = self.in_use(0).await? else {
             return Ok(());
         };
         let keys = &self.upstream.keys;
         key.goes();
         let without = keys.file(key.route, Some(key));
-        self.admin.write_keys(key.route, &without)?;
-        self.until(key, |shown| shown.is_none()).await?;
+        self.files.write_keys(key.route, &without)?;
+        self.until(key, "removed", |shown| shown.is_none()).await?;
         key.is_known_to_be_gone();
         sleep(GONE).await;
         key.returns();
-        self.admin
+        self.files
             .write_keys(key.route, &keys.file(key.route, None))?;
-        self.until(key, |shown| shown.is_some()).await?;
+        self.until(key, "added", |shown| shown.is_some()).await?;
         key.has_returned();
         Ok(())
     }
 
-    async fn disable_one(&self) -> Result<(), BoxError> {
-        let Some((key, position)) = self.in_use().await? else {
+    /// Disables a key through one replica, and reinstates it through another.
+    pub async fn disable_one(&self, turn: usize, gone: Duration) -> Result<(), BoxError> {
+        let (one, other) = (turn % REPLICAS, (turn + 1) % REPLICAS);
+        let Some((key, position)) = self.in_use(one).await? else {
             return Ok(());
         };
         key.goes();
-        self.admin.change(key, position, "disable").await?;
+        let admin = self.replicas[one].admin().await?;
+        admin.change(key, position, "disable").await?;
+        self.until(key, "disabled", |shown| shown.is_some_and(is_disabled))
+            .await?;
         key.is_known_to_be_gone();
-        sleep(GONE).await;
+        sleep(gone).await;
         key.returns();
-        self.admin.change(key, position, "reinstate").await?;
+        let admin = self.replicas[other].admin().await?;
+        admin.change(key, position, "reinstate").await?;
+        self.until(key, "reinstated", |shown| {
+            shown.is_some_and(|it| !is_disabled(it))
+        })
+        .await?;
         key.has_returned();
         Ok(())
     }
 
     /// The first usable key of a route, and its position there.
-    async fn in_use(&self) -> Result<Option<(&SoakKey, u64)>, BoxError> {
-        let told = self.admin.keys().await?;
-        let mut told = told.as_array().into_iter().flatten();
-        let Some(told) = told.find(|told| told["state"] == "valid") else {
+    async fn in_use(&self, replica: usize) -> Result<Option<(&SoakKey, u64)>, BoxError> {
+        let shown = self.replicas[replica].admin().await?.keys().await?;
+        let Some(told) = shown.iter().find(|told| told["state"] == "valid") else {
             return Ok(None);
         };
         let position = told["position"].as_u64().unwrap_or_default();
@@ -88,22 +104,31 @@ impl Operator {
         Ok(key.map(|key| (key, position)))
     }
 
-    /// Waits until the gateway shows it.
+    /// Waits until all replicas show it.
     async fn until(
         &self,
         key: &SoakKey,
+        what: &str,
         is_so: impl Fn(Option<&Value>) -> bool,
     ) -> Result<(), BoxError> {
-        let shown = async {
-            loop {
-                let told = self.admin.keys().await?;
-                let mut told = told.as_array().into_iter().flatten();
-                if is_so(told.find(|told| key.is_shown_by(told))) {
-                    return Ok(());
-                }
-                sleep(Duration::from_millis(50)).await;
+        for replica in &*self.replicas {
+            let wrong = until_well(SPREAD, || async {
+                let shown = replica.admin().await?.keys().await?;
+                let told = shown.iter().find(|told| key.is_shown_by(told));
+                Ok(match is_so(told) {
+                    true => Vec::new(),
+                    false => vec![format!("{told:?}")],
+                })
+            });
+            if let Some(told) = wrong.await?.pop() {
+                let number = replica.number;
+                return Err(format!("replica {number}: {key:?} is not {what}: {told}").into());
             }
-        };
-        within(10, shown).await?
+        }
+        Ok(())
     }
+}
+
+fn is_disabled(told: &Value) -> bool {
+    told["state"] == "permanent" && told["last_reason"] == "operator"
 }

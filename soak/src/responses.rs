@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, response};
 use serde_json::json;
 
-use crate::keys::{End, SoakKey};
+use crate::key::{End, SoakKey};
 use crate::payload::{Checksum, Part, Payload, content, payload, pieces};
 use crate::random::Random;
 
@@ -136,9 +136,11 @@ pub fn refusal(
     number: u64,
     refusal: Refusal,
     key: Option<&SoakKey>,
+    replica: usize,
     random: &mut Random,
 ) -> Response<Payload> {
-    let wait = random.millis(20..250);
+    // Replicas share some of the limits, and some are too short for that.
+    let wait = random.millis(20..500);
     let limited = |response: response::Builder, note: Option<Duration>| {
         if let (Some(key), Some(wait)) = (key, note) {
             key.says_limited(wait);
@@ -147,7 +149,7 @@ pub fn refusal(
     };
     let permanent = |response: response::Builder| {
         if let Some(key) = key {
-            key.says_permanent();
+            key.says_permanent(replica);
         }
         response
     };
@@ -179,7 +181,7 @@ pub fn refusal(
         }
         Refusal::Model => {
             if let Some(key) = key {
-                key.says_model_refused();
+                key.says_model_refused(replica);
             }
             let body = error("No access to this model", "model_not_found");
             (head(number, 403), vec![Part::Data(body)])

@@ -15,26 +15,29 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
-use crate::keys::{route_of, scope_of};
+use crate::connections::Protocol;
+use crate::keys::{ROUTES, replica_of, route_of, scope_of};
 use crate::ledger::{Ledger, Outcome};
 use crate::payload::{Checksum, LONGEST, Part, Payload, content, payload, pieces};
 use crate::random::Random;
+use crate::replica::Replica;
 use crate::upload::text;
-use crate::upstream::{Protocol, TOKEN, own_key};
+use crate::upstream::{TOKEN, own_key};
 
 /// Longer than any response takes to start.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Longer than any response takes to end.
 const LONGEST_ANSWER: usize = 1 << 20;
+/// The number of sessions.
+pub const SESSIONS: u64 = 20;
 
 type HttpClient = Client<HttpConnector, Payload>;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Traffic {
     pub seed: u64,
     pub ledger: Arc<Ledger>,
-    /// The address of the gateway.
-    pub url: String,
+    pub replicas: Arc<[Replica]>,
 }
 
 impl Traffic {
@@ -56,25 +59,50 @@ impl Traffic {
         }
     }
 
-    /// Sends well-behaved requests, which must all get a response.
-    pub async fn ask_well(self, protocol: Protocol, times: usize) {
+    /// Sends well-behaved requests to a replica, which must all get a response.
+    pub async fn ask_well(&self, protocol: Protocol, times: usize, replica: usize) {
         let client = client(protocol);
         for _ in 0..times {
-            let number = self.ledger.begin(|_| false);
-            let mut random = Random::of([self.seed, number, 1]);
             // Without a session, so that each key has its turn.
-            let request = self.request(number, TOKEN, &mut random);
-            let asked = self.send(&client, number, request);
-            let outcome = tokio::select! {
-                outcome = asked => outcome,
-                () = sleep(PATIENCE) => Outcome::GaveUpWaiting,
-            };
-            self.ledger.end(number, outcome);
-            if outcome != Outcome::Success {
-                let told = format!("request {number} ended as {outcome:?} when all was well");
-                self.ledger.violation(told);
-            }
+            self.ask(&client, replica, None).await;
         }
+    }
+
+    /// Sends a request of a session to each route. Returns their numbers, and the keys that served them.
+    pub async fn ask_in_session(&self, session: u64, replica: usize) -> Vec<(u64, Option<String>)> {
+        let client = client(Protocol::Http1);
+        let mut keys = Vec::new();
+        for _ in ROUTES {
+            let number = self.ask(&client, replica, Some(session)).await;
+            keys.push((number, self.ledger.last_key(number)));
+        }
+        keys
+    }
+
+    /// Sends a request that must succeed. Returns its number.
+    async fn ask(&self, client: &HttpClient, replica: usize, session: Option<u64>) -> u64 {
+        let number = self.ledger.begin(|_| false);
+        let mut random = Random::of([self.seed, number, 1]);
+        // Short enough to be sent again.
+        let length = random.within(0..200_000);
+        let outcome = match self.request(number, replica, TOKEN, length, &mut random) {
+            None => Outcome::FailedBeforeTheResponse,
+            Some(mut request) => {
+                if let Some(session) = session {
+                    belongs_to(&mut request, session);
+                }
+                tokio::select! {
+                    outcome = self.send(client, number, request) => outcome,
+                    () = sleep(PATIENCE) => Outcome::GaveUpWaiting,
+                }
+            }
+        };
+        self.ledger.end(number, outcome);
+        if outcome != Outcome::Success {
+            let told = format!("request {number} ended as {outcome:?} when all was well");
+            self.ledger.violation(told);
+        }
+        number
     }
 
     fn has_own_key(&self, number: u64) -> bool {
@@ -94,12 +122,16 @@ impl Traffic {
             true => own_key(number),
             false => TOKEN.to_owned(),
         };
-        let mut request = self.request(number, &shown, random);
+        let replica = replica_of(number);
+        // While a replica is replaced, the other one is there.
+        let length = length(random);
+        let request = self.request(number, replica, &shown, length, random);
+        let request = request.or_else(|| self.request(number, 1 - replica, &shown, length, random));
+        let Some(mut request) = request else {
+            return Outcome::FailedBeforeTheResponse;
+        };
         if random.percent(30) {
-            let session = random.within(0..20);
-            request
-                .headers_mut()
-                .insert("x-soak-session", session.into());
+            belongs_to(&mut request, random.within(0..SESSIONS));
         }
         self.send(client, number, request).await
     }
@@ -116,16 +148,20 @@ impl Traffic {
         }
     }
 
-    fn request(&self, number: u64, shown: &str, random: &mut Random) -> Request<Payload> {
-        let length = match random.within(0..100) {
-            0..10 => 0,
-            10..60 => random.within(1..2000),
-            60..97 => random.within(2000..200_000),
-            _ => random.within(200_000..LONGEST as u64),
-        };
+    /// `None` if no client should use the replica.
+    fn request(
+        &self,
+        number: u64,
+        replica: usize,
+        shown: &str,
+        length: u64,
+        random: &mut Random,
+    ) -> Option<Request<Payload>> {
+        let url = self.replicas[replica].url()?;
         let data = content(number, length as usize);
         let (route, scope) = (route_of(number), scope_of(number));
-        let mut request = Request::post(format!("{}/{route}/v1/responses", self.url))
+        let mut request = Request::post(format!("{url}/{route}/v1/responses"))
+            .header("x-soak-replica", replica)
             .header("x-soak-scope", scope)
             .header(AUTHORIZATION, format!("Bearer {shown}"))
             .header("x-soak-number", number)
@@ -138,7 +174,7 @@ impl Traffic {
             true => pieces(data, random),
             false => vec![Part::Data(data)],
         };
-        request.body(payload(parts)).expect("a valid head")
+        Some(request.body(payload(parts)).expect("a valid head"))
     }
 
     /// Classifies a complete response.
@@ -172,6 +208,20 @@ impl Traffic {
         self.ledger
             .violation(format!("the response to request {number} {why}"));
     }
+}
+
+fn length(random: &mut Random) -> u64 {
+    match random.within(0..100) {
+        0..10 => 0,
+        10..60 => random.within(1..2000),
+        60..97 => random.within(2000..200_000),
+        _ => random.within(200_000..LONGEST as u64),
+    }
+}
+
+fn belongs_to(request: &mut Request<Payload>, session: u64) {
+    let headers = request.headers_mut();
+    headers.insert("x-soak-session", session.into());
 }
 
 /// Collects a body, with a time limit.
