@@ -5,30 +5,53 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderName, header, request};
 use tracing::warn;
+
+use crate::policy::Policy;
 
 const CARRIERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
-const PLACEHOLDERS: [&str; 18] = [
+/// The words that placeholders consist of.
+const WORDS: [&str; 38] = [
+    "sk",
+    "ant",
+    "proj",
+    "or",
     "dummy",
     "test",
     "none",
     "null",
+    "nil",
     "undefined",
     "empty",
     "fake",
     "placeholder",
+    "change",
     "changeme",
-    "change-me",
-    "not-needed",
-    "no-key",
+    "replace",
+    "me",
+    "not",
+    "needed",
+    "required",
+    "no",
+    "key",
+    "keys",
     "unused",
     "anything",
-    "key",
-    "your-api-key",
-    "your_api_key",
-    "api-key",
+    "your",
+    "api",
+    "apikey",
+    "openai",
+    "anthropic",
+    "gemini",
+    "here",
+    "insert",
+    "example",
+    "authenticated",
+    "ollama",
+    "lm",
+    "studio",
 ];
 
 #[derive(Default)]
@@ -39,10 +62,11 @@ pub struct ByokRequests {
 
 impl ByokRequests {
     /// Counts a request that brings its own key, and warns once if that is a placeholder.
-    pub fn add(&self, headers: &HeaderMap) {
+    pub fn add(&self, head: &request::Parts, policy: &Policy) {
         self.count.fetch_add(1, Ordering::Relaxed);
         if !self.has_warned.load(Ordering::Relaxed)
-            && has_placeholder(headers)
+            && !policy.is_byok_only()
+            && has_placeholder(head, policy.key_header())
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             warn!(
@@ -59,21 +83,34 @@ impl ByokRequests {
     }
 }
 
-fn has_placeholder(headers: &HeaderMap) -> bool {
-    let values = CARRIERS.into_iter().flat_map(|name| headers.get_all(name));
-    let mut values = values.filter_map(|value| value.to_str().ok());
-    values.any(|value| is_placeholder(value.rsplit(' ').next().unwrap_or_default()))
+fn has_placeholder(head: &request::Parts, key_header: Option<&HeaderName>) -> bool {
+    let carriers = CARRIERS.into_iter();
+    let carriers = carriers.chain(key_header.map(HeaderName::as_str));
+    let values = carriers.flat_map(|name| head.headers.get_all(name));
+    let values = values.filter_map(|value| value.to_str().ok());
+    let in_headers = values.map(|value| value.rsplit(' ').next().unwrap_or_default());
+    let in_query = head.uri.query().into_iter().flat_map(|it| it.split('&'));
+    let in_query = in_query.filter_map(|item| item.strip_prefix("key="));
+    let protocols = head.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let protocols = protocols.into_iter().filter_map(|it| it.to_str().ok());
+    let in_protocols = protocols
+        .flat_map(|list| list.split(','))
+        .filter_map(|item| item.trim().strip_prefix("openai-insecure-api-key."));
+    // A real key next to a placeholder is the one that counts.
+    let keys = in_headers.chain(in_query).chain(in_protocols);
+    let mut keys = keys.filter(|key| !key.is_empty()).peekable();
+    keys.peek().is_some() && keys.all(is_placeholder)
 }
 
+/// Whether each word of a key is one of a placeholder.
 fn is_placeholder(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let prefixes = ["sk-ant-", "sk-proj-", "sk-or-", "sk-"];
-    let mut rests = prefixes.into_iter().map(|prefix| key.strip_prefix(prefix));
-    let rest = rests.find_map(|rest| rest).unwrap_or(&key);
-    let is_repeated = rest
-        .bytes()
-        .all(|byte| matches!(byte, b'x' | b'.' | b'*' | b'0' | b'-'));
-    is_repeated || PLACEHOLDERS.contains(&rest) || matches!(rest, "123" | "1234" | "12345")
+    let mut words = key.split(|it: char| !it.is_ascii_alphanumeric());
+    words.all(|word| {
+        let is_repeated = word.bytes().all(|byte| matches!(byte, b'x' | b'0'));
+        let is_count = word.len() > 2 && "1234567890".starts_with(word);
+        is_repeated || is_count || WORDS.contains(&word)
+    })
 }
 
 #[cfg(test)]
@@ -90,10 +127,28 @@ mod tests {
             "sk-dummy",
             "EMPTY",
             "x",
+            "sk-...",
+            "***",
+            "no-key-required",
+            "<authenticated>",
+            "<your-api-key>",
+            "YOUR_OPENAI_API_KEY",
+            "${OPENAI_API_KEY}",
+            "sk-your-key-here",
+            "not_needed",
+            "lm-studio",
+            "sk-12345678",
         ] {
             assert!(is_placeholder(placeholder), "{placeholder}");
         }
-        for key in ["sk-own", "sk-ant-api03-xx", "tid=1;exp=2", "0a", "sk-x1"] {
+        for key in [
+            "sk-own",
+            "sk-ant-api03-xx",
+            "tid=1;exp=2",
+            "0a",
+            "sk-x1",
+            "12",
+        ] {
             assert!(!is_placeholder(key), "{key}");
         }
     }

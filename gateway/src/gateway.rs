@@ -105,7 +105,7 @@ impl Gateway {
             return Ok(error(&route, StatusCode::FORBIDDEN, what));
         }
         if is_byok {
-            self.byok.add(&head.headers);
+            self.byok.add(&head, &route.policy);
         }
         let summary = RequestSummary::new(&head.method, &head.uri);
         let target = route.upstream.target(&head.uri, route.matcher.skipped());

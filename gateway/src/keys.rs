@@ -106,6 +106,9 @@ fn parse_lines<'a>(
                 "{unit} {number}: a `[` without a `]` at the end of the {unit}"
             ));
         }
+        if line.ends_with(']') && !line.starts_with('[') {
+            return bad(format!("{unit} {number}: a `]` without a `[`"));
+        }
         if let Some(name) = heading(line) {
             group = (!name.is_empty()).then(|| name.to_owned());
             continue;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, lookup_host};
 
-use crate::bad_input::{BadInput, bad};
-use crate::config::Config;
+use crate::bad_input::BadInput;
+use crate::config::{Config, Problem};
 
 /// Where clients and operators connect to.
 pub struct Addresses {
@@ -22,18 +22,19 @@ struct Address {
 impl Addresses {
     /// Resolves the addresses, and checks that the one for clients is on loopback unless clients have a
     /// token.
-    pub async fn resolve(config: &Config) -> Result<Self, BadInput> {
-        let clients = Address::resolve("--listen", &config.settings.listen).await?;
+    pub async fn resolve(config: &Config) -> Result<Self, Problem> {
+        let clients = Address::resolve("listen", &config.settings.listen).await?;
         let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
         if config.is_local_only() && !clients.resolved.iter().all(is_loopback) {
-            return bad(format!(
-                "{} is not on loopback: set GATEWAY_CLIENT_TOKEN, or give --open to let anyone who can \
-                 connect use the keys",
-                clients.name
-            ));
+            let what = format!(
+                "{} is not on loopback: set GATEWAY_CLIENT_TOKEN, or give --open (in a file, open = true) \
+                 to let anyone who can connect use the keys",
+                config.settings.listen
+            );
+            return Err(Problem::of("listen", what));
         }
         let operators = match &config.settings.admin {
-            Some(address) => Some(Address::resolve("--admin", &or_port(address)).await?),
+            Some(address) => Some(Address::resolve("admin", &or_port(address)).await?),
             None => None,
         };
         Ok(Self { clients, operators })
@@ -51,14 +52,14 @@ impl Addresses {
 }
 
 impl Address {
-    async fn resolve(setting: &str, address: &str) -> Result<Self, BadInput> {
+    async fn resolve(field: &str, address: &str) -> Result<Self, Problem> {
         match lookup_host(address).await {
             Ok(resolved) => Ok(Self {
-                name: format!("{setting} {address}"),
+                name: format!("--{field} {address}"),
                 resolved: resolved.collect(),
             }),
             // What is no address may be a key.
-            Err(error) => bad(format!("{setting}: {error}")),
+            Err(error) => Err(Problem::of(field, format!("cannot be resolved: {error}"))),
         }
     }
 

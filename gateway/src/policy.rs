@@ -18,6 +18,8 @@ use crate::suggestion::similar;
 #[derive(Clone, Debug)]
 pub struct Policy {
     protocol: Protocol,
+    /// The NAME of `header:NAME`.
+    key_header: Option<HeaderName>,
     scope: ScopeSource,
 }
 
@@ -30,8 +32,11 @@ enum Protocol {
 
 impl From<Protocol> for Policy {
     fn from(protocol: Protocol) -> Self {
-        let scope = ScopeSource::Auto;
-        Self { protocol, scope }
+        Self {
+            protocol,
+            key_header: None,
+            scope: ScopeSource::Auto,
+        }
     }
 }
 
@@ -47,7 +52,12 @@ impl FromStr for Policy {
         let provider = match name.split_once(':') {
             Some(("header", header)) => {
                 let header = HeaderName::from_bytes(header.as_bytes());
-                Provider::header(header.map_err(|error| error.to_string())?)
+                let header = header.map_err(|error| error.to_string())?;
+                let protocol = Protocol::Http(Provider::header(header.clone()));
+                return Ok(Self {
+                    key_header: Some(header),
+                    ..protocol.into()
+                });
             }
             _ => Provider::named(name).ok_or_else(|| unknown(name))?,
         };
@@ -62,6 +72,11 @@ impl Policy {
             #[cfg(feature = "grpc")]
             Protocol::Grpc(_) => "grpc",
         }
+    }
+
+    /// The header of the key, with `header:NAME`.
+    pub fn key_header(&self) -> Option<&HeaderName> {
+        self.key_header.as_ref()
     }
 
     /// Whether the clients of the provider always bring their own key.

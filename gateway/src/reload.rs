@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::bad_input::BadInput;
 use crate::config::{Config, Source};
 use crate::gateway::Gateway;
+use crate::listener::Addresses;
 use crate::routes::Changes;
 use crate::settings::Settings;
 use crate::signals::Hangup;
@@ -61,17 +62,18 @@ impl Reload {
         let changed = Arc::new(Notify::new());
         loop {
             let files = self.files.clone();
-            let _watcher = watch(&files, &changed);
+            let directories = directories_of(&files);
+            let _watcher = watch(&directories, &changed);
             // A file may have changed before the watcher started.
-            self.read(false);
-            while self.files == files {
+            self.read(false).await;
+            while self.files == files && directories_of(&files) == directories {
                 tokio::select! {
                     () = changed.notified() => {
                         tokio::time::sleep(SETTLE).await;
-                        self.read(false);
+                        self.read(false).await;
                     }
-                    () = tokio::time::sleep(POLL) => self.read(false),
-                    () = hangup.next() => self.read(true),
+                    () = tokio::time::sleep(POLL) => self.read(false).await,
+                    () = hangup.next() => self.read(true).await,
                 }
             }
         }
@@ -79,14 +81,14 @@ impl Reload {
 
     /// Reads everything, if a file has changed or was wrong. `report_unchanged` also reports what was
     /// reported before.
-    fn read(&mut self, report_unchanged: bool) {
+    async fn read(&mut self, report_unchanged: bool) {
         let texts: Vec<SecretString> = self.files.iter().map(|file| text(file)).collect();
         let is_new = !is_same(&self.texts, &texts);
         if !is_new && self.error.is_none() && !report_unchanged {
             return;
         }
         self.texts = texts;
-        match self.config() {
+        match self.config().await {
             Ok(config) => {
                 self.error = None;
                 self.apply(config);
@@ -100,10 +102,14 @@ impl Reload {
         }
     }
 
-    fn config(&self) -> Result<Config, String> {
-        match self.files.iter().find(|file| is_pipe(file)) {
-            Some(file) => Err(format!("{}: no longer a file", file.display())),
-            None => self.source.read().map_err(|BadInput(line)| line),
+    async fn config(&self) -> Result<Config, String> {
+        if let Some(file) = self.files.iter().find(|file| is_pipe(file)) {
+            return Err(format!("{}: no longer a file", file.display()));
+        }
+        let config = self.source.read().map_err(|BadInput(line)| line)?;
+        match Addresses::resolve(&config).await {
+            Ok(_) => Ok(config),
+            Err(problem) => Err(self.source.describe(&config, &problem).0),
         }
     }
 
@@ -167,7 +173,7 @@ fn is_same(a: &[SecretString], b: &[SecretString]) -> bool {
 }
 
 /// Starts a watcher, which stops when it is dropped.
-fn watch(files: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
+fn watch(directories: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let failed = |what: &str, error: notify::Error| {
         warn!(target: "gateway", "{what} cannot be watched, reload with SIGHUP: {error}");
     };
@@ -179,14 +185,17 @@ fn watch(files: &[PathBuf], changed: &Arc<Notify>) -> Option<RecommendedWatcher>
         }
     });
     let mut watcher = watcher.map_err(|error| failed("files", error)).ok()?;
-    for file in files {
-        for directory in directories(file) {
-            if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
-                failed(&file.display().to_string(), error);
-            }
+    for directory in directories {
+        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+            failed(&directory.display().to_string(), error);
         }
     }
     Some(watcher)
+}
+
+/// The directories to watch.
+fn directories_of(files: &[PathBuf]) -> Vec<PathBuf> {
+    files.iter().flat_map(|file| directories(file)).collect()
 }
 
 /// The directory of a file, and that of the file it links to.

@@ -26,7 +26,8 @@ use crate::{logging, signals};
 
 /// Reports that the configuration is valid.
 pub async fn check(source: &Source, config: &Config) -> Result<(), BadInput> {
-    Addresses::resolve(config).await?;
+    let addresses = Addresses::resolve(config).await;
+    addresses.map_err(|problem| source.describe(config, &problem))?;
     let pools = config.routes.iter().filter_map(|route| route.pool.as_ref());
     let keys: usize = pools.map(|(keys, _)| keys.len()).sum();
     let routes = config.routes.len();
@@ -38,7 +39,9 @@ pub async fn check(source: &Source, config: &Config) -> Result<(), BadInput> {
 pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
     logging::start(config.settings.log);
     let signals = signals::Stop::new()?;
-    let (listener, admin_listener) = Addresses::resolve(&config).await?.bind().await?;
+    let addresses = Addresses::resolve(&config).await;
+    let addresses = addresses.map_err(|problem| source.describe(&config, &problem))?;
+    let (listener, admin_listener) = addresses.bind().await?;
     let gateway = Arc::new(Gateway::new(&mut config));
     #[cfg(feature = "serde")]
     let state_file = match config.settings.state_file.clone() {
@@ -71,7 +74,7 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
                 replicas: replicas.clone(),
                 token: admin_token,
                 guesses: Guesses::default(),
-                on_loopback: address.ip().is_loopback(),
+                on_loopback: address.ip().to_canonical().is_loopback(),
             };
             Some((listener, admin::router(admin)))
         }

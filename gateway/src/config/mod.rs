@@ -11,9 +11,10 @@ mod toml_file;
 
 use std::path::{Path, PathBuf};
 
+use axum::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-use self::problem::Problem;
+pub use self::problem::Problem;
 pub use self::route::{PoolSettings, RouteConfig};
 pub use self::source::Source;
 use crate::bad_input::{BadInput, bad};
@@ -143,13 +144,20 @@ fn tokens() -> Result<(Option<SecretString>, Option<SecretString>), BadInput> {
     Ok((client, admin))
 }
 
-/// Reads a token from the environment. It must not be empty.
+/// Reads a token from the environment. White space around it is ignored, because the files that tokens
+/// come from often end with a line feed.
 fn token(name: &str) -> Result<Option<SecretString>, BadInput> {
-    let token = environment::variable(name)?;
-    match &token {
-        Some(token) if token.expose_secret().is_empty() => {
-            bad(format!("{name} is empty: unset it, or give it a value"))
-        }
-        _ => Ok(token),
+    let Some(token) = environment::variable(name)? else {
+        return Ok(None);
+    };
+    let token = token.expose_secret().trim();
+    if token.is_empty() {
+        return bad(format!("{name} is empty: unset it, or give it a value"));
     }
+    if HeaderValue::from_str(token).is_err() {
+        return bad(format!(
+            "{name} contains a character that a header cannot contain"
+        ));
+    }
+    Ok(Some(token.into()))
 }

@@ -41,15 +41,26 @@ impl Source {
                 let folder = file.parent().unwrap_or(Path::new(""));
                 let read = toml_file::parse(text.expose_secret());
                 let read = read.and_then(|settings| Config::new(settings, Some(folder)));
-                let mut config = read.map_err(|problem| {
-                    let line = toml_file::describe(text.expose_secret(), &problem);
-                    BadInput(format!("{name}: {line}"))
-                })?;
+                let mut config = read.map_err(|problem| self.in_file(&text, &problem))?;
                 config.files.push(file.clone());
                 config.texts.push(text);
                 Ok(config)
             }
         }
+    }
+
+    /// The message for a problem with the settings of a configuration that was read from here.
+    pub fn describe(&self, config: &Config, problem: &Problem) -> BadInput {
+        match (self, config.texts.last()) {
+            // The text of the file comes last.
+            (Self::File(_), Some(text)) => self.in_file(text, problem),
+            _ => of_flag(problem),
+        }
+    }
+
+    fn in_file(&self, text: &SecretString, problem: &Problem) -> BadInput {
+        let line = toml_file::describe(text.expose_secret(), problem);
+        BadInput(format!("{}: {line}", self.name()))
     }
 
     /// The name in messages.
@@ -87,6 +98,8 @@ fn of_flag(problem: &Problem) -> BadInput {
     let what = &problem.what;
     BadInput(match problem.path.last().map(String::as_str) {
         Some("keys_env") => format!("{KEYS}: {what}"),
+        // A field of the only route is missing.
+        Some(_) if problem.path.len() == 2 => format!("--{what}"),
         Some(field) => format!("--{} {what}", field.replace('_', "-")),
         None => what.clone(),
     })

@@ -175,6 +175,19 @@ async fn on_loopback_the_host_must_be_local() {
 }
 
 #[tokio::test]
+async fn on_a_loopback_address_that_is_written_as_ipv6_the_host_must_be_local() {
+    let gateway = gateway("openai", "http://127.0.0.1:9").keys([GOOD]);
+    let gateway = gateway.args(["--admin", "[::ffff:127.0.0.1]:0"]);
+    let gateway = gateway.listen().await;
+
+    for (host, expected) in [("localhost", 200), ("evil.example", 421)] {
+        let mut request = get(&gateway.admin_url("/keys"));
+        request.headers_mut().insert("host", host.parse().unwrap());
+        assert_eq!(status(request).await, expected, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn on_loopback_the_host_of_http_2_must_be_local() {
     let gateway = start().listen().await;
     let port = gateway.admin.rsplit(':').next().unwrap();

@@ -118,11 +118,23 @@ async fn an_unknown_byok_mode_is_rejected() {
 
 #[tokio::test]
 async fn an_empty_client_token_is_rejected() {
+    for token in ["", " \n"] {
+        let gateway = gateway("openai", UPSTREAM)
+            .keys([GOOD])
+            .env("GATEWAY_CLIENT_TOKEN", token);
+        let line = gateway.refused().await;
+        assert!(line.contains("GATEWAY_CLIENT_TOKEN is empty"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_token_that_no_header_can_contain_is_rejected() {
     let gateway = gateway("openai", UPSTREAM)
         .keys([GOOD])
-        .env("GATEWAY_CLIENT_TOKEN", "");
+        .env("GATEWAY_CLIENT_TOKEN", "canary\ncanary");
     let line = gateway.refused().await;
     assert!(line.contains("GATEWAY_CLIENT_TOKEN"), "{line}");
+    assert!(!line.contains("canary"), "{line}");
 }
 
 #[tokio::test]
@@ -143,6 +155,12 @@ async fn missing_flags_are_reported() {
         line.contains("--provider") && line.contains("--upstream"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn a_missing_upstream_is_reported() {
+    let gateway = bare().args(["--provider", "openai"]).keys([GOOD]);
+    assert_eq!(gateway.refused().await, "gateway: --upstream is missing\n");
 }
 
 #[tokio::test]
@@ -226,6 +244,7 @@ async fn an_error_in_a_keys_file_names_the_line_and_no_key() {
             format!("{GOOD}\n[org = {LIMITED}\n"),
             "line 2: a `[` without a `]`",
         ),
+        (format!("{GOOD}\norg]\n"), "line 2: a `]` without a `[`"),
         (format!("{GOOD}\nb = \n"), "line 2: the key is empty"),
         (
             format!("{GOOD}\n{LIMITED}\u{7f}\n"),

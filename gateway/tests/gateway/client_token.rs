@@ -348,6 +348,18 @@ async fn a_wrong_client_token_is_rejected_in_every_place() {
 }
 
 #[tokio::test]
+async fn white_space_around_the_client_token_does_not_belong_to_it() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.env("GATEWAY_CLIENT_TOKEN", &format!(" {TOKEN}\n"));
+    let gateway = gateway.listen().await;
+
+    let response = send(with(post(&gateway.url("/")), "x-api-key", TOKEN)).await;
+
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
 async fn a_short_client_token_removes_nothing_else_that_contains_it() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]);

@@ -185,6 +185,42 @@ async fn a_placeholder_key_is_reported_once() {
     assert!(printed.contains("--byok never"), "{printed}");
 }
 
+#[tokio::test]
+async fn a_placeholder_is_reported_wherever_the_provider_accepts_a_key() {
+    let upstream = upstream().await;
+    for (provider, target, name, value) in [
+        ("anthropic", "/", "x-api-key", "dummy"),
+        ("azure_openai", "/", "api-key", "your-api-key"),
+        ("gemini", "/", "x-goog-api-key", "dummy"),
+        ("gemini", "/?key=dummy", "accept", "*/*"),
+        ("header:x-custom", "/", "x-custom", "sk-xxx"),
+        (
+            "openai",
+            "/",
+            "sec-websocket-protocol",
+            "realtime, openai-insecure-api-key.dummy",
+        ),
+    ] {
+        let gateway = gateway(provider, &upstream.url).keys([GOOD]).listen().await;
+        send(with(post(&gateway.url(target)), name, value)).await;
+        gateway.prints("placeholder").await;
+    }
+}
+
+#[tokio::test]
+async fn a_placeholder_that_disables_no_failover_is_not_reported() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+
+    send(with(post(&gateway.url("/")), "authorization", "Bearer")).await;
+    send(with(post(&gateway.url("/")), "x-api-key", "dummy")).await;
+    let own = with(post(&gateway.url("/")), "authorization", "Bearer sk-own");
+    send(with(own, "x-api-key", "dummy")).await;
+    gateway.signal("TERM").await;
+
+    assert!(!gateway.ended().await.stderr.contains("placeholder"));
+}
+
 #[cfg(feature = "metrics")]
 #[tokio::test]
 async fn requests_with_their_own_key_are_counted() {

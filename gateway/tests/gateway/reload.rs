@@ -106,6 +106,23 @@ async fn a_linked_keys_file_is_watched_in_its_directory() {
     until(async || hints(&gateway).await == ["sk-c...3333"]).await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_keys_file_whose_link_changes_to_another_directory_is_watched_there() {
+    let (here, first, second) = (Directory::new(), Directory::new(), Directory::new());
+    fs::write(first.path("keys"), REVOKED).unwrap();
+    fs::write(second.path("keys"), OTHER).unwrap();
+    std::os::unix::fs::symlink(first.path("keys"), here.path("keys")).unwrap();
+    let (_upstream, gateway) = start(&here.path("keys")).await;
+
+    std::os::unix::fs::symlink(second.path("keys"), here.path("new")).unwrap();
+    fs::rename(here.path("new"), here.path("keys")).unwrap();
+    until(async || hints(&gateway).await == ["sk-c...4444"]).await;
+    replace(&second.path("keys"), GOOD);
+
+    until(async || hints(&gateway).await == ["sk-c...3333"]).await;
+}
+
 #[tokio::test]
 async fn an_invalid_keys_file_changes_nothing_and_is_reported() {
     let directory = Directory::new();

@@ -184,8 +184,8 @@ async fn a_key_in_the_place_of_another_value_is_not_reported() {
             route("a", "", &format!("https://host?key={GOOD}"), GOOD),
             "line 4: routes.a.upstream: must not have a query",
         ),
-        (whole("admin"), "--admin: "),
-        (whole("listen"), "--listen: "),
+        (whole("admin"), "line 1: admin: cannot be resolved"),
+        (whole("listen"), "line 1: listen: cannot be resolved"),
         (whole("log"), "line 1: log: expected one of"),
         (whole("open"), "line 1: open: expected a boolean"),
         (format!("{GOOD} = 1\n{GOOD} = 2\n"), "line 2: duplicate key"),
@@ -254,6 +254,28 @@ async fn routes_that_contradict_each_other_or_lack_a_field_are_rejected() {
         ),
     ] {
         let message = message(&text).await;
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_reported_with_its_line() {
+    let a = route("a", "", UPSTREAM, GOOD);
+    for (field, expected) in [
+        (
+            "listen = \"0.0.0.0:0\"",
+            "line 1: listen: 0.0.0.0:0 is not on loopback: set GATEWAY_CLIENT_TOKEN",
+        ),
+        (
+            "listen = \"x\"",
+            "line 1: listen: cannot be resolved: invalid",
+        ),
+        (
+            "admin = \"x\"",
+            "line 1: admin: cannot be resolved: invalid",
+        ),
+    ] {
+        let message = message(&format!("{field}\n{a}")).await;
         assert!(message.starts_with(expected), "{message}");
     }
 }

@@ -215,6 +215,24 @@ async fn a_reload_during_requests_loses_none() {
 }
 
 #[tokio::test]
+async fn a_file_with_an_address_that_a_start_would_reject_changes_nothing() {
+    let upstream = upstream().await;
+    let a = route("a", "", &upstream.url, GOOD);
+    let file = ConfigFile::new(&a);
+    let gateway = configured(&file.path).listen().await;
+
+    let b = route("b", "prefix = \"/b\"", &upstream.url, OTHER);
+    file.write(&format!(
+        "admin = \"127.0.0.1:0\"\nlisten = \"0.0.0.0:0\"\n{a}{b}"
+    ));
+
+    gateway
+        .prints("line 2: listen: 0.0.0.0:0 is not on loopback")
+        .await;
+    assert_eq!(gateway.states().await.len(), 1);
+}
+
+#[tokio::test]
 async fn settings_that_need_a_restart_are_named() {
     let upstream = upstream().await;
     let a = route("a", "", &upstream.url, GOOD);
