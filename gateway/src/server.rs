@@ -138,9 +138,9 @@ async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream 
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(_) => {
-                // For example, no file descriptor is left.
+                // For example, no file descriptor is left. Silent connections wait in front of this one.
                 connections.close_longest_idle();
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
     }

@@ -7,9 +7,10 @@ use axum::http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::support::{
-    GOOD, Gateway, client, gateway, get, post, send, soon, upstream, upstream_with,
+    GOOD, Gateway, client, gateway, get, post, send, soon, until, upstream, upstream_with,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -160,6 +161,26 @@ async fn a_hundred_silent_connections_do_not_keep_a_new_client_out() {
             closed(&mut silent[0]).await;
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn silent_connections_that_use_up_the_file_descriptors_do_not_keep_a_new_client_out() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]);
+    let gateway = gateway.args(["--idle-timeout", "1d"]).listen().await;
+    gateway.limit_open_files(80).await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let start = Instant::now();
+
+    until(async || send(post(&gateway.url("/"))).await.status == 200).await;
+
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
 }
 
 #[tokio::test]

@@ -211,6 +211,17 @@ impl Gateway {
         caught & 1 == 1
     }
 
+    /// Limits the number of its file descriptors.
+    #[cfg(target_os = "linux")]
+    pub async fn limit_open_files(&self, limit: u32) {
+        let pid = self.child.id().unwrap().to_string();
+        let limit = format!("--nofile={limit}:{limit}");
+        let status = Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .status();
+        assert!(soon(status).await.unwrap().success());
+    }
+
     pub async fn ended(mut self) -> Ended {
         let status = soon(self.child.wait()).await.unwrap();
         soon(self.reading).await.unwrap();
