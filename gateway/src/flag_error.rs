@@ -22,6 +22,7 @@ pub fn describe(error: &clap::Error) -> BadInput {
         }
         ErrorKind::ArgumentConflict => match &*texts(error, ContextKind::PriorArg) {
             [] => "given more than once".to_owned(),
+            others if *others == *flags => "given more than once".to_owned(),
             others => format!("cannot be used with {}", others.join(", ")),
         },
         // The error of the value's type.

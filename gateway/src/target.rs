@@ -83,8 +83,8 @@ fn check(segment: &str) -> Result<(), &'static str> {
         return Err("the request's target contains a backslash or a control character");
     }
     for part in decoded.split('/') {
-        // Some servers ignore parameters after `;`.
-        let name = part.split(';').next().unwrap_or_default();
+        // Some servers ignore parameters after `;`, or decode before they look for the query.
+        let name = part.split([';', '?', '#']).next().unwrap_or_default();
         if part.is_empty() {
             return Err("the request's target contains an empty segment");
         }
@@ -167,6 +167,8 @@ mod tests {
             "/..;/x",
             "/a/..;b=c/x",
             "/%2e%2e%3b/x",
+            "/..%3fx",
+            "/a/..%23/x",
             "/..%20/x",
             "/..%00/x",
             "/a%0d%0ab",

@@ -32,6 +32,10 @@ impl Upstream {
         else {
             return Err("is not a URL with http:// or https://".to_owned());
         };
+        // A port follows the host.
+        if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+            return Err("has an invalid port".to_owned());
+        }
         if path.query().is_some() {
             return Err("must not have a query".to_owned());
         }

@@ -71,6 +71,8 @@ async fn an_invalid_upstream_url_is_rejected() {
         "/path",
         "http://h h",
         "https://h/?q=1",
+        "https://h:99999",
+        "https://h:port",
         GOOD,
     ] {
         let line = gateway("openai", upstream).keys([GOOD]).refused().await;
@@ -161,6 +163,15 @@ async fn missing_flags_are_reported() {
 async fn a_missing_upstream_is_reported() {
     let gateway = bare().args(["--provider", "openai"]).keys([GOOD]);
     assert_eq!(gateway.refused().await, "gateway: --upstream is missing\n");
+}
+
+#[tokio::test]
+async fn a_repeated_flag_is_reported() {
+    let gateway = gateway("openai", UPSTREAM).args(["--upstream", UPSTREAM]);
+    assert_eq!(
+        gateway.refused().await,
+        "gateway: --upstream: given more than once\n"
+    );
 }
 
 #[tokio::test]

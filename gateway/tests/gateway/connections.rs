@@ -179,7 +179,7 @@ async fn silent_connections_that_use_up_the_file_descriptors_do_not_keep_a_new_c
 
     until(async || send(post(&gateway.url("/"))).await.status == 200).await;
 
-    let elapsed = start.elapsed();
+    let elapsed = Instant::now().saturating_duration_since(start);
     assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
 }
 
