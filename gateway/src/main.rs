@@ -39,7 +39,7 @@
 //! - `flag_error.rs` describes errors on the command line;
 //! - `suggestion.rs` finds the name that a misspelled one is meant to be;
 //! - `start.rs` starts everything, and `listener.rs` binds addresses;
-//! - `logging.rs` logs to stderr;
+//! - `logging.rs` logs to stderr, and `returns.rs` logs the end of cooldowns;
 //! - `state_file.rs` saves the state of the keys across restarts, with the feature `serde`;
 //! - `replicas.rs` shares it with other replicas over Redis, with the feature `redis`;
 //! - `reload.rs` reloads the configuration and the keys when a file changes;
@@ -77,6 +77,7 @@ mod refusal;
 mod reload;
 mod replicas;
 mod request_choice;
+mod returns;
 mod route;
 mod routes;
 mod server;

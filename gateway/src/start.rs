@@ -22,7 +22,7 @@ use crate::settings::Settings;
 #[cfg(feature = "serde")]
 use crate::state_file::StateFile;
 use crate::workers::Workers;
-use crate::{logging, signals};
+use crate::{logging, returns, signals};
 
 /// Reports that the configuration is valid.
 pub async fn check(source: &Source, config: &Config) -> Result<(), BadInput> {
@@ -57,6 +57,9 @@ pub async fn start(source: Source, mut config: Config) -> Result<(), BadInput> {
         Some((url, secret)) => Some(Replicas::start(url, secret, Arc::clone(&gateway)).await?),
         None => None,
     };
+    if config.settings.log != logging::Format::Off {
+        tokio::spawn(returns::log(Arc::clone(&gateway)));
+    }
     let workers = Workers::start(&gateway)?;
     log_start(&source, &config, &gateway);
     let (settings, admin_token) = (config.settings.clone(), config.admin_token.clone());

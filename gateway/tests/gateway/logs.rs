@@ -109,6 +109,30 @@ async fn with_log_off_nothing_is_printed() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_cooldown_is_one_line() {
+    let upstream = upstream().await;
+    let (start, file) = start(&upstream.url, &format!("a = {LIMITED}\nb = {GOOD}\n"));
+    let gateway = start.args(["--max-cooldown", "1s"]).listen().await;
+    std::fs::remove_file(file).unwrap();
+
+    assert_eq!(send(post(&gateway.url("/"))).await.status, 200);
+    gateway.prints("key returned to service").await;
+
+    let returned = lines(&gateway, "key returned to service");
+    assert_eq!(returned.len(), 1, "{returned:?}");
+    for part in [
+        "key.label=\"a\"",
+        "key.hint=\"sk-c...2222\"",
+        "by=\"cooldown\"",
+    ] {
+        assert!(returned[0].contains(part), "{returned:?}");
+    }
+    gateway.signal("TERM").await;
+    let printed = gateway.ended().await.stderr;
+    assert_eq!(printed.matches("returned to service").count(), 1);
+}
+
+#[tokio::test]
 async fn an_outage_of_the_upstream_is_logged_once_when_it_begins_and_once_when_it_ends() {
     let is_out = Arc::new(AtomicBool::new(true));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
