@@ -12,7 +12,9 @@ pub fn error(provider: &str, status: StatusCode, message: &'static str) -> Respo
         "anthropic" => json(status, anthropic(status, message)),
         "gemini" | "vertex" => json(status, google(status, message)),
         "grpc" => grpc(status, message),
-        "bedrock" | "cohere" => json(status, json!({ "message": message })),
+        "bedrock" => bedrock(status, message),
+        "cohere" => json(status, json!({ "message": message })),
+        "mistral" => json(status, mistral(status, message)),
         _ => json(status, openai(status, message)),
     }
 }
@@ -44,6 +46,33 @@ fn openai(status: StatusCode, message: &str) -> Value {
     json!({
         "error": { "message": message, "type": kind(status), "param": null, "code": code }
     })
+}
+
+/// botocore reads the error's type from a header.
+fn bedrock(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "UnrecognizedClientException",
+        StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "AccessDeniedException",
+        StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT => "ValidationException",
+        StatusCode::NOT_FOUND => "ResourceNotFoundException",
+        _ => "ServiceUnavailableException",
+    };
+    let mut response = json(status, json!({ "message": message }));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert("x-amzn-errortype", kind);
+    response
+}
+
+/// Mistral's own flat shape, next to OpenAI's.
+fn mistral(status: StatusCode, message: &str) -> Value {
+    let mut body = openai(status, message);
+    body["object"] = "error".into();
+    body["message"] = message.into();
+    body["type"] = kind(status).into();
+    body["param"] = Value::Null;
+    body["code"] = body["error"]["code"].clone();
+    body["raw_status_code"] = status.as_u16().into();
+    body
 }
 
 /// A response that consists of a head with the gRPC status. Messages must be ASCII.

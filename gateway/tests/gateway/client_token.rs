@@ -92,6 +92,50 @@ async fn a_client_without_token_or_key_gets_401_in_openais_format() {
 }
 
 #[tokio::test]
+async fn a_wrong_client_token_gets_401_in_the_format_of_each_provider() {
+    let upstream = upstream().await;
+    for (provider, pointer, expected) in [
+        ("anthropic", "/error/type", "authentication_error"),
+        ("gemini", "/error/status", "UNAUTHENTICATED"),
+        ("vertex", "/error/status", "UNAUTHENTICATED"),
+        ("mistral", "/type", "authentication_error"),
+        ("mistral", "/error/code", "invalid_api_key"),
+        (
+            "cohere",
+            "/message",
+            "this gateway requires its client token, or your own key",
+        ),
+        (
+            "bedrock",
+            "/message",
+            "this gateway requires its client token, or your own key",
+        ),
+        ("azure_openai", "/error/code", "invalid_api_key"),
+        ("groq", "/error/code", "invalid_api_key"),
+        ("deepseek", "/error/code", "invalid_api_key"),
+        ("openrouter", "/error/type", "authentication_error"),
+        ("together", "/error/type", "authentication_error"),
+        ("perplexity", "/error/type", "authentication_error"),
+        ("xai", "/error/type", "authentication_error"),
+        ("header:x-custom", "/error/type", "authentication_error"),
+    ] {
+        let gateway = gateway(provider, &upstream.url).keys([GOOD]).token();
+        let gateway = gateway.args(["--byok", "never"]).listen().await;
+
+        let request = with(post(&gateway.url("/")), "authorization", "Bearer wrong");
+        let response = send(with(request, "x-api-key", "wrong")).await;
+
+        assert_eq!(response.status, 401, "{provider}");
+        let found = response.json();
+        let found = found.pointer(pointer).and_then(|it| it.as_str());
+        assert_eq!(found, Some(expected), "{provider}");
+        let kind = response.headers.get("x-amzn-errortype");
+        assert_eq!(kind.is_some(), provider == "bedrock");
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_wrong_client_token_is_rejected_with_byok_never() {
     let upstream = upstream().await;
     let gateway = gateway("openai", &upstream.url).keys([GOOD]).token();
