@@ -7,7 +7,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use axum::http::header::{TRANSFER_ENCODING, WWW_AUTHENTICATE};
-use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode, Version, request};
+use axum::http::{
+    Extensions, HeaderValue, Method, Request, Response, StatusCode, Version, request,
+};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use secrecy::SecretString;
@@ -195,6 +197,10 @@ impl Gateway {
 
     /// Normalizes the target, and finds the route. Otherwise, returns the error for the client.
     fn route(&self, head: &mut request::Parts) -> Result<Arc<Route>, LocalError> {
+        if head.method == Method::TRACE {
+            let what = "TRACE is not supported: its response would contain the key";
+            return Err((StatusCode::BAD_REQUEST, what));
+        }
         if let Err(what) = target::normalize(&mut head.uri) {
             return Err((StatusCode::BAD_REQUEST, what));
         }

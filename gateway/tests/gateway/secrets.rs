@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::support::{
     ADMIN_TOKEN, Directory, GOOD, Gateway, LIMITED, REVOKED, TOKEN, Upstream, as_operator, gateway,
-    get, nobody, post, send, upstream_with, with,
+    get, nobody, post, send, upstream, upstream_with, with,
 };
 
 /// They contain characters that URLs, JSON and the variants of base64 encode differently.
@@ -123,6 +123,18 @@ async fn echoing() -> Upstream {
 
 async fn prints(gateway: &Gateway, what: &str, times: usize) {
     crate::support::until(async || gateway.stderr().matches(what).count() >= times).await;
+}
+
+/// Its response would be the request that the upstream received.
+#[tokio::test]
+async fn a_trace_request_is_not_forwarded() {
+    let upstream = upstream().await;
+    let gateway = gateway("openai", &upstream.url).keys([GOOD]).listen().await;
+    let mut request = get(&gateway.url("/"));
+    *request.method_mut() = axum::http::Method::TRACE;
+
+    assert_eq!(send(request).await.status, 400);
+    assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
