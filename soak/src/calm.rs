@@ -7,7 +7,7 @@ use tower_key_failover::BoxError;
 
 use crate::agreement::agree;
 use crate::connections::Protocol;
-use crate::keys::route_of;
+use crate::keys::{route_of, scope_of};
 use crate::lane::Lane;
 use crate::states::scopes;
 use crate::traffic::SESSIONS;
@@ -70,11 +70,12 @@ impl Lane {
             for session in 0..SESSIONS {
                 let asked = self.traffic.ask_in_session(session, replica).await;
                 for (number, key) in asked {
-                    let route = route_of(number);
-                    let first = keys.entry((session, route)).or_insert_with(|| key.clone());
+                    let (route, scope) = (route_of(number), scope_of(number));
+                    let first = keys.entry((session, route, scope));
+                    let first = first.or_insert_with(|| key.clone());
                     if *first != key {
                         let told = format!("session {session} moved from {first:?} to {key:?}");
-                        self.violation(&format!("{route}: {told}"));
+                        self.violation(&format!("{route}, {scope}: {told}"));
                     }
                 }
             }

@@ -10,6 +10,7 @@ use tower_key_failover::BoxError;
 
 use crate::agreement::agree;
 use crate::ledger::Ledger;
+use crate::operator::Operator;
 use crate::replica::Replica;
 use crate::server::Server;
 
@@ -22,6 +23,7 @@ const LASTING: Duration = Duration::from_secs(15);
 pub struct Disturbance {
     pub name: &'static str,
     pub replicas: Arc<[Replica]>,
+    pub operator: Operator,
     pub server: Arc<Mutex<Server>>,
     pub ledger: Arc<Ledger>,
     /// The replica that restarts.
@@ -40,10 +42,16 @@ impl Disturbance {
         }
     }
 
-    /// The replica learns from the other one.
+    /// The replica learns from the other one, also that an operator has disabled a key.
     async fn restart(&self) -> Result<(), BoxError> {
+        let _acting = self.operator.acting.lock().await;
+        let disabled = self.operator.disable(self.unlucky).await?;
         self.replicas[self.unlucky].restart(&self.ledger).await?;
-        self.agree("after a restart").await
+        self.agree("after a restart").await?;
+        match disabled {
+            Some(disabled) => self.operator.reinstate(disabled, self.unlucky).await,
+            None => Ok(()),
+        }
     }
 
     async fn outage(&self) -> Result<(), BoxError> {

@@ -9,9 +9,6 @@ use tokio::time::Instant;
 use crate::keys::CAP;
 use crate::payload::Payload;
 
-/// How long a request that was dropped can still count: until the upstream sees its connection close.
-const CLOSING_TIME: Duration = Duration::from_secs(2);
-
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<Mutex<Count>>);
 
@@ -21,8 +18,8 @@ struct Count {
     most: u32,
     /// Since when there are more than the cap.
     above_since: Option<Instant>,
-    /// For how long there were more than the cap at a time.
-    longest_above: Duration,
+    /// For how long there were more than the cap, in total.
+    above: Duration,
 }
 
 /// A request in flight, until this is dropped.
@@ -45,11 +42,10 @@ impl InFlight {
         self.count().most
     }
 
-    /// Whether the cap was exceeded for longer than a connection takes to close.
-    pub fn has_exceeded_cap(&self) -> bool {
+    /// For how long the cap was exceeded.
+    pub fn above(&self) -> Duration {
         let count = self.count();
-        let above = count.above_since.map_or(Duration::ZERO, since);
-        above.max(count.longest_above) > CLOSING_TIME
+        count.above + count.above_since.map_or(Duration::ZERO, since)
     }
 
     fn count(&self) -> MutexGuard<'_, Count> {
@@ -75,7 +71,7 @@ impl Drop for Request {
         if count.now <= CAP
             && let Some(above) = count.above_since.take()
         {
-            count.longest_above = count.longest_above.max(since(above));
+            count.above += since(above);
         }
     }
 }

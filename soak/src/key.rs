@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::in_flight::InFlight;
-use crate::keys::REPLICAS;
+use crate::keys::{REPLICAS, ROUTES, SCOPES};
 
 /// How long an attempt can take to arrive at the upstream.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub type Limit = Mutex<Option<Instant>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
     Until(Instant, End),
-    /// The calm phase begins with a rate limit.
+    /// The calm phase begins with a rate limit, of one scope only if limits apply to scopes.
     UntilCalm,
     Endless,
 }
@@ -86,11 +86,14 @@ impl SoakKey {
         }
     }
 
-    /// How the key became unusable, if it did.
-    pub fn ended(&self, is_calm: bool) -> Option<End> {
+    /// How the key became unusable in this scope, if it did.
+    pub fn ended(&self, is_calm: bool, scope: &str) -> Option<End> {
         match self.life {
             Life::Until(at, how) => (Instant::now() >= at).then_some(how),
-            Life::UntilCalm => is_calm.then_some(End::Limited),
+            Life::UntilCalm => {
+                let is_limited = self.route == ROUTES[0] || scope == SCOPES[0];
+                (is_calm && is_limited).then_some(End::Limited)
+            }
             Life::Endless => None,
         }
     }

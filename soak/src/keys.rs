@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::in_flight::InFlight;
 use crate::key::{End, Life, SoakKey};
 use crate::random::Random;
 
@@ -19,7 +20,7 @@ pub const ROUTES: [&str; 2] = ["whole", "scoped"];
 pub const SCOPES: [&str; 3] = ["model-0", "model-1", "model-2"];
 
 /// The cap of each key, in each replica.
-pub const CAP: u32 = 2;
+pub const CAP: u32 = 1;
 
 /// How many keys of a route become unusable one after another during the run.
 const MORTAL: u32 = 8;
@@ -107,8 +108,14 @@ impl Keys {
     /// The most requests that used one key at the same time, through one replica.
     pub fn most_in_flight(&self) -> u32 {
         let counts = self.all.iter().flat_map(|key| &key.in_flight);
-        let most = counts.map(|in_flight| in_flight.most());
+        let most = counts.map(InFlight::most);
         most.max().unwrap_or_default()
+    }
+
+    /// For how long requests through one replica exceeded the cap of a key.
+    pub fn longest_above(&self) -> Duration {
+        let counts = self.all.iter().flat_map(|key| &key.in_flight);
+        counts.map(InFlight::above).max().unwrap_or_default()
     }
 
     /// A replica has restarted, and knows only what other replicas tell it.

@@ -31,6 +31,7 @@ pub struct Lane {
     pub ledger: Arc<Ledger>,
     files: Arc<Files>,
     server: Arc<Mutex<Server>>,
+    acting: Arc<Mutex<()>>,
     /// With which the replicas hide names from the server.
     secret: String,
     /// The replica that restarts.
@@ -70,6 +71,7 @@ impl Lane {
             ledger: Arc::clone(ledger),
             files,
             server: Arc::new(Mutex::new(server)),
+            acting: Arc::default(),
             secret,
             unlucky: random.within(0..REPLICAS as u64) as usize,
         })
@@ -89,6 +91,7 @@ impl Lane {
         let disturbance = Disturbance {
             name: self.upstream.name,
             replicas: Arc::clone(&self.replicas),
+            operator: self.operator(),
             server: Arc::clone(&self.server),
             ledger: Arc::clone(&self.ledger),
             unlucky: self.unlucky,
@@ -107,6 +110,7 @@ impl Lane {
             files: Arc::clone(&self.files),
             replicas: Arc::clone(&self.replicas),
             ledger: Arc::clone(&self.ledger),
+            acting: Arc::clone(&self.acting),
         }
     }
 
@@ -129,7 +133,10 @@ impl Lane {
             replica.end(&self.ledger).await?;
         }
         let most = self.upstream.keys.most_in_flight();
-        println!("at most {most} requests of a replica with one key at the same time");
+        let above = self.upstream.keys.longest_above();
+        println!(
+            "at most {most} requests of a replica with one key at the same time, for {above:?} more than its cap"
+        );
         for wrong in self.server.lock().await.search(&self.secrets())? {
             self.violation(&wrong);
         }

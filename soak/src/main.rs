@@ -24,7 +24,8 @@
 //!   state of all keys of a group in both replicas, any other refusal only that of the key in the replica that got it;
 //! - replicas agree on limits within 10 s: after a restart, after an outage of the server, and after a limit that only
 //!   one of them has seen;
-//! - what an operator does to one replica applies to the other one. No attempt starts with a disabled or removed key;
+//! - what an operator does to one replica applies to the other one, and to one that restarts. No attempt starts with a
+//!   disabled or removed key;
 //! - a session keeps its key, whichever replica serves it;
 //! - the server sees no key, no part of a key, no name of a group or a scope, and no token;
 //! - in no replica, a key has more requests in flight than its cap, and none at the end;

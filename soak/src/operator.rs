@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
@@ -28,6 +29,8 @@ pub struct Operator {
     pub files: Arc<Files>,
     pub replicas: Arc<[Replica]>,
     pub ledger: Arc<Ledger>,
+    /// One operator acts at a time.
+    pub acting: Arc<Mutex<()>>,
 }
 
 impl Operator {
@@ -36,6 +39,7 @@ impl Operator {
             if Instant::now() + GONE + BACK >= until {
                 return;
             }
+            let acting = self.acting.lock().await;
             let done = match turn % 2 {
                 0 => self.remove_one().await,
                 _ => self.disable_one(turn / 2, GONE).await,
@@ -45,6 +49,7 @@ impl Operator {
                     .ledger
                     .violation(format!("an operator failed: {error}"));
             }
+            drop(acting);
             sleep(BACK).await;
         }
     }
@@ -71,18 +76,34 @@ impl Operator {
     /// Disables a key through one replica, and reinstates it through another.
     pub async fn disable_one(&self, turn: usize, gone: Duration) -> Result<(), BoxError> {
         let (one, other) = (turn % REPLICAS, (turn + 1) % REPLICAS);
-        let Some((key, position)) = self.in_use(one).await? else {
-            return Ok(());
+        if let Some(disabled) = self.disable(one).await? {
+            sleep(gone).await;
+            self.reinstate(disabled, other).await?;
+        }
+        Ok(())
+    }
+
+    /// Disables a key through this replica, and returns it with its position.
+    pub async fn disable(&self, replica: usize) -> Result<Option<(&SoakKey, u64)>, BoxError> {
+        let Some((key, position)) = self.in_use(replica).await? else {
+            return Ok(None);
         };
         key.goes();
-        let admin = self.replicas[one].admin().await?;
+        let admin = self.replicas[replica].admin().await?;
         admin.change(key, position, "disable").await?;
         self.until(key, "disabled", |shown| shown.is_some_and(is_disabled))
             .await?;
         key.is_known_to_be_gone();
-        sleep(gone).await;
+        Ok(Some((key, position)))
+    }
+
+    pub async fn reinstate(
+        &self,
+        (key, position): (&SoakKey, u64),
+        replica: usize,
+    ) -> Result<(), BoxError> {
         key.returns();
-        let admin = self.replicas[other].admin().await?;
+        let admin = self.replicas[replica].admin().await?;
         admin.change(key, position, "reinstate").await?;
         self.until(key, "reinstated", |shown| {
             shown.is_some_and(|it| !is_disabled(it))

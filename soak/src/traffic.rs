@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tower_key_failover::BoxError;
 
 use crate::connections::Protocol;
-use crate::keys::{ROUTES, replica_of, route_of, scope_of};
+use crate::keys::{ROUTES, SCOPES, replica_of, route_of, scope_of};
 use crate::ledger::{Ledger, Outcome};
 use crate::payload::{Checksum, LONGEST, Part, Payload, content, payload, pieces};
 use crate::random::Random;
@@ -68,11 +68,11 @@ impl Traffic {
         }
     }
 
-    /// Sends a request of a session to each route. Returns their numbers, and the keys that served them.
+    /// Sends a request of a session to each route and for each scope. Returns their numbers, and the keys that served them.
     pub async fn ask_in_session(&self, session: u64, replica: usize) -> Vec<(u64, Option<String>)> {
         let client = client(Protocol::Http1);
         let mut keys = Vec::new();
-        for _ in ROUTES {
+        for _ in 0..ROUTES.len() * SCOPES.len() {
             let number = self.ask(&client, replica, Some(session)).await;
             keys.push((number, self.ledger.last_key(number)));
         }

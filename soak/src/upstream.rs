@@ -12,7 +12,7 @@ use tower_key_failover::BoxError;
 
 use crate::connections::{Ends, Protocol};
 use crate::key::{End, SoakKey};
-use crate::keys::{Keys, REPLICAS, route_of};
+use crate::keys::{Keys, REPLICAS, route_of, scope_of};
 use crate::ledger::{Ledger, UpstreamResponse};
 use crate::payload::Payload;
 use crate::random::Random;
@@ -181,7 +181,7 @@ impl Upstream {
         let mut random = Random::of([self.seed, number, which]);
         let drawn = Plan::draw(&mut random);
         let is_calm = self.calm.load(Ordering::Relaxed);
-        let plan = match key.and_then(|key| key.ended(is_calm)) {
+        let plan = match key.and_then(|key| key.ended(is_calm, scope_of(number))) {
             Some(end) => Plan::Refuse(Refusal::Ended(end), When::AtTheEnd),
             None if is_calm => Plan::Succeed,
             // Such a refusal lasts for ten minutes, and strategies spread them over all keys.
