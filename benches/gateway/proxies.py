@@ -7,6 +7,7 @@ connections to the upstream open, add the key, and log no requests.
 import os
 import signal
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,8 +63,8 @@ class Proxies:
             process.wait()
 
     def nginx(self, port, http, under=(), more=""):
-        folder = self.folder / str(port)
-        folder.mkdir()
+        # A port can be used again after its proxy has ended.
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         # Workers of root run as another user.
         folder.chmod(0o777)
         text = NGINX.format(folder=folder, workers=self.workers, http=http, more=more)
