@@ -437,7 +437,12 @@ pub fn client() -> Client<HttpConnector, Body> {
 
 /// Sends a request over HTTP/1.1, and reads the complete response.
 pub async fn send(request: Request<Body>) -> Received {
-    let response = soon(client().request(request)).await.unwrap();
+    send_with(&client(), request).await
+}
+
+/// The same with a client that keeps its connections.
+pub async fn send_with(client: &Client<HttpConnector, Body>, request: Request<Body>) -> Received {
+    let response = soon(client.request(request)).await.unwrap();
     let (head, body) = response.into_parts();
     let text = soon(body.collect()).await.unwrap().to_bytes();
     Received {
