@@ -9,6 +9,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::header::UPGRADE;
 use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -42,6 +45,14 @@ pub async fn accept_until(
         let _ = stream.set_nodelay(true);
         accepted(stream, connection);
     }
+}
+
+/// Why to close a connection.
+enum Signal {
+    Idle(Close),
+    /// It has not closed in time.
+    Late,
+    ShutDown,
 }
 
 /// Serves connections on the runtime that it is called on.
@@ -93,34 +104,27 @@ where
         let mut closing = self.closing.subscribe();
         tokio::spawn(async move {
             let mut serving = pin!(serving);
-            let mut closed = pin!(closing.changed());
-            let mut is_closing = false;
-            let mut idle = pin!(connection.idle());
-            let mut late = pin!(None);
+            // Polls only those that were woken, not all with each read and write.
+            let mut signals = FuturesUnordered::<BoxFuture<'_, Signal>>::new();
+            signals.push(connection.idle().map(Signal::Idle).boxed());
+            signals.push(closing.changed().map(|_| Signal::ShutDown).boxed());
             loop {
-                tokio::select! {
+                let signal = tokio::select! {
                     biased;
                     // Errors are caused by the client, which sees them.
                     _ = serving.as_mut() => break,
-                    // A request may have arrived while the connection was asked to close.
-                    close = idle.as_mut(), if late.is_none() => {
-                        if close == Close::AtOnce {
-                            break;
-                        }
-                        late.set(Some(connection.idle_for(connection.close_timeout())));
-                        serving.as_mut().graceful_shutdown();
+                    Some(signal) = signals.next() => signal,
+                };
+                match signal {
+                    Signal::Idle(Close::Gracefully) => {
+                        let late = connection.idle_for(connection.close_timeout());
+                        signals.push(late.map(|()| Signal::Late).boxed());
                     }
-                    () = async {
-                        match late.as_mut().as_pin_mut() {
-                            Some(late) => late.await,
-                            None => std::future::pending().await,
-                        }
-                    } => break,
-                    _ = closed.as_mut(), if !is_closing => {
-                        is_closing = true;
-                        serving.as_mut().graceful_shutdown();
-                    }
+                    Signal::Idle(Close::AtOnce) | Signal::Late => break,
+                    Signal::ShutDown => {}
                 }
+                // A request may have arrived in the meantime.
+                serving.as_mut().graceful_shutdown();
             }
             drop(guard);
         });

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::http::header::HOST;
 use axum::http::{HeaderValue, Request, Response, Uri};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tower::Service;
@@ -78,13 +79,13 @@ impl Service<Request<Body>> for UpstreamClient {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let versions = self.versions;
+        let sent = send(self.versions, request);
         match self.timeout {
-            Some(time) => Box::pin(async move {
-                let sent = timeout(time, send(versions, request));
-                sent.await.unwrap_or(Err(UpstreamError::TimedOut))
-            }),
-            None => Box::pin(send(versions, request)),
+            Some(time) => {
+                let in_time = timeout(time, sent);
+                Box::pin(in_time.map(|sent| sent.unwrap_or(Err(UpstreamError::TimedOut))))
+            }
+            None => Box::pin(sent),
         }
     }
 }
@@ -94,7 +95,8 @@ async fn send(versions: Versions, mut request: Request<Body>) -> Responded {
     loop {
         let (mut connection, is_reused) = match idle::take(versions, &target) {
             Some(connection) => (connection, true),
-            None => (connect(versions, &target).await?, false),
+            // Boxed, because every request would carry the space for it.
+            None => (Box::pin(connect(versions, &target)).await?, false),
         };
         if let (false, Some(shared)) = (is_reused, connection.shared()) {
             idle::keep(versions, &target, shared);
