@@ -25,7 +25,10 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a process, which shares the limits of its keys by means of the secret.
     pub async fn start(files: &Files, secret: &str) -> Result<Self, BoxError> {
-        let binary = std::env::current_exe()?.with_file_name("key-failover-gateway");
+        let binary = match std::env::var_os("SOAK_GATEWAY") {
+            Some(path) => path.into(),
+            None => std::env::current_exe()?.with_file_name("key-failover-gateway"),
+        };
         if !binary.exists() {
             return Err("build the gateway first: cargo build -p key-failover-gateway".into());
         }

@@ -31,7 +31,7 @@
 //! - in no replica, a key has more requests in flight than its cap, and none at the end;
 //! - memory, files and threads of each replica return to their initial level, and it stops on SIGTERM.
 //!
-//! `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,
+//! `SOAK_GATEWAY` is the path of another build of the gateway. `SOAK_SECONDS` is 60 by default. `SOAK_SEED` is printed. It determines what happens to each request,
 //! but not what happens concurrently. The routes of the two lanes have all strategies, every key has a cap, some
 //! keys are in groups, and some requests belong to sessions. The resources of the replicas are read from `/proc`.
 //!
