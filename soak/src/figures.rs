@@ -1,5 +1,8 @@
 //! The resources of a process, as `/proc` shows them.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tower_key_failover::BoxError;
 
 use crate::ledger::Ledger;
@@ -17,7 +20,9 @@ pub struct Figures {
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
     pub start: Figures,
-    /// After the warm-up.
+    /// By then, one-time allocations are done.
+    warm_at: Instant,
+    /// The most until then.
     warm: Figures,
     most: Figures,
 }
@@ -40,19 +45,20 @@ impl Figures {
 }
 
 impl Course {
-    pub fn from(start: Figures) -> Self {
+    pub fn from(start: Figures, warming: Duration) -> Self {
         Self {
             start,
+            warm_at: Instant::now() + warming,
             warm: start,
             most: start,
         }
     }
 
-    pub fn add(&mut self, now: Figures, is_warming: bool) {
+    pub fn add(&mut self, now: Figures) {
         self.most.resident = self.most.resident.max(now.resident);
         self.most.files = self.most.files.max(now.files);
         self.most.threads = self.most.threads.max(now.threads);
-        if is_warming {
+        if Instant::now() < self.warm_at {
             self.warm = self.most;
         }
     }

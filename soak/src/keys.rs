@@ -55,6 +55,7 @@ fn group_of(rank: u32) -> Option<&'static str> {
 
 #[derive(Debug)]
 pub struct Keys {
+    pub run: Duration,
     pub all: Vec<SoakKey>,
 }
 
@@ -84,6 +85,7 @@ impl Keys {
             SoakKey::new(secret, route, group, life, 1 + position % 3, limit)
         };
         Self {
+            run,
             all: (0..count).map(key).collect(),
         }
     }

@@ -56,7 +56,8 @@ impl Lane {
         let secret = format!("secret-of-the-replicas-{:016x}", random.next());
         let mut replicas = Vec::new();
         for number in 0..REPLICAS {
-            replicas.push(Replica::start(number, &upstream, &files, &secret).await?);
+            let replica = Replica::start(number, &upstream, &files, &secret, time / 2);
+            replicas.push(replica.await?);
         }
         let replicas: Arc<[Replica]> = replicas.into();
         let traffic = Traffic {
@@ -114,9 +115,9 @@ impl Lane {
         }
     }
 
-    pub async fn look(&self, is_warming: bool) -> Result<(), BoxError> {
+    pub async fn look(&self) -> Result<(), BoxError> {
         for replica in &*self.replicas {
-            replica.look(is_warming)?;
+            replica.look()?;
             replica.look_at_keys(false, &self.ledger).await?;
         }
         Ok(())

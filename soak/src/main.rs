@@ -166,13 +166,11 @@ async fn fire(
     for lane in lanes {
         lane.spawn(&mut tasks, start, time, has_operators);
     }
-    // By then, one-time allocations are done, also in the replica that restarts.
-    let warm = start + time * 5 / 8;
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     while Instant::now() < start + time {
         ticks.tick().await;
         for lane in lanes {
-            lane.look(Instant::now() < warm).await?;
+            lane.look().await?;
         }
     }
     let ended = within(60, async {

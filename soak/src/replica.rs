@@ -1,6 +1,7 @@
 //! A replica of the gateway, whose process can be replaced.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::RwLock;
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ pub struct Replica {
     upstream: Arc<Upstream>,
     files: Arc<Files>,
     secret: String,
+    /// How long the memory of a process may grow.
+    warming: Duration,
     /// Locked during a restart.
     process: RwLock<Option<Gateway>>,
     /// `None` while no client should use it.
@@ -34,16 +37,18 @@ impl Replica {
         upstream: &Arc<Upstream>,
         files: &Arc<Files>,
         secret: &str,
+        warming: Duration,
     ) -> Result<Self, BoxError> {
         let process = Gateway::start(files, secret).await?;
         is_shared(&process.admin, "connected").await?;
-        let course = Course::from(process.settled().await?);
+        let course = Course::from(process.settled().await?, warming);
         Ok(Self {
             number,
             name: format!("{} replica {number}", upstream.name),
             upstream: Arc::clone(upstream),
             files: Arc::clone(files),
             secret: secret.to_owned(),
+            warming,
             url: Mutex::new(Some(process.url.clone())),
             process: RwLock::new(Some(process)),
             course: Mutex::new(course),
@@ -82,17 +87,17 @@ impl Replica {
         self.upstream.keys.forgotten_by(self.number);
         let new = process.insert(Gateway::start(&self.files, &self.secret).await?);
         let start = lock(&self.course).start;
-        *lock(&self.course) = Course::from(start);
+        *lock(&self.course) = Course::from(start, self.warming);
         lock(&self.url).replace(new.url.clone());
         Ok(())
     }
 
     /// Looks at the resources, unless the replica is being replaced.
-    pub fn look(&self, is_warming: bool) -> Result<(), BoxError> {
+    pub fn look(&self) -> Result<(), BoxError> {
         if let Ok(process) = self.process.try_read()
             && let Some(process) = &*process
         {
-            lock(&self.course).add(process.figures()?, is_warming);
+            lock(&self.course).add(process.figures()?);
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ const SLACK: Duration = Duration::from_secs(5);
 /// How long a key is not used in a scope after a refusal of the model.
 const ACCESS_MARK: Duration = Duration::from_secs(600);
 
-/// For how long, in total, requests of a key that were dropped can still count: until the upstream sees their
-/// connections close.
+/// For how long requests of a key that were dropped can still count, and a hundredth of the run: until the upstream
+/// sees their connections close.
 const CLOSING_TIME: Duration = Duration::from_millis(500);
 
 /// What a replica showed when it was asked.
@@ -58,7 +58,7 @@ impl Shown<'_> {
         let exceeded = keys
             .all
             .iter()
-            .filter(|key| key.in_flight[self.replica].above() > CLOSING_TIME);
+            .filter(|key| key.in_flight[self.replica].above() > CLOSING_TIME + keys.run / 100);
         let exceeded = exceeded.map(|key| format!("more requests than the cap allows: {key:?}"));
         leaked.chain(exceeded).collect()
     }
