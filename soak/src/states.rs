@@ -101,7 +101,8 @@ impl Shown<'_> {
                 state == "permanent" || state == "valid" && (told["suspicions"] != 0 || is_spared)
             }
             Life::Until(_, End::Limited | End::Quota) | Life::UntilCalm => {
-                let is_over = key.limited_until() <= Some(Instant::now());
+                // Replicas do not share short extensions of a limit.
+                let is_over = key.limited_until() <= Some(Instant::now() + SLACK);
                 state == "temporary" || scopes(told).next().is_some() || is_over
             }
             Life::Endless => state == "valid",
