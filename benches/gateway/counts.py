@@ -121,17 +121,22 @@ def print_counts(name, start, headers=(), attributed=False):
             print(f"{count:10.2f}    {call}", flush=True)
 
 
-def counts(binary, flags):
+def counts(builds, flags):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        with Proxies(folder, binary, 1).upstream() as (upstream, _):
-            # One process, which the tools follow.
-            proxies, single = Proxies(folder, binary, 1), "master_process off;"
-            gateway = lambda under: proxies.gateway(upstream, flags, under)
-            print_counts("gateway", gateway, attributed=True)
-            no_scope = lambda under: proxies.gateway(upstream, ["--scope", "off", *flags], under)
-            print_counts("gateway, --scope off", no_scope)
-            own = {"x-api-key": "sk-ant-key-of-the-client"}
-            print_counts("gateway, clients with their own key", gateway, own)
-            print_counts("nginx", lambda under: proxies.plain_nginx(upstream, under, single))
-            print_counts("nginx with failover", lambda under: proxies.failover_nginx(upstream, under, single))
+        # One process, which the tools follow.
+        others, single = Proxies(folder, None, 1), "master_process off;"
+        with others.upstream() as (upstream, _):
+            for name, binary in builds.items():
+                print_counts_of_build(name, Proxies(folder, binary, 1), upstream, flags)
+            print_counts("nginx", lambda under: others.plain_nginx(upstream, under, single))
+            print_counts("nginx with failover", lambda under: others.failover_nginx(upstream, under, single))
+
+
+def print_counts_of_build(name, proxies, upstream, flags):
+    gateway = lambda under: proxies.gateway(upstream, flags, under)
+    print_counts(name, gateway, attributed=True)
+    no_scope = lambda under: proxies.gateway(upstream, ["--scope", "off", *flags], under)
+    print_counts(f"{name}, --scope off", no_scope)
+    own = {"x-api-key": "sk-ant-key-of-the-client"}
+    print_counts(f"{name}, clients with their own key", gateway, own)

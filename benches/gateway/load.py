@@ -86,40 +86,65 @@ def print_ratio(results, name, other):
     print(f"{name} / {other}: {span(ratios, 2)}")
 
 
-def plain(binary, workers, rounds, seconds, lock):
+def plain(builds, workers, rounds, seconds, lock):
+    """`builds` are the binaries of the gateway by name."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        proxies = Proxies(folder, binary, workers)
-        with proxies.upstream() as (upstream, _):
-            gateway, no_scope, own = "gateway", "gateway, `--scope off`", "gateway, clients with their own key"
-            nginx, failover = "nginx", "nginx with failover"
-            results = compare(
-                {
-                    nginx: (lambda: proxies.plain_nginx(upstream), {}),
-                    "haproxy": (lambda: proxies.haproxy(upstream), {}),
-                    failover: (lambda: proxies.failover_nginx(upstream), {}),
-                    gateway: (lambda: proxies.gateway(upstream), {}),
-                    no_scope: (lambda: proxies.gateway(upstream, ["--scope", "off"]), {}),
-                    own: (lambda: proxies.gateway(upstream), CALLER_KEY),
-                },
-                rounds,
-                seconds,
-                lock,
-            )
+        others = Proxies(folder, None, workers)
+        with others.upstream() as (upstream, _):
+            contenders = {
+                "nginx": (lambda: others.plain_nginx(upstream), {}),
+                "haproxy": (lambda: others.haproxy(upstream), {}),
+                "nginx with failover": (lambda: others.failover_nginx(upstream), {}),
+            }
+            for name, binary in builds.items():
+                contenders |= variants(name, Proxies(folder, binary, workers), upstream)
+            results = compare(contenders, rounds, seconds, lock)
             print()
-            for name, other in [(gateway, failover), (gateway, own), (no_scope, own)]:
-                print_ratio(results, name, other)
+            for name in builds:
+                print_ratio(results, name, "nginx with failover")
+                print_ratio(results, name + NO_SCOPE, name + OWN_KEY)
+                print_ratio(results, name, name + OWN_KEY)
 
 
-def tls(binary, workers, rounds, seconds, lock):
+def train(builds, workers, seconds):
+    """Sends requests of each kind, for a build that counts what it does."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
-        proxies = Proxies(folder, binary, workers)
-        https, _ = stack.enter_context(proxies.upstream("https"))
-        http2, _ = stack.enter_context(proxies.upstream("h2"))
-        contenders = {
-            "nginx, HTTP/1.1": (lambda: proxies.plain_nginx(https, tls=True), {}),
-            "gateway, HTTP/1.1": (lambda: proxies.gateway(https, tls=True), {}),
-            "gateway, HTTP/2": (lambda: proxies.gateway(http2, tls=True), {}),
-        }
+        upstreams = [stack.enter_context(Proxies(folder, None, workers).upstream(it))[0] for it in ("http", "https", "h2")]
+        for name, binary in builds.items():
+            proxies = Proxies(folder, binary, workers)
+            kinds = variants(name, proxies, upstreams[0]) | over_tls(name, proxies, *upstreams[1:])
+            for start, headers in kinds.values():
+                measure(start, seconds, headers)
+
+
+NO_SCOPE, OWN_KEY = ", `--scope off`", ", clients with their own key"
+
+
+def variants(name, proxies, upstream):
+    return {
+        name: (lambda: proxies.gateway(upstream), {}),
+        name + NO_SCOPE: (lambda: proxies.gateway(upstream, ["--scope", "off"]), {}),
+        name + OWN_KEY: (lambda: proxies.gateway(upstream), CALLER_KEY),
+    }
+
+
+def tls(builds, workers, rounds, seconds, lock):
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        Path(folder).chmod(0o755)
+        others = Proxies(folder, None, workers)
+        https, _ = stack.enter_context(others.upstream("https"))
+        http2, _ = stack.enter_context(others.upstream("h2"))
+        contenders = {"nginx, HTTP/1.1": (lambda: others.plain_nginx(https, tls=True), {})}
+        for name, binary in builds.items():
+            proxies = Proxies(folder, binary, workers)
+            contenders |= over_tls(name, proxies, https, http2)
         compare(contenders, rounds, seconds, lock)
+
+
+def over_tls(name, proxies, https, http2):
+    return {
+        f"{name}, HTTP/1.1": (lambda: proxies.gateway(https, tls=True), {}),
+        f"{name}, HTTP/2": (lambda: proxies.gateway(http2, tls=True), {}),
+    }
